@@ -1,0 +1,79 @@
+package completion
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+)
+
+// Class is a class of provider errors. Routing decides on classes, never on status codes.
+type Class string
+
+// The classes.
+const (
+	InvalidRequest  Class = "invalid_request"      // the caller's; stop
+	TooLarge        Class = "too_large"            // the caller's: body or context too long; stop
+	ContentRefused  Class = "content_refused"      // the provider refuses this content; stop
+	Unsupported     Class = "unsupported_by_model" // this model cannot do it; another may
+	AuthInvalid     Class = "auth_invalid"         // the credential is wrong or revoked
+	AuthLimited     Class = "auth_limited"         // the credential may not use this model or endpoint
+	QuotaExhausted  Class = "quota_exhausted"      // no money or quota left
+	RateLimited     Class = "rate_limited"
+	Overloaded      Class = "overloaded"
+	ServerError     Class = "server_error"
+	TimedOut        Class = "timeout"
+	Network         Class = "network"
+	ModelNotFound   Class = "model_not_found"
+	CredentialError Class = "credential_error" // ours: the credential could not be opened
+)
+
+// MayMoveOn reports whether another target may serve after an error of this class.
+func (c Class) MayMoveOn() bool {
+	switch c {
+	case InvalidRequest, TooLarge, ContentRefused:
+		return false
+	case Unsupported, AuthInvalid, AuthLimited, QuotaExhausted, RateLimited, Overloaded, ServerError, TimedOut, Network, ModelNotFound, CredentialError:
+		return true
+	}
+	return false
+}
+
+// ProviderError is a provider's failure, with what a caller and the accounts need of it.
+type ProviderError struct {
+	Class Class
+	// Status is the provider's HTTP status, 0 if none came.
+	Status int
+	// Type, Code and Param are the provider's own words, if it gave any.
+	Type, Code, Param string
+	// Message is the provider's, scrubbed of secrets and at most 2 KiB.
+	Message string
+	// RetryAfter is how long the provider asks to wait, 0 if it does not say.
+	RetryAfter time.Duration
+	// RequestID is the provider's name for the call.
+	RequestID string
+	// Sent says whether the whole request may have reached the provider, so that it may be billed.
+	Sent bool
+	// Billed says that the provider certainly generated nothing: an error status before any content.
+	Unbilled bool
+}
+
+// Error names class and status; the message is in it, since it is scrubbed.
+func (e *ProviderError) Error() string {
+	return fmt.Sprintf("provider: %s (status %d): %s", e.Class, e.Status, e.Message)
+}
+
+// The faults of the use case. Dialects turn them into their own envelopes.
+var (
+	ErrModelRequired  = fault.New(fault.Invalid, "MODEL_REQUIRED", "the request names no model, and the API key has no default policy").Hinting(`name a model as "provider/model" or "policy/<name>"`)
+	ErrModelUnknown   = fault.New(fault.NotFound, "MODEL_NOT_FOUND", "there is no such model").Hinting(`name a model as "provider/model" or "policy/<name>"; GET /v1/models lists what this API key may use`)
+	ErrPolicyUnknown  = fault.New(fault.NotFound, "POLICY_NOT_FOUND", "there is no such policy").Hinting("GET /v1/models lists the policies")
+	ErrNoTarget       = fault.New(fault.Precondition, "NO_USABLE_CREDENTIAL", "no credential can serve this request").Hinting("an owner has to add or repair a credential")
+	ErrUnsupported    = fault.New(fault.Invalid, "NOT_CONVERTIBLE", "the request holds something that the chosen provider cannot carry")
+	ErrJournalFull    = fault.New(fault.Unavailable, "USAGE_SPOOL_FULL", "the router cannot record usage at the moment, and serves nothing unrecorded").Hinting("try again; an operator has to look at NATS and metering")
+	ErrOverloaded     = fault.New(fault.Unavailable, "ROUTER_OVERLOADED", "the router serves as many requests as it may").Hinting("try again in a second").RetryingAfter(time.Second)
+	ErrDraining       = fault.New(fault.Unavailable, "ROUTER_DRAINING", "this router is shutting down").Hinting("try again; another router will answer").RetryingAfter(time.Second)
+	ErrNotReady       = fault.New(fault.Unavailable, "ROUTER_NOT_READY", "this router has no configuration yet").Hinting("try again; it waits for the control plane").RetryingAfter(time.Second)
+	ErrBrokenOff      = fault.New(fault.Unavailable, "ANSWER_BROKEN_OFF", "the provider broke off the answer").Blaming(fault.Provider).Hinting("what came is incomplete; send the request again")
+	ErrProviderFailed = fault.New(fault.Unavailable, "PROVIDER_FAILED", "the provider did not answer").Blaming(fault.Provider)
+)

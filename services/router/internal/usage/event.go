@@ -1,0 +1,89 @@
+// Package usage records what every attempt took, so that nothing is lost and nothing counts twice:
+// an intent before the call and a result after it go into an append-only journal, and a publisher
+// brings the results to metering and forgets them only when metering says they are applied.
+package usage
+
+import "time"
+
+// Tokens are the token classes of an attempt. Subsets (Reasoning, Audio…, Image…) are parts of their totals.
+type Tokens struct {
+	InputTotal, InputUncached, CacheRead                         int64
+	CacheWrite5m, CacheWrite30m, CacheWrite1h, CacheWrite12h     int64
+	OutputTotal, Reasoning, AudioIn, AudioOut, ImageIn, ImageOut int64
+}
+
+// Source says where counts come from.
+type Source uint8
+
+// The sources, in the order of the contract.
+const (
+	SourceUnknown Source = iota
+	ProviderFinal
+	ProviderPartial
+	Estimated
+	None
+)
+
+// Outcome says how an attempt ended.
+type Outcome uint8
+
+// The outcomes, in the order of the contract.
+const (
+	OutcomeUnknown Outcome = iota
+	OK
+	Failed
+	Broken
+	Canceled
+	NotSent
+	RouterCrash
+)
+
+// Class says who pays the provider.
+type Class uint8
+
+// The classes, in the order of the contract.
+const (
+	ClassUnknown Class = iota
+	Own
+	Platform
+)
+
+func (c Class) String() string {
+	switch c {
+	case Own:
+		return "own"
+	case Platform:
+		return "platform"
+	case ClassUnknown:
+	}
+	return ""
+}
+
+// Event is the record of one attempt. It holds no prompt, no answer, no credential and no header.
+type Event struct {
+	AttemptID, RequestID          string
+	AttemptNumber                 int
+	OrgID, APIKeyID, MemberID     string
+	CredentialID                  string
+	Class                         Class
+	Provider, Model               string // Model is the slug, "provider/name"
+	ResponseModel, RequestedModel string
+	PolicyID                      string
+	PolicyVersion                 int64
+	TargetIndex                   int
+	ConfigVersion                 int64
+	Dialect                       string
+	Streamed                      bool
+	Tags                          map[string]string
+	Session, User                 string
+	Started, Ended                time.Time
+	Duration, FirstContent        time.Duration
+	Outcome                       Outcome
+	ErrorClass                    string
+	HTTPStatus                    int
+	FinishReason                  string
+	Source                        Source
+	Tokens                        *Tokens // nil is unknown, which is not zero
+	ProviderRequestID             string
+	TraceID                       string
+}
