@@ -1,0 +1,79 @@
+# `make help` lists the verbs. The work is done by the scripts in tools/ci, so that CI and people run
+# the same thing.
+SHELL := bash
+.DEFAULT_GOAL := help
+CI := tools/ci
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  \033[1mmake %-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## start everything, play the story, stay up (PORT, DEMO_DATA, DEMO_EXIT=1, OPENAI_API_KEY, ANTHROPIC_API_KEY)
+	@$(CI)/run.sh demo
+
+.PHONY: dev
+dev: ## start everything and stay up; data in ./data/dev (ARGS="--seed FILE.yaml …")
+	@$(CI)/run.sh dev --data data/dev $(ARGS)
+
+.PHONY: build
+build: ## build .bin/claviger
+	@$(CI)/run.sh version
+
+.PHONY: test
+test: ## run every test against real Postgres, Vault and NATS (ARGS="-run Name")
+	@$(CI)/test.sh $(ARGS)
+
+.PHONY: race
+race: ## run every test under the race detector
+	@$(CI)/test.sh --race $(ARGS)
+
+.PHONY: e2e
+e2e: ## run the end-to-end tests alone
+	@$(CI)/test.sh --e2e $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## fuzz every target in turn (FUZZTIME=20s)
+	@$(CI)/fuzz.sh
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=regexp, BENCHTIME, BENCHCOUNT)
+	@$(CI)/bench.sh
+
+.PHONY: bench-check
+bench-check: ## run the benchmarks and fail if one allocates more than its base
+	@$(CI)/bench.sh --check
+
+.PHONY: bench-base
+bench-base: ## run the benchmarks and make them the base
+	@$(CI)/bench.sh --update
+
+.PHONY: fmt
+fmt: ## format Go code and contracts
+	@$(CI)/lint.sh --fix
+	@$(CI)/tools.sh buf
+	@.bin/buf format proto -w
+
+.PHONY: lint
+lint: ## run the linters
+	@$(CI)/lint.sh
+
+.PHONY: generate
+generate: ## format and lint the contracts and generate proto/gen
+	@$(CI)/generate.sh
+
+.PHONY: tools
+tools: ## build the pinned tools into .bin
+	@$(CI)/tools.sh
+
+.PHONY: setup
+setup: tools ## build the tools and fetch what later needs no network
+	@for module in $$(sed -n 's#^[[:space:]]*\./\(.*\)$$#\1#p' go.work); do (cd $$module && go mod download); done
+
+.PHONY: ci
+ci: ## what CI runs, in the same order
+	@.ci/run
+
+.PHONY: clean
+clean: ## remove what was built, and caches of tools
+	@rm -rf .bin .cache

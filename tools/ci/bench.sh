@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Runs the benchmarks and compares them with tools/ci/bench-base.txt. With --check it fails when one
+# allocates more than there: allocations are the same on every machine, times are not. With --update
+# it makes this run the base.
+set -euo pipefail
+# shellcheck source=tools/ci/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+base=tools/ci/bench-base.txt
+now=$cache/bench.txt
+check_go
+"$root/tools/ci/tools.sh" benchstat
+packages=$(grep -rl --include='*_test.go' -E '^func Benchmark' pkg services tools | xargs -n1 dirname | sort -u | sed 's#^#./#')
+[ -n "$packages" ] || die "there are no benchmarks"
+say "benchmarks (BENCHTIME=${BENCHTIME:-200ms}, BENCHCOUNT=${BENCHCOUNT:-5})"
+# shellcheck disable=SC2086
+go test -run '^$' -bench "${BENCH:-.}" -benchmem -benchtime "${BENCHTIME:-200ms}" -count "${BENCHCOUNT:-5}" -p 1 $packages | tee "$now"
+
+if [ "${1:-}" = --update ]; then
+  cp "$now" "$base"
+  exit
+fi
+[ -e "$base" ] || { [ "${1:-}" != --check ] || die "there is no $base: 'make bench-base' writes it"; exit 0; }
+benchstat "$base" "$now"
+[ "${1:-}" = --check ] || exit 0
+
+# A tenth and one more allocation are noise of maps and pools.
+awk '
+  /^Benchmark/ {
+    name = $1; sub(/-[0-9]+$/, "", name)
+    for (i = 2; i <= NF; i++) if ($i == "allocs/op") { sum[FILENAME, name] += $(i-1); n[FILENAME, name]++; names[name] = 1 }
+  }
+  END {
+    for (name in names) {
+      if (!n[ARGV[1], name] || !n[ARGV[2], name]) continue
+      was = sum[ARGV[1], name] / n[ARGV[1], name]; is = sum[ARGV[2], name] / n[ARGV[2], name]
+      if (is > was * 1.1 + 1) { printf "%s: %.1f allocs/op, was %.1f\n", name, is, was; bad = 1 }
+    }
+    exit bad
+  }' "$base" "$now" >&2 || die "benchmarks allocate more than in $base; if that is meant, 'make bench-base' and say why in the commit"
+say "no benchmark allocates more than in $base"
