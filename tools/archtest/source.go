@@ -1,0 +1,264 @@
+package archtest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"slices"
+	"strings"
+)
+
+// reveals lists who may call secret.Text.Reveal: "<package>.<function>" with the party that gets the
+// plaintext there.
+var reveals = map[string]string{
+	"pkg/apikey.Hash":                               "HMAC, whose result is no secret",
+	"pkg/transit.keysetSealer.Seal":                 "the local keyset that seals it",
+	"pkg/transit.vaultSealer.Seal":                  "Vault, which seals it",
+	"pkg/transit.NewVault":                          "the Vault client: our own token",
+	"pkg/transit.session.tryLogIn":                  "Vault: our own AppRole secret",
+	"services/keys/internal/password.Hasher.Hash":   "argon2id, whose result is no secret",
+	"services/keys/internal/password.Hasher.Verify": "argon2id, whose result is no secret",
+	"services/keys/internal/session.hash":           "SHA-256, whose result is no secret",
+}
+
+// packageComments wants one comment per package, in one file, that begins as go doc shows it.
+func packageComments(t *Tree) []Violation {
+	var found []Violation
+	for _, p := range t.Packages {
+		if p.Name == "" {
+			continue // only tests
+		}
+		var with []string
+		for _, f := range p.Files {
+			if f.Test || f.Syntax.Doc == nil {
+				continue
+			}
+			with = append(with, f.Name)
+			want := "Package " + p.Name + " "
+			if p.Name == "main" {
+				want = "Command "
+			}
+			if !strings.HasPrefix(f.Syntax.Doc.Text(), want) {
+				found = append(found, Violation{t.at(f.Syntax.Doc.Pos()), fmt.Sprintf("the package comment does not begin with %q", want)})
+			}
+		}
+		if len(with) != 1 {
+			found = append(found, Violation{p.Path, fmt.Sprintf("package %s has %d package comments %v, want one", p.Name, len(with), with)})
+		}
+	}
+	return found
+}
+
+func exportedComments(t *Tree) []Violation {
+	var found []Violation
+	missing := func(kind string, name *ast.Ident) {
+		found = append(found, Violation{t.at(name.Pos()), fmt.Sprintf("exported %s %s has no comment", kind, name.Name)})
+	}
+	for _, p := range t.Packages {
+		if p.Name == "main" {
+			continue
+		}
+		for _, f := range p.Files {
+			if f.Test {
+				continue
+			}
+			for _, decl := range f.Syntax.Decls {
+				switch d := decl.(type) {
+				case *ast.FuncDecl:
+					if d.Doc == nil && d.Name.IsExported() && exportedReceiver(d) {
+						missing("function", d.Name)
+					}
+				case *ast.GenDecl:
+					for _, name := range undocumented(d) {
+						missing(d.Tok.String(), name)
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// exportedReceiver is true for functions and for methods of exported types: others are reached through
+// an interface, which has the comment.
+func exportedReceiver(d *ast.FuncDecl) bool {
+	if d.Recv == nil {
+		return true
+	}
+	name := receiver(d)
+	return name != "" && token.IsExported(name)
+}
+
+func receiver(d *ast.FuncDecl) string {
+	expr := d.Recv.List[0].Type
+	for {
+		switch e := expr.(type) {
+		case *ast.StarExpr:
+			expr = e.X
+		case *ast.IndexExpr:
+			expr = e.X
+		case *ast.IndexListExpr:
+			expr = e.X
+		case *ast.Ident:
+			return e.Name
+		default:
+			return ""
+		}
+	}
+}
+
+// undocumented returns the exported names of d that neither d nor their own line documents.
+func undocumented(d *ast.GenDecl) []*ast.Ident {
+	var names []*ast.Ident
+	for _, spec := range d.Specs {
+		switch s := spec.(type) {
+		case *ast.TypeSpec:
+			if s.Name.IsExported() && d.Doc == nil && s.Doc == nil {
+				names = append(names, s.Name)
+			}
+		case *ast.ValueSpec:
+			if d.Doc != nil || s.Doc != nil || s.Comment != nil {
+				continue
+			}
+			for _, name := range s.Names {
+				if name.IsExported() {
+					names = append(names, name)
+				}
+			}
+		}
+	}
+	return names
+}
+
+// revealCallers finds every use of a selector named Reveal outside tests and test packages.
+func revealCallers(t *Tree) []Violation {
+	var found []Violation
+	for _, p := range t.Packages {
+		if p.Path == "pkg/secret" || isTestPackage(p.Path) {
+			continue
+		}
+		for _, f := range p.Files {
+			if f.Test {
+				continue
+			}
+			eachFunction(f, func(name string, body ast.Node) {
+				caller := p.Path + "." + name
+				ast.Inspect(body, func(n ast.Node) bool {
+					if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Reveal" && reveals[caller] == "" {
+						found = append(found, Violation{t.at(s.Pos()), fmt.Sprintf("%s reveals a secret and is not listed", caller)})
+					}
+					return true
+				})
+			})
+		}
+	}
+	return found
+}
+
+// staleReveals returns listed callers that reveal nothing any more.
+func staleReveals(t *Tree) []string {
+	used := map[string]bool{}
+	for _, p := range t.Packages {
+		for _, f := range p.Files {
+			eachFunction(f, func(name string, body ast.Node) {
+				ast.Inspect(body, func(n ast.Node) bool {
+					if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Reveal" {
+						used[p.Path+"."+name] = true
+					}
+					return true
+				})
+			})
+		}
+	}
+	var stale []string
+	for name := range reveals {
+		if !used[name] {
+			stale = append(stale, name)
+		}
+	}
+	slices.Sort(stale)
+	return stale
+}
+
+// eachFunction visits every declaration of a file: functions under "Name" or "Type.Name", all else
+// under "var".
+func eachFunction(f *File, visit func(name string, body ast.Node)) {
+	for _, decl := range f.Syntax.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			name := d.Name.Name
+			if d.Recv != nil {
+				name = receiver(d) + "." + name
+			}
+			visit(name, d)
+		case *ast.GenDecl:
+			visit("var", d)
+		}
+	}
+}
+
+// shortcuts are the names of the standard library that reach the network past pkg/egress.
+var shortcuts = map[string][]string{
+	"net/http":   {"DefaultClient", "DefaultTransport", "Get", "Head", "Post", "PostForm"},
+	"net":        {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP", "Dialer"},
+	"crypto/tls": {"Dial", "DialWithDialer", "Dialer"},
+}
+
+// dialers are the packages outside pkg/egress that may dial: they reach the operator's own parts, whose
+// addresses come from the configuration and never from a tenant.
+var dialers = map[string]string{
+	"pkg/transit": "Vault",
+}
+
+func wayOut(t *Tree) []Violation {
+	var found []Violation
+	for _, p := range t.Packages {
+		if within(p.Path, "pkg/egress") || within(p.Path, "tools") || isTestPackage(p.Path) || dialers[p.Path] != "" {
+			continue
+		}
+		for _, f := range p.Files {
+			if f.Test {
+				continue
+			}
+			names := map[string]string{}
+			for _, i := range f.Imports {
+				names[i.Name] = i.Path
+			}
+			ast.Inspect(f.Syntax, func(n ast.Node) bool {
+				if lit, ok := n.(*ast.CompositeLit); ok && selects(lit.Type, names, "net/http", "Client") && !hasKey(lit, "Transport") {
+					found = append(found, Violation{t.at(lit.Pos()), "an http.Client without a transport uses the default one"})
+				}
+				for from, members := range shortcuts {
+					for _, member := range members {
+						if selects(n, names, from, member) {
+							found = append(found, Violation{t.at(n.Pos()), fmt.Sprintf("%s uses %s.%s", p.Path, from, member)})
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	return found
+}
+
+// selects reports whether n is the selector of a package's member, such as http.Get.
+func selects(n ast.Node, names map[string]string, importPath, member string) bool {
+	s, ok := n.(*ast.SelectorExpr)
+	if !ok || s.Sel.Name != member {
+		return false
+	}
+	x, ok := s.X.(*ast.Ident)
+	return ok && names[x.Name] == importPath
+}
+
+func hasKey(lit *ast.CompositeLit, key string) bool {
+	return slices.ContainsFunc(lit.Elts, func(e ast.Expr) bool {
+		kv, ok := e.(*ast.KeyValueExpr)
+		if !ok {
+			return false
+		}
+		id, ok := kv.Key.(*ast.Ident)
+		return ok && id.Name == key
+	})
+}
