@@ -78,8 +78,7 @@ func openPostgres(url string, maxConns int) (*DB, error) {
 	if cfg.RuntimeParams["application_name"] == "" {
 		cfg.RuntimeParams["application_name"] = "claviger"
 	}
-	// As each statement has its values in it, a cache of prepared ones would never hit. The extended
-	// protocol also refuses a second statement after a semicolon.
+	// As each statement has its values in it, a cache of prepared ones would never hit.
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = connectTimeout

@@ -15,6 +15,8 @@ const (
 	maxRuns      = 6
 	firstBackoff = 10 * time.Millisecond
 	maxBackoff   = 500 * time.Millisecond
+	// A lock that SQLite could not get in its busy timeout is not waited for six times over.
+	maxRetrying = 10 * time.Second
 )
 
 // Func is what runs inside a transaction. It must use the given context and tx alone, and have no
@@ -78,10 +80,10 @@ func (db *DB) run(ctx context.Context, handle *bun.DB, opts *sql.TxOptions, fn F
 	if ctx.Value(inTx{}) != nil {
 		return ErrNested
 	}
-	backoff := firstBackoff
+	start, backoff := time.Now(), firstBackoff
 	for i := 1; ; i++ {
 		err := once(ctx, handle, opts, fn)
-		if err == nil || i == maxRuns || !lostRace(err) {
+		if err == nil || i == maxRuns || !lostRace(err) || time.Since(start) > maxRetrying {
 			return err
 		}
 		select {

@@ -72,9 +72,9 @@ func Postgres(tb testing.TB) string {
 
 // shared is the server of this test process.
 var shared struct {
-	once sync.Once
-	url  string
-	err  error
+	once   sync.Once
+	server *PostgresServer // kept: were it collected, its lifeline would close
+	err    error
 }
 
 func sharedURL(tb testing.TB) string {
@@ -83,15 +83,14 @@ func sharedURL(tb testing.TB) string {
 		return admin
 	}
 	shared.once.Do(func() {
-		var s *PostgresServer
-		if s, shared.err = newServer(false); shared.err == nil {
-			shared.url, shared.err = s.adminURL(), s.start()
+		if shared.server, shared.err = newServer(false); shared.err == nil {
+			shared.err = shared.server.start()
 		}
 	})
 	if shared.err != nil {
 		tb.Fatalf("start postgres: %v", shared.err)
 	}
-	return shared.url
+	return shared.server.adminURL()
 }
 
 // createDatabase makes a database beside the one that admin names, and returns its url.
