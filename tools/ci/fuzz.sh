@@ -10,7 +10,7 @@ targets=$(grep -rn --include='*_test.go' -E '^func Fuzz[A-Za-z0-9_]+\(' pkg serv
 [ -n "$targets" ] || die "there are no fuzz targets"
 status=0
 while read -r file name; do
-  step "$(dirname "$file") $name" go test -run '^$' -fuzz "^$name\$" -fuzztime "${FUZZTIME:-20s}" "./$(dirname "$file")" || status=1
+  step "$(dirname "$file") $name" go test -run '^$' -fuzz "^$name\$" -fuzzminimizetime 10x -fuzztime "${FUZZTIME:-20s}" "./$(dirname "$file")" || status=1
 done <<<"$targets"
 summary "fuzzing"
 exit "$status"

@@ -1,0 +1,191 @@
+package seed
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"buf.build/go/protovalidate"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+	"google.golang.org/protobuf/proto"
+)
+
+// reader walks the syntax tree of a file and gathers every mistake, where a decoder stops at the first.
+type reader struct {
+	file     string
+	lines    []string
+	problems Problems
+	warnings []Problem
+}
+
+// parse returns the root of the only document in text, nil if it cannot be read.
+func (r *reader) parse(text []byte) ast.Node {
+	tree, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		message, at := "this is not YAML", &token.Position{Line: 1, Column: 1}
+		if y, ok := errors.AsType[yaml.Error](err); ok {
+			message = y.GetMessage()
+			if t := y.GetToken(); t != nil && t.Position != nil {
+				at = t.Position
+			}
+		}
+		r.problems = append(r.problems, r.problem(at, "%s", message))
+		return nil
+	}
+	if len(tree.Docs) != 1 || tree.Docs[0].Body == nil {
+		r.problems = append(r.problems, r.problem(&token.Position{Line: 1, Column: 1}, "the file must hold one YAML document"))
+		return nil
+	}
+	return tree.Docs[0].Body
+}
+
+func (r *reader) problem(at *token.Position, format string, args ...any) Problem {
+	p := Problem{File: r.file, Line: at.Line, Column: at.Column, Message: fmt.Sprintf(format, args...)}
+	if at.Line >= 1 && at.Line <= len(r.lines) {
+		p.Source = mask(r.lines[at.Line-1])
+	}
+	return p
+}
+
+func (r *reader) fail(n ast.Node, format string, args ...any) {
+	r.problems = append(r.problems, r.problem(position(n), format, args...))
+}
+
+func (r *reader) warn(n ast.Node, format string, args ...any) {
+	r.warnings = append(r.warnings, r.problem(position(n), format, args...))
+}
+
+// position is where a person would look for n: at the first key of a mapping, not at its colon.
+func position(n ast.Node) *token.Position {
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		if !n.IsFlowStyle && len(n.Values) > 0 {
+			return n.Values[0].Key.GetToken().Position
+		}
+	case *ast.MappingValueNode:
+		return n.Key.GetToken().Position
+	}
+	return n.GetToken().Position
+}
+
+// field is what may stand under a key.
+type field struct {
+	read     func(value ast.Node)
+	required bool
+}
+
+// object reads a mapping: every key once through its field. It returns where each key stands.
+func (r *reader) object(n ast.Node, what string, fields map[string]field) map[string]ast.Node {
+	mapping, ok := n.(ast.MapNode)
+	if !ok {
+		r.fail(n, "%s must be an object with %s", what, words(fields))
+		return nil
+	}
+	places := map[string]ast.Node{}
+	for i := mapping.MapRange(); i.Next(); {
+		key := i.Key()
+		name := key.GetToken().Value
+		f, known := fields[name]
+		if !known {
+			if meant := nearest(name, slices.Collect(maps.Keys(fields))); meant != "" {
+				r.fail(key, "unknown key %q in %s: did you mean %q?", name, what, meant)
+			} else {
+				r.fail(key, "unknown key %q in %s: it knows %s", name, what, words(fields))
+			}
+			continue
+		}
+		places[name] = i.Value()
+		if empty(i.Value()) {
+			r.fail(key, "%q has no value", name)
+			continue
+		}
+		f.read(i.Value())
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if fields[name].required && places[name] == nil {
+			r.fail(n, "%s has no %q", what, name)
+		}
+	}
+	return places
+}
+
+func empty(n ast.Node) bool {
+	_, null := n.(*ast.NullNode)
+	return null
+}
+
+func words(fields map[string]field) string {
+	names := slices.Sorted(maps.Keys(fields))
+	for i, name := range names {
+		names[i] = strconv.Quote(name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// list reads a sequence.
+func (r *reader) list(n ast.Node, what string, each func(ast.Node)) {
+	sequence, ok := n.(*ast.SequenceNode)
+	if !ok {
+		r.fail(n, "%s must be a list", what)
+		return
+	}
+	for _, item := range sequence.Values {
+		each(item)
+	}
+}
+
+// text reads a string into to. Plain scalars that YAML takes for something else are texts as they
+// stand in the file, so a password of digits needs no quotes.
+func (r *reader) text(to *string) field {
+	return field{read: func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.StringNode:
+			*to = n.Value
+		case *ast.LiteralNode:
+			*to = n.Value.Value
+		case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:
+			*to = n.GetToken().Value
+		default:
+			r.fail(n, "this must be a text")
+		}
+	}}
+}
+
+// number reads a whole number into to.
+func (r *reader) number(to *int32) field {
+	return field{read: func(n ast.Node) {
+		value, err := strconv.ParseInt(n.GetToken().Value, 10, 32)
+		if _, ok := n.(*ast.IntegerNode); !ok || err != nil {
+			r.fail(n, "this must be a whole number")
+			return
+		}
+		*to = int32(value)
+	}}
+}
+
+func required(f field) field {
+	f.required = true
+	return f
+}
+
+// check applies the rules of the contract to what the file will become, so that they are written down
+// once. Fields without a place have been reported already.
+func (r *reader) check(message proto.Message, places map[string]ast.Node) {
+	var invalid *protovalidate.ValidationError
+	if err := protovalidate.Validate(message); !errors.As(err, &invalid) {
+		return
+	}
+	for _, v := range invalid.Violations {
+		name, _, _ := strings.Cut(protovalidate.FieldPathString(v.Proto.GetField()), ".")
+		name, _, _ = strings.Cut(name, "[")
+		if place := places[name]; place != nil && !empty(place) {
+			r.fail(place, "%s %s", strings.TrimPrefix(name, "owner_"), v.Proto.GetMessage())
+		}
+	}
+}
