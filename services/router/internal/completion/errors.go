@@ -3,8 +3,6 @@ package completion
 import (
 	"fmt"
 	"time"
-
-	"github.com/claviger/claviger/pkg/fault"
 )
 
 // Class is a class of provider errors. Routing decides on classes, never on status codes.
@@ -54,7 +52,7 @@ type ProviderError struct {
 	RequestID string
 	// Sent says whether the whole request may have reached the provider, so that it may be billed.
 	Sent bool
-	// Billed says that the provider certainly generated nothing: an error status before any content.
+	// Unbilled says that the provider certainly generated nothing: an error status before any content.
 	Unbilled bool
 }
 
@@ -62,18 +60,3 @@ type ProviderError struct {
 func (e *ProviderError) Error() string {
 	return fmt.Sprintf("provider: %s (status %d): %s", e.Class, e.Status, e.Message)
 }
-
-// The faults of the use case. Dialects turn them into their own envelopes.
-var (
-	ErrModelRequired  = fault.New(fault.Invalid, "MODEL_REQUIRED", "the request names no model, and the API key has no default policy").Hinting(`name a model as "provider/model" or "policy/<name>"`)
-	ErrModelUnknown   = fault.New(fault.NotFound, "MODEL_NOT_FOUND", "there is no such model").Hinting(`name a model as "provider/model" or "policy/<name>"; GET /v1/models lists what this API key may use`)
-	ErrPolicyUnknown  = fault.New(fault.NotFound, "POLICY_NOT_FOUND", "there is no such policy").Hinting("GET /v1/models lists the policies")
-	ErrNoTarget       = fault.New(fault.Precondition, "NO_USABLE_CREDENTIAL", "no credential can serve this request").Hinting("an owner has to add or repair a credential")
-	ErrUnsupported    = fault.New(fault.Invalid, "NOT_CONVERTIBLE", "the request holds something that the chosen provider cannot carry")
-	ErrJournalFull    = fault.New(fault.Unavailable, "USAGE_SPOOL_FULL", "the router cannot record usage at the moment, and serves nothing unrecorded").Hinting("try again; an operator has to look at NATS and metering")
-	ErrOverloaded     = fault.New(fault.Unavailable, "ROUTER_OVERLOADED", "the router serves as many requests as it may").Hinting("try again in a second").RetryingAfter(time.Second)
-	ErrDraining       = fault.New(fault.Unavailable, "ROUTER_DRAINING", "this router is shutting down").Hinting("try again; another router will answer").RetryingAfter(time.Second)
-	ErrNotReady       = fault.New(fault.Unavailable, "ROUTER_NOT_READY", "this router has no configuration yet").Hinting("try again; it waits for the control plane").RetryingAfter(time.Second)
-	ErrBrokenOff      = fault.New(fault.Unavailable, "ANSWER_BROKEN_OFF", "the provider broke off the answer").Blaming(fault.Provider).Hinting("what came is incomplete; send the request again")
-	ErrProviderFailed = fault.New(fault.Unavailable, "PROVIDER_FAILED", "the provider did not answer").Blaming(fault.Provider)
-)

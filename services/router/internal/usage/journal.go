@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/jetstream"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 	reserve = 4 << 10
 	// syncDelay lets records of many requests share one fsync. It is the most that a power cut takes.
 	syncDelay  = 5 * time.Millisecond
-	partitions = 16
+	partitions = jetstream.Partitions
 )
 
 // The errors of the journal.
@@ -171,7 +172,7 @@ func (j *Journal) Done(t *Ticket, e *Event) error {
 }
 
 func (j *Journal) appendEvent(t recordType, e *Event) (*segment, error) {
-	return j.append(t, e, Partition(e.OrgID), nil)
+	return j.append(t, e, jetstream.Partition(e.OrgID), nil)
 }
 
 // append writes one record: e, or an event that is encoded already.

@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/claviger/claviger/pkg/jetstream"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 )
 
@@ -284,14 +285,14 @@ func TestAppliedSegmentsGoAndOthersStay(t *testing.T) {
 		n++
 	}
 	waitFor(t, func() bool {
-		j.Applied(j.Epoch(), Partition(big.OrgID), n-1)
+		j.Applied(j.Epoch(), jetstream.Partition(big.OrgID), n-1)
 		return j.Stats().Segments <= 2
 	})
 	if files, _ := filepath.Glob(filepath.Join(dir, "*.seg")); len(files) != j.Stats().Segments {
 		t.Errorf("%d files for %d segments", len(files), j.Stats().Segments)
 	}
 	var got []int64
-	if err := j.find(j.Epoch(), Partition(big.OrgID), n, n+5, func(e entry) { got = append(got, e.sequence) }); err != nil || !slices.Equal(got, []int64{n}) {
+	if err := j.find(j.Epoch(), jetstream.Partition(big.OrgID), n, n+5, func(e entry) { got = append(got, e.sequence) }); err != nil || !slices.Equal(got, []int64{n}) {
 		t.Errorf("find(last) = %v, %v, want [%d]", got, err, n)
 	}
 	if err := j.Close(); err != nil {

@@ -2,22 +2,15 @@ package usage
 
 import (
 	"fmt"
-	"hash/fnv"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/claviger/claviger/pkg/jetstream"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 )
-
-// Partition spreads organizations over the partitions of the usage stream.
-func Partition(orgID string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(orgID))
-	return int(h.Sum32() % partitions)
-}
 
 // unfinished is an attempt that has an intent and no result.
 type unfinished struct {
@@ -34,7 +27,7 @@ func (u *unfinished) conclude(now time.Time) error {
 	if err := proto.Unmarshal(u.event, &e); err != nil {
 		return fmt.Errorf("decode intent: %w", err)
 	}
-	u.partition = Partition(e.GetOrgId())
+	u.partition = jetstream.Partition(e.GetOrgId())
 	e.Outcome = eventsv1.Outcome_OUTCOME_ROUTER_CRASH
 	e.EndedTime = timestamppb.New(now)
 	e.UsageSource = eventsv1.UsageSource_USAGE_SOURCE_ESTIMATED

@@ -1,0 +1,66 @@
+package completion
+
+import (
+	"strings"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// The faults of the use case. Dialects turn them into their own envelopes.
+var (
+	ErrModelRequired = fault.New(fault.Invalid, "MODEL_REQUIRED", "the request names no model, and the API key has no default policy").Hinting(`name a model as "provider/model" or "policy/<name>"`).With("param", "model")
+	ErrModelUnknown  = fault.New(fault.NotFound, "MODEL_NOT_FOUND", "there is no such model").Hinting(`name a model as "provider/model" or "policy/<name>"; GET /v1/models lists what this API key may use`)
+	ErrPolicyUnknown = fault.New(fault.NotFound, "POLICY_NOT_FOUND", "there is no such policy").Hinting("GET /v1/models lists the policies")
+	ErrNoTarget      = fault.New(fault.Precondition, "NO_USABLE_CREDENTIAL", "no credential can serve this request").Hinting("an owner has to add or repair a credential")
+	ErrUnsupported   = fault.New(fault.Invalid, "NOT_CONVERTIBLE", "the request holds something that the chosen provider cannot carry")
+	ErrOverloaded    = fault.New(fault.Unavailable, "ROUTER_OVERLOADED", "the router serves as many requests as it may").Hinting("try again in a second").RetryingAfter(time.Second)
+	ErrDraining      = fault.New(fault.Unavailable, "ROUTER_DRAINING", "this router is shutting down").Hinting("try again; another router will answer").RetryingAfter(time.Second)
+	ErrNotReady      = fault.New(fault.Unavailable, "ROUTER_NOT_READY", "this router has no configuration yet").Hinting("try again; it waits for the control plane").RetryingAfter(time.Second)
+	ErrBrokenOff     = fault.New(fault.Unavailable, "ANSWER_BROKEN_OFF", "the provider broke off the answer").Blaming(fault.Provider).Hinting("what came is incomplete; send the request again")
+	ErrCredential    = fault.New(fault.Unavailable, "CREDENTIAL_NOT_OPENED", "the credential could not be opened")
+)
+
+// byClass says how a provider's failure looks to a caller.
+var byClass = map[Class]*fault.Error{
+	InvalidRequest: fault.New(fault.Invalid, "PROVIDER_REFUSED_REQUEST", "refused the request"),
+	TooLarge:       fault.New(fault.Invalid, "REQUEST_TOO_LARGE", "finds the request too large"),
+	ContentRefused: fault.New(fault.Invalid, "CONTENT_REFUSED", "refuses this content"),
+	Unsupported:    fault.New(fault.Invalid, "UNSUPPORTED_BY_MODEL", "cannot do this with this model"),
+	AuthInvalid:    fault.New(fault.Precondition, "CREDENTIAL_REJECTED", "rejected the credential").Blaming(fault.Provider).Hinting("an owner has to rotate the credential"),
+	AuthLimited:    fault.New(fault.Precondition, "CREDENTIAL_LIMITED", "does not let the credential do this").Blaming(fault.Provider).Hinting("an owner has to widen the rights of the key at the provider"),
+	QuotaExhausted: fault.New(fault.Exhausted, "PROVIDER_QUOTA_EXHAUSTED", "says that the credential's money or quota is used up").Blaming(fault.Provider).Hinting("an owner has to look at the account at the provider"),
+	RateLimited:    fault.New(fault.Exhausted, "PROVIDER_RATE_LIMITED", "limits the rate of this credential").Blaming(fault.Provider).Hinting("try again later"),
+	Overloaded:     fault.New(fault.Unavailable, "PROVIDER_OVERLOADED", "is overloaded").Blaming(fault.Provider).Hinting("try again"),
+	ServerError:    fault.New(fault.Unavailable, "PROVIDER_FAILED", "failed").Blaming(fault.Provider).Hinting("try again"),
+	TimedOut:       fault.New(fault.Timeout, "PROVIDER_TIMED_OUT", "did not answer in time").Blaming(fault.Provider).Hinting("try again"),
+	Network:        fault.New(fault.Unavailable, "PROVIDER_UNREACHABLE", "cannot be reached").Blaming(fault.Provider).Hinting("try again; if it lasts, look at the base URL and the egress rules"),
+	ModelNotFound:  fault.New(fault.NotFound, "MODEL_NOT_FOUND", "does not have this model, or not for this credential").With("param", "model"),
+}
+
+// failed is the fault of a provider's failure on a target. The ProviderError is its cause, for
+// dialects that pass on the provider's own words.
+func failed(e *ProviderError, t *Target) *fault.Error {
+	f := byClass[e.Class]
+	if f == nil {
+		f = byClass[ServerError]
+	}
+	message := t.Provider + " " + f.Message()
+	if e.Message != "" {
+		message += ": " + strings.TrimSuffix(e.Message, ".")
+	}
+	return named(f, t).Saying("%s", message).With("error_class", string(e.Class)).RetryingAfter(e.RetryAfter).Because(e)
+}
+
+// named adds which target it was. A platform credential's label is the operator's business.
+func named(f *fault.Error, t *Target) *fault.Error {
+	f = f.With("provider", t.Provider).With("model", t.Model).With("credential_class", t.Class.String())
+	if t.Class == usage.Own {
+		f = f.With("credential", t.Credential.Label)
+	}
+	if t.PolicyName != "" {
+		f = f.With("policy", t.PolicyName)
+	}
+	return f
+}

@@ -1,0 +1,199 @@
+package completion
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// Planner says what to try for a model that a caller asked for: at least one target, or a fault
+// that says why there is none.
+type Planner interface {
+	Plan(caller Caller, model string) (Plan, error)
+}
+
+// Keyring gives the plaintext of a credential.
+type Keyring interface {
+	Secret(ctx context.Context, c *Credential) (secret.Text, error)
+}
+
+// Recorder keeps what attempts took, before and after, through a kill.
+type Recorder interface {
+	Begin(e *usage.Event) (*usage.Ticket, error)
+	Checkpoint(attemptID string, tokens usage.Tokens, source usage.Source)
+	Done(t *usage.Ticket, e *usage.Event) error
+}
+
+// Evidence hears what providers say of credentials.
+type Evidence interface {
+	// Refused is told of credentials that are invalid or out of quota.
+	Refused(c *Credential, class usage.Class, e *ProviderError)
+}
+
+// Sink takes an answer in the caller's dialect.
+type Sink interface {
+	// Begin comes before the first piece, once an answer is certain: from here on no other target
+	// can serve, and an error that Complete returns has to be told inside the answer.
+	Begin(served Served) error
+	// Chunk takes a piece. Its bytes are valid during the call only.
+	Chunk(c *Chunk) error
+	// End comes after the last piece of a complete answer.
+	End(final Final) error
+}
+
+// Served says what serves a request.
+type Served struct {
+	Target   *Target
+	Attempts []Attempted
+	Raw      bool
+	Head     AnswerHead
+}
+
+// Attempted is one attempt of a request, as provenance tells it.
+type Attempted struct {
+	AttemptID, Provider, Model string
+	ErrorClass                 string // empty for the one that served
+}
+
+// Final says how an answer ended.
+type Final struct {
+	Finish FinishReason
+	Tokens *usage.Tokens // nil is unknown
+	Source usage.Source
+}
+
+// Options configures a Service. All fields are required but Limits' zero values, which take defaults.
+type Options struct {
+	Planner   Planner
+	Keyring   Keyring
+	Recorder  Recorder
+	Evidence  Evidence
+	Providers map[string]Provider
+	// BaseURLs are where providers are called, by slug, if a credential names no place of its own.
+	BaseURLs map[string]string
+	Log      *slog.Logger
+	Now      func() time.Time
+	Limits   Limits
+}
+
+// Limits bound a request.
+type Limits struct {
+	// Streams is how many requests are served at once; more are refused. Default 10,000.
+	Streams int
+	// FirstByte is how long a provider may think. Default 300 s.
+	FirstByte time.Duration
+	// Idle is how long a provider may pause inside an answer. Default 60 s.
+	Idle time.Duration
+}
+
+// Service answers requests.
+type Service struct {
+	o        Options
+	open     atomic.Int64
+	draining atomic.Bool
+	stopped  context.Context // ends when what is open must end
+	stop     context.CancelFunc
+	requests sync.WaitGroup
+}
+
+// New returns a service.
+func New(o Options) *Service {
+	if o.Limits.Streams == 0 {
+		o.Limits.Streams = 10_000
+	}
+	if o.Limits.FirstByte == 0 {
+		o.Limits.FirstByte = 300 * time.Second
+	}
+	if o.Limits.Idle == 0 {
+		o.Limits.Idle = 60 * time.Second
+	}
+	stopped, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the service's own life, not a request's
+	return &Service{o: o, stopped: stopped, stop: stop}
+}
+
+// Complete answers req on behalf of caller. It tries the planned targets in order. Every attempt
+// that is begun leaves exactly one usage event, whatever happens to it, to the caller or to this
+// process; from the first content byte there is no second target.
+func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out Sink) error {
+	leave, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	plan, err := s.o.Planner.Plan(caller, req.Model)
+	if err != nil {
+		return err
+	}
+	var failure error
+	attempts := make([]Attempted, 0, len(plan.Targets))
+	for i := range plan.Targets {
+		a, err := s.begin(ctx, &caller, req, &plan, i, attempts)
+		if err == nil {
+			err = a.run(ctx, out) // its defer records the event
+			attempts = a.attempts
+		}
+		failure = err
+		if failure == nil || !mayMoveOn(ctx, a, failure) {
+			return failure
+		}
+	}
+	return failure
+}
+
+// mayMoveOn reports whether another target may serve after failure: nothing of this answer has gone
+// out, the caller is still there, and the error is not one that every target would give.
+func mayMoveOn(ctx context.Context, a *attempt, failure error) bool {
+	if ctx.Err() != nil || (a != nil && a.begun) {
+		return false
+	}
+	if e, ok := errors.AsType[*ProviderError](failure); ok {
+		return e.Class.MayMoveOn()
+	}
+	return errors.Is(failure, ErrCredential) || errors.Is(failure, ErrUnsupported)
+}
+
+// enter admits a request.
+func (s *Service) enter() (leave func(), err error) {
+	if s.draining.Load() {
+		return nil, ErrDraining
+	}
+	if s.open.Add(1) > int64(s.o.Limits.Streams) {
+		s.open.Add(-1)
+		return nil, ErrOverloaded
+	}
+	s.requests.Add(1)
+	return func() { s.open.Add(-1); s.requests.Done() }, nil
+}
+
+// Open is the number of requests being served.
+func (s *Service) Open() int64 { return s.open.Load() }
+
+// Drain refuses new requests and waits for open ones until ctx ends; then it ends them, each with
+// an error in its answer and its event recorded.
+func (s *Service) Drain(ctx context.Context) {
+	s.draining.Store(true)
+	done := make(chan struct{})
+	go func() { s.requests.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.stop()
+		<-done
+	}
+}
+
+// credentialFault says that a target's credential could not be opened, keeping why.
+func credentialFault(err error, t *Target) error {
+	f := named(ErrCredential, t)
+	if cause, ok := fault.Of(err); ok {
+		f = f.Saying("the credential could not be opened: %s", cause.Message()).Hinting(cause.Hint())
+	}
+	return f.Because(err)
+}
