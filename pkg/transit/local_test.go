@@ -81,7 +81,7 @@ func TestPrivateFilesAreRefusedUnlessTheyArePrivate(t *testing.T) {
 					t.Errorf("open with mode %#o = %v, want a refusal that says 0600", mode, err)
 				}
 			}
-			content, err := os.ReadFile(path) //nolint:gosec // ours
+			content, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -30,7 +30,7 @@ func privateFile(path string, create bool, fresh func() ([]byte, error)) ([]byte
 }
 
 func readPrivate(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names it
+	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func writePrivate(path string, content []byte) error {
 	if err := os.Link(file.Name(), path); err != nil { // unlike a rename, it never replaces
 		return err
 	}
-	folder, err := os.Open(dir) //nolint:gosec // the operator names it
+	folder, err := os.Open(dir)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func Bind(provider string, places ...string) string {
 	slices.Sort(places)
 	sum := sha256.New()
 	for _, part := range append([]string{provider}, places...) {
-		sum.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // bounded by the contract
+		sum.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 		sum.Write([]byte(part))
 	}
 	return hex.EncodeToString(sum.Sum(nil))
@@ -69,9 +69,9 @@ func Bind(provider string, places ...string) string {
 // bytes is the canonical, length-prefixed form that is bound.
 func (c Context) bytes() []byte {
 	var out []byte
-	revision := binary.BigEndian.AppendUint64(nil, uint64(c.Revision)) //nolint:gosec // never negative
+	revision := binary.BigEndian.AppendUint64(nil, uint64(c.Revision))
 	for _, part := range [][]byte{[]byte("claviger-v1"), []byte(c.Environment), []byte(c.OrgID), []byte(c.CredentialID), revision, []byte(c.Binding)} {
-		out = binary.BigEndian.AppendUint32(out, uint32(len(part))) //nolint:gosec // bounded by the contract
+		out = binary.BigEndian.AppendUint32(out, uint32(len(part)))
 		out = append(out, part...)
 	}
 	return out

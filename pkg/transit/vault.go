@@ -127,7 +127,7 @@ func (v *Vault) Close() {
 func vaultTransport(caFile string) (*http.Transport, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if caFile != "" {
-		pem, err := os.ReadFile(caFile) //nolint:gosec // the operator names it
+		pem, err := os.ReadFile(caFile)
 		if err != nil {
 			return nil, fmt.Errorf("vault authority: %w", err)
 		}

@@ -96,7 +96,7 @@ func (s *session) logIn(ctx context.Context) (granted lease, ok bool) {
 			return granted, true
 		}
 		s.log.WarnContext(ctx, "vault login failed", "error", err)
-		if !pause(ctx, backoff/2+rand.N(backoff/2)) {
+		if !pause(ctx, backoff/2+jitter(backoff/2)) {
 			return lease{}, false
 		}
 	}
@@ -169,7 +169,11 @@ func (s *session) hold(ctx context.Context, granted lease) {
 // renewAfter is two thirds of the lease, give or take a tenth of it.
 func renewAfter(lease time.Duration) time.Duration {
 	wait := lease * 2 / 3
-	return wait - wait/10 + rand.N(wait/5+1)
+	return wait - wait/10 + jitter(wait/5)
+}
+
+func jitter(most time.Duration) time.Duration {
+	return rand.N(most + 1) //nolint:gosec // only spreads calls over time; nothing is kept secret with it
 }
 
 func (s *session) renew(ctx context.Context) (time.Duration, error) {

@@ -295,7 +295,11 @@ func TestRotatedKeyOpensOldTextsUntilTheMinimumIsRaised(t *testing.T) {
 	if _, err := job.Logical().WriteWithContext(t.Context(), "transit/keys/"+transittest.Key+"/rotate", nil); err != nil {
 		t.Fatalf("rotate: %v", err)
 	}
-	again, err := sealer.(transit.Rewrapper).Rewrap(t.Context(), old, bound())
+	rewrapper, ok := sealer.(transit.Rewrapper)
+	if !ok {
+		t.Fatalf("%T cannot rewrap", sealer)
+	}
+	again, err := rewrapper.Rewrap(t.Context(), old, bound())
 	if err != nil || !strings.HasPrefix(again, "vault:v2:") {
 		t.Fatalf("Rewrap = version 2: %t, %v", strings.HasPrefix(again, "vault:v2:"), err)
 	}

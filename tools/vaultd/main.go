@@ -1,123 +1,135 @@
-// Command vaultd runs a real, unsealed Vault core in memory on loopback, for tests.
+// Command vaultd runs a real Vault core in memory on loopback, for tests.
 //
-// It prints one line of JSON, {"addr": …, "token": …}, when it is ready, and ends with its standard input.
+// When it answers it prints one line of JSON: the address "addr", the root token "token", the key
+// "unseal" and the "version". It ends with its standard input, or on SIGTERM or an interrupt, and
+// forgets everything. It is a module of its own, outside go.work: Vault's server is under the BUSL
+// and is run in tests, never linked into what we ship.
 package main
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
-	"slices"
+	"os/signal"
+	"syscall"
+	"time"
 
-	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/go-hclog"
+	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/builtin/logical/transit"
 	vaulthttp "github.com/hashicorp/vault/http"
 	"github.com/hashicorp/vault/internalshared/configutil"
-	"github.com/hashicorp/vault/sdk/helper/consts"
 	"github.com/hashicorp/vault/sdk/logical"
 	"github.com/hashicorp/vault/sdk/physical/inmem"
 	"github.com/hashicorp/vault/vault"
 	"github.com/hashicorp/vault/version"
 )
 
-// builtins tells the plugin catalog of the engines that are compiled in.
-type builtins struct{}
-
-func (builtins) Contains(name string, kind consts.PluginType) bool {
-	return slices.Contains(builtins{}.Keys(kind), name)
-}
-
-func (b builtins) Get(name string, kind consts.PluginType) (func() (any, error), bool) {
-	if !b.Contains(name, kind) {
-		return nil, false
-	}
-	return toFunc(map[string]logical.Factory{"approle": approle.Factory, "kv": kv.Factory, "transit": transit.Factory}[name]), true
-}
-
-func (builtins) Keys(kind consts.PluginType) []string {
-	switch kind {
-	case consts.PluginTypeCredential:
-		return []string{"approle"}
-	case consts.PluginTypeSecrets:
-		return []string{"kv", "transit"}
-	}
-	return nil
-}
-
-func (builtins) DeprecationStatus(string, consts.PluginType) (consts.DeprecationStatus, bool) {
-	return consts.Supported, true
-}
-
-func (b builtins) IsBuiltinEntPlugin(string, consts.PluginType) bool { return false }
-
-func toFunc(f logical.Factory) func() (any, error) { return func() (any, error) { return f, nil } }
-
 func main() {
-	addr := flag.String("listen", "127.0.0.1:0", "loopback address")
-	verbose := flag.Bool("v", false, "log to standard error")
+	var opts options
+	flag.StringVar(&opts.listen, "listen", "127.0.0.1:0", "loopback `address`; port 0 is any that is free")
+	flag.BoolVar(&opts.unseal, "unseal", true, "unseal at start; with -unseal=false it waits for the printed key, as after a restart")
+	flag.BoolVar(&opts.verbose, "v", false, "log to standard error")
 	flag.Parse()
-	if err := run(*addr, *verbose); err != nil {
-		log.Fatal(err)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, opts, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "vaultd:", err)
+		os.Exit(1)
 	}
 }
 
-func run(addr string, verbose bool) error {
+type options struct {
+	listen  string
+	unseal  bool
+	verbose bool
+}
+
+// run serves until ctx or in ends.
+func run(ctx context.Context, opts options, in io.Reader, out io.Writer) error {
+	address, err := netip.ParseAddrPort(opts.listen)
+	if err != nil || !address.Addr().IsLoopback() {
+		return fmt.Errorf("-listen %s: want a loopback address and a port; the root token is printed", opts.listen)
+	}
+	core, keys, err := newCore(ctx, opts)
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", opts.listen)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{
+		Handler: vaulthttp.Handler.Handler(&vault.HandlerProperties{
+			Core:           core,
+			ListenerConfig: &configutil.Listener{Address: listener.Addr().String()},
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- server.Serve(listener) }()
+	err = json.NewEncoder(out).Encode(map[string]string{
+		"addr":    "http://" + listener.Addr().String(),
+		"token":   keys.RootToken,
+		"unseal":  hex.EncodeToString(keys.SecretShares[0]),
+		"version": version.GetVersion().Version,
+	})
+	if err != nil {
+		return errors.Join(err, server.Close())
+	}
+	// Not waited for when a signal comes first: a read of standard input cannot be interrupted.
+	go func() {
+		_, err := io.Copy(io.Discard, in)
+		ended <- err
+	}()
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-ended:
+	}
+	return errors.Join(err, server.Close())
+}
+
+// newCore returns an initialized core whose one unseal key is among keys.
+func newCore(ctx context.Context, opts options) (*vault.Core, *vault.InitResult, error) {
 	logger := hclog.NewNullLogger()
-	if verbose {
+	if opts.verbose {
 		logger = hclog.New(&hclog.LoggerOptions{Output: os.Stderr, Level: hclog.Info})
 	}
 	store, err := inmem.NewInmem(nil, logger)
 	if err != nil {
-		return err
+		return nil, nil, fmt.Errorf("storage: %w", err)
 	}
 	core, err := vault.NewCore(&vault.CoreConfig{
-		Physical:     store,
-		Logger:       logger,
-		DisableMlock: true,
-		LogicalBackends: map[string]logical.Factory{
-			"transit": transit.Factory,
-			"kv":      kv.Factory,
-		},
+		Physical:           store,
+		Logger:             logger,
+		DisableMlock:       true,
+		LogicalBackends:    map[string]logical.Factory{"transit": transit.Factory, "kv": kv.Factory},
 		CredentialBackends: map[string]logical.Factory{"approle": approle.Factory},
 		BuiltinRegistry:    builtins{},
 	})
 	if err != nil {
-		return fmt.Errorf("new core: %w", err)
+		return nil, nil, fmt.Errorf("core: %w", err)
 	}
-	ctx := context.Background()
-	initRes, err := core.Initialize(ctx, &vault.InitParams{
+	keys, err := core.Initialize(ctx, &vault.InitParams{
 		BarrierConfig: &vault.SealConfig{SecretShares: 1, SecretThreshold: 1},
 	})
 	if err != nil {
-		return fmt.Errorf("initialize: %w", err)
+		return nil, nil, fmt.Errorf("initialize: %w", err)
 	}
-	for _, key := range initRes.SecretShares {
-		if _, err := core.Unseal(key); err != nil {
-			return fmt.Errorf("unseal: %w", err)
+	if opts.unseal {
+		if _, err := core.Unseal(keys.SecretShares[0]); err != nil {
+			return nil, nil, fmt.Errorf("unseal: %w", err)
 		}
 	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	handler := vaulthttp.Handler.Handler(&vault.HandlerProperties{
-		Core:           core,
-		ListenerConfig: &configutil.Listener{Address: listener.Addr().String()},
-	})
-	go func() { _ = http.Serve(listener, handler) }()
-	ready := map[string]string{"addr": "http://" + listener.Addr().String(), "token": initRes.RootToken,
-		"unseal": fmt.Sprintf("%x", initRes.SecretShares[0]), "version": version.GetVersion().Version}
-	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	return core, keys, nil
 }

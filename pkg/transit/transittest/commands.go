@@ -25,7 +25,7 @@ type command struct {
 // readCommands returns the page's commands up to the section on rotation, for Environment in place
 // of "prod".
 func readCommands(folder string) ([]command, error) {
-	page, err := os.ReadFile(filepath.Join(folder, "README.md")) //nolint:gosec // in the repository
+	page, err := os.ReadFile(filepath.Join(folder, "README.md"))
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func parseCommand(line string) command {
 	pepper := make([]byte, 32)
 	_, _ = rand.Read(pepper)
 	text = strings.ReplaceAll(text, "$(openssl rand -base64 32)", base64.StdEncoding.EncodeToString(pepper))
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		name, value, isField := strings.Cut(word, "=")
 		switch {
 		case strings.HasPrefix(word, "-") && word != "-":
@@ -84,7 +84,7 @@ func (c command) run(client *api.Client, folder string) error {
 	case verb == "auth" && rest[0] == "enable" && len(rest) == 2:
 		return client.Sys().EnableAuthWithOptions(rest[1], &api.EnableAuthOptions{Type: rest[1]})
 	case verb == "policy" && rest[0] == "write" && len(rest) == 3 && rest[2] == "-":
-		text, err := os.ReadFile(filepath.Join(folder, c.policy)) //nolint:gosec // in the repository
+		text, err := os.ReadFile(filepath.Join(folder, c.policy))
 		if err != nil {
 			return err
 		}

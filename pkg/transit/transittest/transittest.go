@@ -93,16 +93,13 @@ func Shared(t testing.TB) *Vault {
 }
 
 func start() (*Vault, error) {
-	root, err := repository()
+	binary, err := Binary()
 	if err != nil {
 		return nil, err
 	}
-	binary := os.Getenv("CLAVIGER_VAULTD")
-	if binary == "" {
-		binary = filepath.Join(root, ".bin", "vaultd")
-	}
-	if _, err := os.Stat(binary); err != nil {
-		return nil, fmt.Errorf("%w: run make tools, or set CLAVIGER_VAULTD to a build of tools/vaultd", err)
+	root, err := repository()
+	if err != nil {
+		return nil, err
 	}
 	v := &Vault{process: exec.Command(binary)} //nolint:gosec,noctx // our own binary; it ends with its standard input
 	if err := v.launch(); err != nil {
@@ -113,6 +110,22 @@ func start() (*Vault, error) {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
 	return v, nil
+}
+
+// Binary returns where vaultd is: CLAVIGER_VAULTD, else .bin/vaultd beside go.work.
+func Binary() (string, error) {
+	binary := os.Getenv("CLAVIGER_VAULTD")
+	if binary == "" {
+		root, err := repository()
+		if err != nil {
+			return "", err
+		}
+		binary = filepath.Join(root, ".bin", "vaultd")
+	}
+	if _, err := os.Stat(binary); err != nil { //nolint:gosec // who runs the tests names it
+		return "", fmt.Errorf("%w: run make tools, or set CLAVIGER_VAULTD to a build of tools/vaultd", err)
+	}
+	return binary, nil
 }
 
 // repository is the folder of go.work, above the test's.
@@ -276,8 +289,8 @@ func (v *Vault) setUp(folder string) error {
 		if err := c.run(client, folder); err != nil {
 			return fmt.Errorf("%s/README.md: %s: %w", folder, c.line, err)
 		}
-		if encoded := c.fields["pepper"]; encoded != nil {
-			plain, err := base64.StdEncoding.DecodeString(encoded.(string))
+		if encoded, ok := c.fields["pepper"].(string); ok {
+			plain, err := base64.StdEncoding.DecodeString(encoded)
 			if err != nil {
 				return err
 			}
