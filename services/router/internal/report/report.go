@@ -1,0 +1,241 @@
+// Package report tells keys what a router has learned: the configuration it serves, verdicts of key
+// tests, and what providers said of credentials. While keys is away the newest of it is kept.
+package report
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/secret"
+	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+const (
+	interval    = 5 * time.Second
+	maxKept     = 1000
+	callTimeout = 10 * time.Second
+	testTimeout = 20 * time.Second
+	testsAtOnce = 8
+)
+
+// Options configures a Reporter.
+type Options struct {
+	Router    string
+	Client    keysv1connect.ConfigServiceClient
+	Providers map[string]completion.Provider
+	BaseURLs  map[string]string
+	// Credential finds a credential in the newest configuration, and Version is that configuration's.
+	Credential func(orgID, credentialID string) (*completion.Credential, bool)
+	Version    func() int64
+	Secret     func(ctx context.Context, c *completion.Credential) (secret.Text, error)
+	// Out keeps a refused credential from being tried again at once.
+	Out func(c *completion.Credential, reason string)
+	Log *slog.Logger
+	Now func() time.Time
+}
+
+// Reporter gathers and sends.
+type Reporter struct {
+	o     Options
+	jobs  chan *keysv1.ProbeJob
+	wake  chan struct{}
+	tests sync.WaitGroup
+
+	mu       sync.Mutex
+	results  []*keysv1.ProbeResult
+	evidence map[evidenceKey]*keysv1.CredentialEvidence // the last word on each
+}
+
+type evidenceKey struct {
+	credentialID string
+	revision     int32
+	class        string
+}
+
+// New returns a reporter.
+func New(o Options) *Reporter {
+	return &Reporter{o: o, jobs: make(chan *keysv1.ProbeJob, maxKept), wake: make(chan struct{}, 1), evidence: map[evidenceKey]*keysv1.CredentialEvidence{}}
+}
+
+// Probe takes a key test to do. It never blocks; keys asks again for what it hears nothing of.
+func (r *Reporter) Probe(job *keysv1.ProbeJob) {
+	select {
+	case r.jobs <- job:
+	default:
+	}
+}
+
+// Refused implements completion.Evidence.
+func (r *Reporter) Refused(c *completion.Credential, class usage.Class, e *completion.ProviderError) {
+	r.o.Out(c, fmt.Sprintf("was refused by %s just now (%s)", c.Provider, e.Class))
+	revision := int32(c.Revision) //nolint:gosec // counts from 1
+	r.mu.Lock()
+	if key := (evidenceKey{c.ID, revision, string(e.Class)}); len(r.evidence) < maxKept || r.evidence[key] != nil {
+		r.evidence[key] = &keysv1.CredentialEvidence{
+			OrgId: c.OrgID, CredentialId: c.ID, Revision: revision, CredentialClass: eventsv1.CredentialClass(class),
+			ErrorClass: string(e.Class), Reason: cut(e.Message), Time: timestamppb.New(r.o.Now()),
+		}
+	}
+	r.mu.Unlock()
+	r.wakeUp()
+}
+
+func (r *Reporter) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// cut keeps a reason within the contract's bound of 1,024 characters.
+func cut(s string) string {
+	if runes := []rune(s); len(runes) > 1000 {
+		return string(runes[:1000]) + "…"
+	}
+	return s
+}
+
+// Run works until ctx ends.
+func (r *Reporter) Run(ctx context.Context) error {
+	for range testsAtOnce {
+		r.tests.Go(func() { r.work(ctx) })
+	}
+	defer r.tests.Wait()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if err := r.send(ctx); err != nil && ctx.Err() == nil {
+			r.o.Log.DebugContext(ctx, "report to keys not sent", "error", err)
+			select { // what could not be sent waits for the next turn
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-r.wake:
+		}
+	}
+}
+
+func (r *Reporter) send(ctx context.Context) error {
+	r.mu.Lock()
+	results, evidence := r.results, r.evidence
+	r.results, r.evidence = nil, map[evidenceKey]*keysv1.CredentialEvidence{}
+	r.mu.Unlock()
+	req := &keysv1.ReportRouterStateRequest{Router: r.o.Router, AppliedVersion: r.o.Version(), ProbeResults: results}
+	for _, e := range evidence {
+		req.Evidence = append(req.Evidence, e)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if _, err := r.o.Client.ReportRouterState(ctx, req); err != nil {
+		r.mu.Lock()
+		r.results = append(results, r.results...)
+		r.results = r.results[:min(len(r.results), maxKept)]
+		for key, e := range evidence {
+			if r.evidence[key] == nil {
+				r.evidence[key] = e
+			}
+		}
+		r.mu.Unlock()
+		return fmt.Errorf("report state: %w", err)
+	}
+	return nil
+}
+
+func (r *Reporter) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case job := <-r.jobs:
+			if result := r.test(ctx, job); result != nil {
+				r.mu.Lock()
+				r.results = append(r.results, result)
+				r.mu.Unlock()
+				r.wakeUp()
+			}
+		}
+	}
+}
+
+var states = map[string]keysv1.CredentialState{
+	"active":          keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE,
+	"degraded":        keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED,
+	"quota_exhausted": keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED,
+	"rejected":        keysv1.CredentialState_CREDENTIAL_STATE_REJECTED,
+}
+
+// test does one key test. It returns nil for a credential that this router does not know in that
+// revision: the configuration and the job travel together, so another router or a later turn will.
+func (r *Reporter) test(ctx context.Context, job *keysv1.ProbeJob) *keysv1.ProbeResult {
+	ctx, cancel := context.WithTimeout(ctx, testTimeout)
+	defer cancel()
+	c, ok := r.await(ctx, job)
+	if !ok {
+		return nil
+	}
+	result := &keysv1.ProbeResult{ProbeId: job.GetId(), OrgId: job.GetOrgId(), CredentialId: job.GetCredentialId(), Revision: job.GetRevision()}
+	verdict := completion.Verdict{Reason: "this provider has no key test"}
+	if provider := r.o.Providers[c.Provider]; provider != nil {
+		verdict = r.verdict(ctx, provider, c)
+	}
+	result.State, result.Reason, result.Time = states[verdict.State], cut(verdict.Reason), timestamppb.New(r.o.Now())
+	return result
+}
+
+func (r *Reporter) verdict(ctx context.Context, provider completion.Provider, c *completion.Credential) completion.Verdict {
+	plain, err := r.o.Secret(ctx, c)
+	if err != nil {
+		r.o.Log.WarnContext(ctx, "credential not opened for its test", "credential_id", c.ID, "org_id", c.OrgID, "error", err)
+		return completion.Verdict{Reason: "the router could not open the credential: " + message(err)}
+	}
+	baseURL := c.BaseURL
+	if baseURL == "" {
+		baseURL = r.o.BaseURLs[c.Provider]
+	}
+	return provider.Test(ctx, baseURL, plain)
+}
+
+// await finds the job's credential; the change that brings it may be a moment behind the job.
+func (r *Reporter) await(ctx context.Context, job *keysv1.ProbeJob) (*completion.Credential, bool) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		c, ok := r.o.Credential(job.GetOrgId(), job.GetCredentialId())
+		if ok && c.Revision == int(job.GetRevision()) && c.Sealed != "" {
+			return c, true
+		}
+		if ok && c.Revision > int(job.GetRevision()) {
+			return nil, false
+		}
+		select {
+		case <-ctx.Done():
+			return nil, false
+		case <-tick.C:
+		}
+	}
+}
+
+// message is what may be told of err.
+func message(err error) string {
+	if f, ok := fault.Of(err); ok {
+		return f.Message()
+	}
+	return "internal error"
+}
