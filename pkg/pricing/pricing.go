@@ -101,8 +101,11 @@ func Validate(c Counts) error {
 	return nil
 }
 
-// consistent says how the counts contradict each other, or nothing. The counts are within bounds.
-func (c Counts) consistent() string {
+// Consistent reports whether the counts do not contradict each other. They are within bounds.
+func (c Counts) Consistent() bool { return c.contradiction() == "" }
+
+// contradiction says how the counts contradict each other, or nothing.
+func (c Counts) contradiction() string {
 	parts := c.InputUncached + c.CacheRead + c.CacheWrite5m + c.CacheWrite30m + c.CacheWrite1h + c.CacheWrite12h
 	switch {
 	case parts != c.InputTotal:
@@ -135,7 +138,7 @@ func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
 	if err := Validate(tokens); err != nil {
 		return 0, false, err.Error()
 	}
-	if why := tokens.consistent(); why != "" {
+	if why := tokens.contradiction(); why != "" {
 		return 0, false, why
 	}
 	t, ok := rates.tier(tokens.InputTotal)

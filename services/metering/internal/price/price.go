@@ -1,0 +1,191 @@
+// Package price keeps the price book: immutable, dated versions of what models cost, and the cost of
+// an attempt by them.
+//
+// Versions are only ever added, so the cost of what was applied never changes. The book that ships
+// with the product is added at start; what an operator adds stands beside it, and the version with the
+// latest valid_from that is not after the end of an attempt holds.
+package price
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/pricing"
+	"github.com/claviger/claviger/services/metering/internal/usage"
+)
+
+// The errors of the price book.
+var (
+	ErrInvalid = fault.New(fault.Invalid, "PRICE_INVALID", "the price is not valid")
+	ErrExists  = fault.New(fault.Conflict, "PRICE_EXISTS", "the model has a price from that moment on").
+			Hinting("versions never change; add one with a later valid_from")
+	ErrKeyReused = fault.New(fault.Conflict, "IDEMPOTENCY_KEY_REUSED", "the idempotency key was used for another request").
+			Hinting("use a new key for a new request")
+)
+
+// Version is a row of the price book.
+type Version struct {
+	pricing.Price
+	// CreatedBy is who added it: a member's id, or "seed".
+	CreatedBy string
+	CreatedAt time.Time
+}
+
+// Idempotency makes a retry return the first answer.
+type Idempotency struct{ OrgID, Method, Key, Digest string }
+
+// List asks for versions, by model, the newest first for each.
+type List struct {
+	Model    string
+	PageSize int
+	// After is the version that the page before ended with.
+	After *VersionKey
+}
+
+// VersionKey is the place of a version in the order of a list.
+type VersionKey struct {
+	Model     string
+	ValidFrom int64 // microseconds
+}
+
+// Store keeps the versions.
+type Store interface {
+	// InsertPrice adds a version. When the same request was answered before it returns that answer;
+	// when the model has a version from that moment on, ErrExists.
+	InsertPrice(ctx context.Context, v Version, once Idempotency) (Version, error)
+	// SeedPrices adds the versions that are not there.
+	SeedPrices(ctx context.Context, versions []Version) error
+	ListPrices(ctx context.Context, l List) (versions []Version, more bool, err error)
+	// PriceCount counts the versions. As they only ever get more, it tells whether there are new ones.
+	PriceCount(ctx context.Context) (int64, error)
+	AllPrices(ctx context.Context) ([]pricing.Price, error)
+}
+
+// Book is the price book in memory, over the store.
+type Book struct {
+	store Store
+	now   func() time.Time
+	table atomic.Pointer[pricing.Table]
+
+	mu    sync.Mutex // one load at a time
+	count int64
+}
+
+// NewBook returns an empty book over store; Refresh fills it.
+func NewBook(store Store, now func() time.Time) *Book {
+	b := &Book{store: store, now: now}
+	b.table.Store(pricing.NewTable(nil))
+	return b
+}
+
+// Seed adds the shipped price book to the store. It alters nothing that is there.
+func (b *Book) Seed(ctx context.Context) error {
+	rows := pricing.Book().Rows()
+	versions := make([]Version, len(rows))
+	for i, p := range rows {
+		versions[i] = Version{Price: p, CreatedBy: "seed", CreatedAt: b.now()}
+	}
+	if err := b.store.SeedPrices(ctx, versions); err != nil {
+		return fmt.Errorf("seed prices: %w", err)
+	}
+	return nil
+}
+
+// Refresh loads the book again if it has changed, here or by another process.
+func (b *Book) Refresh(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	count, err := b.store.PriceCount(ctx)
+	if err != nil {
+		return fmt.Errorf("count prices: %w", err)
+	}
+	if count == b.count {
+		return nil
+	}
+	prices, err := b.store.AllPrices(ctx)
+	if err != nil {
+		return fmt.Errorf("load prices: %w", err)
+	}
+	b.table.Store(pricing.NewTable(prices))
+	b.count = int64(len(prices))
+	return nil
+}
+
+// Price sets cost, price and flags of an attempt from its event.
+func (b *Book) Price(a *usage.Attempt) {
+	a.CostNano, a.PriceID = nil, ""
+	if a.Tokens == nil {
+		if a.Source == usage.NoUsage {
+			a.CostNano = new(int64)
+		}
+		return
+	}
+	if a.Source == usage.NoUsage && *a.Tokens == (pricing.Counts{}) {
+		a.CostNano = new(int64)
+		return
+	}
+	if !a.Tokens.Consistent() {
+		a.Flags = append(a.Flags, usage.FlagCounts)
+		return
+	}
+	version, ok := b.table.Load().At(a.Model, a.Ended)
+	if !ok {
+		return
+	}
+	a.PriceID = version.ID // also when a rate is unknown: it says which version lacks it
+	if nano, ok, _ := pricing.Cost(version, *a.Tokens); ok && nano <= maxCost {
+		a.CostNano = &nano
+	}
+}
+
+// maxCost is about 1.15 billion dollars. An attempt cannot cost that much, and sums of less cannot
+// leave 63 bits before the store would notice.
+const maxCost = 1 << 60
+
+// Create adds a version.
+func (b *Book) Create(ctx context.Context, p pricing.Price, by string, once Idempotency) (Version, error) {
+	var broken []fault.Violation
+	if provider, name, ok := strings.Cut(p.Model, "/"); !ok || provider == "" || name == "" {
+		broken = append(broken, fault.Violation{Field: "price.model", Description: `is not "provider/name"`})
+	}
+	if strings.ContainsRune(p.Model+p.Source, 0) {
+		broken = append(broken, fault.Violation{Field: "price", Description: "holds a zero byte"})
+	}
+	if err := pricing.CheckTiers(p.Tiers); err != nil {
+		broken = append(broken, fault.Violation{Field: "price.tiers", Description: err.Error()})
+	}
+	if p.ValidFrom.Unix() < 0 || p.ValidFrom.Year() > 9999 {
+		broken = append(broken, fault.Violation{Field: "price.valid_from", Description: "is before 1970 or after 9999"})
+	}
+	if len(broken) > 0 {
+		return Version{}, ErrInvalid.Violating(broken...)
+	}
+	now := b.now()
+	p.ID = id.New("price")
+	p.ValidFrom = p.ValidFrom.UTC().Truncate(time.Microsecond)
+	v, err := b.store.InsertPrice(ctx, Version{Price: p, CreatedBy: by, CreatedAt: now}, once)
+	if err != nil {
+		return Version{}, fmt.Errorf("insert price: %w", err)
+	}
+	return v, nil
+}
+
+const defaultPageSize = 100
+
+// List lists versions.
+func (b *Book) List(ctx context.Context, l List) ([]Version, bool, error) {
+	if l.PageSize == 0 {
+		l.PageSize = defaultPageSize
+	}
+	versions, more, err := b.store.ListPrices(ctx, l)
+	if err != nil {
+		return nil, false, fmt.Errorf("list prices: %w", err)
+	}
+	return versions, more, nil
+}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/services/metering/internal/usage"
+)
+
+// Plans returns how the database would answer the queries that people make.
+func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestID string) (map[string]string, error) {
+	plans := map[string]string{}
+	err := s.db.InReadTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		page, total := pageQuery(s.db.Engine(), &q), totalQuery(s.db.Engine(), &q)
+		own := l
+		own.MemberID = "mem_1"
+		var rows []eventRow
+		for name, query := range map[string]string{
+			"rows":    tx.NewRaw(page.String(), page.args...).String(),
+			"total":   tx.NewRaw(total.String(), total.args...).String(),
+			"list":    listQuery(tx, &rows, &l).String(),
+			"own":     listQuery(tx, &rows, &own).String(),
+			"request": requestQuery(tx, &rows, l.OrgID, requestID).String(),
+		} {
+			plan, err := explain(ctx, tx, s.db.Engine(), query)
+			if err != nil {
+				return err
+			}
+			plans[name] = plan
+		}
+		return nil
+	})
+	return plans, err
+}
+
+func explain(ctx context.Context, tx bun.Tx, engine sqldb.Engine, query string) (string, error) {
+	prefix := "EXPLAIN QUERY PLAN "
+	if engine == sqldb.Postgres {
+		prefix = "EXPLAIN "
+	}
+	rows, err := tx.QueryContext(ctx, prefix+strings.ReplaceAll(query, "?", "\\?"))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return "", err
+	}
+	var plan strings.Builder
+	for rows.Next() {
+		dest := make([]any, len(columns))
+		var text string
+		for i := range dest {
+			dest[i] = new(any)
+		}
+		dest[len(dest)-1] = &text
+		if err := rows.Scan(dest...); err != nil {
+			return "", err
+		}
+		plan.WriteString(text + "\n")
+	}
+	return plan.String(), rows.Err()
+}
+
+// Exec runs a statement.
+func (s *Store) Exec(ctx context.Context, statement string) error {
+	return s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.ExecContext(ctx, statement)
+		return err
+	})
+}

@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/services/metering/internal/usage"
+)
+
+// dimensionColumns are the columns of the dimensions that are columns. Tags are not: they are reached over their set.
+var dimensionColumns = map[usage.Dimension]string{
+	usage.ByAPIKey: "r.api_key_id", usage.ByMember: "r.member_id", usage.ByCredential: "r.credential_id",
+	usage.ByClass: "r.credential_class", usage.ByProvider: "r.provider", usage.ByModel: "r.model", usage.ByPolicy: "r.policy_id",
+}
+
+// statement is one that is being written: text with "?" and the values for them.
+type statement struct {
+	strings.Builder
+	args []any
+}
+
+func (s *statement) add(text string, args ...any) {
+	s.WriteString(text)
+	s.args = append(s.args, args...)
+}
+
+// sums writes the sums of all columns. Postgres sums BIGINT to NUMERIC, hence the cast; a sum beyond 63
+// bits is an error on both engines.
+func (s *statement) sums(engine sqldb.Engine) {
+	for i, c := range sumNames {
+		if i > 0 {
+			s.add(", ")
+		}
+		s.add("COALESCE(SUM(r." + c + "), 0)")
+		if engine == sqldb.Postgres {
+			s.add("::BIGINT")
+		}
+		s.add(" AS " + c)
+	}
+}
+
+// from writes the tables and conditions of a query: one range of the rollup's primary key, whose
+// columns begin with org_id and bucket.
+func (s *statement) from(q *usage.Query) {
+	s.add(" FROM usage_rollup AS r")
+	if q.TagKey != "" {
+		s.add(" LEFT JOIN tagset_tag AS g ON g.org_id = r.org_id AND g.tagset_id = r.tagset_id AND g.tag_key = ?", q.TagKey)
+	}
+	s.add(" WHERE r.org_id = ? AND r.bucket >= ? AND r.bucket < ?", q.OrgID, micros(q.Start), micros(q.End))
+	if q.MemberID != "" {
+		s.add(" AND r.member_id = ?", q.MemberID)
+	}
+	for _, f := range q.Filters {
+		if f.Dimension != usage.ByTag {
+			s.add(" AND "+dimensionColumns[f.Dimension]+" IN (?)", bun.List(f.Values))
+			continue
+		}
+		s.add(" AND (r.tagset_id IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ? AND tag_value IN (?))",
+			q.OrgID, f.TagKey, bun.List(f.Values))
+		if slices.Contains(f.Values, "") { // empty is "none": the sets without the key
+			s.add(" OR r.tagset_id NOT IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ?)", q.OrgID, f.TagKey)
+		}
+		s.add(")")
+	}
+}
+
+// groups returns the expressions to group by, in the order of the answer: the bucket, if time is cut,
+// then the dimensions.
+func groups(q *usage.Query) []string {
+	var exprs []string
+	if width := q.Bucket.Width().Microseconds(); width > 0 {
+		// Both sides are BIGINT: the column is, and a literal of this size is taken for one where it
+		// has to be. Times are not before 1970, so this rounds down.
+		exprs = append(exprs, fmt.Sprintf("r.bucket - r.bucket %% %d", width))
+	}
+	for _, d := range q.GroupBy {
+		if d == usage.ByTag {
+			exprs = append(exprs, "COALESCE(g.tag_value, '')")
+			continue
+		}
+		exprs = append(exprs, dimensionColumns[d])
+	}
+	return exprs
+}
+
+// pageQuery writes the query for one page of rows.
+func pageQuery(engine sqldb.Engine, q *usage.Query) *statement {
+	s := &statement{}
+	exprs := groups(q)
+	s.add("SELECT ")
+	for i, e := range exprs {
+		s.add(fmt.Sprintf("%s AS k%d, ", e, i))
+	}
+	s.sums(engine)
+	s.from(q)
+	if q.After != nil && len(exprs) > 0 {
+		s.add(" AND (" + strings.Join(exprs, ", ") + ") > (")
+		n := 0
+		if q.Bucket != usage.Whole {
+			s.add("?", q.After.Bucket)
+			n++
+		}
+		for _, value := range q.After.Group {
+			if n > 0 {
+				s.add(", ")
+			}
+			s.add("?", value)
+			n++
+		}
+		s.add(")")
+	}
+	if len(exprs) > 0 {
+		s.add(" GROUP BY " + strings.Join(exprs, ", "))
+	}
+	// A revision can leave a row behind in which nothing is counted any more.
+	s.add(" HAVING SUM(r.attempts) > 0")
+	if len(exprs) > 0 {
+		s.add(" ORDER BY " + strings.Join(exprs, ", "))
+	}
+	s.add(" LIMIT ?", q.PageSize+1)
+	return s
+}
+
+// totalQuery writes the query for the sum over all pages.
+func totalQuery(engine sqldb.Engine, q *usage.Query) *statement {
+	s := &statement{}
+	s.add("SELECT ")
+	s.sums(engine)
+	whole := *q
+	whole.TagKey = "" // grouping by a tag changes no total
+	s.from(&whole)
+	return s
+}
+
+// QueryUsage answers q. Rows and total are of one moment.
+func (s *Store) QueryUsage(ctx context.Context, q usage.Query) (usage.Page, error) {
+	var page usage.Page
+	err := s.db.InOrgReadTx(ctx, q.OrgID, func(ctx context.Context, tx bun.Tx) error {
+		page = usage.Page{}
+		rows, err := s.rows(ctx, tx, &q)
+		if err != nil {
+			return err
+		}
+		if page.More = len(rows) > q.PageSize; page.More {
+			rows = rows[:q.PageSize]
+		}
+		page.Rows = rows
+		total := totalQuery(s.db.Engine(), &q)
+		var sums sumColumns
+		if err := tx.QueryRowContext(ctx, total.String(), total.args...).Scan(sums.scan()...); err != nil {
+			return fmt.Errorf("sum all: %w", err)
+		}
+		page.Total = sums.totals()
+		return nil
+	})
+	return page, err
+}
+
+func (s *Store) rows(ctx context.Context, tx bun.Tx, q *usage.Query) ([]usage.Row, error) {
+	query := pageQuery(s.db.Engine(), q)
+	found, err := tx.QueryContext(ctx, query.String(), query.args...)
+	if err != nil {
+		return nil, fmt.Errorf("sum groups: %w", err)
+	}
+	defer func() { _ = found.Close() }()
+	var rows []usage.Row
+	for found.Next() {
+		var sums sumColumns
+		row := usage.Row{RowKey: usage.RowKey{Group: make([]string, len(q.GroupBy))}}
+		var dest []any
+		if q.Bucket != usage.Whole {
+			dest = append(dest, &row.Bucket)
+		}
+		for i := range row.Group {
+			dest = append(dest, &row.Group[i])
+		}
+		if err := found.Scan(append(dest, sums.scan()...)...); err != nil {
+			return nil, fmt.Errorf("read groups: %w", err)
+		}
+		row.Totals = sums.totals()
+		rows = append(rows, row)
+	}
+	if err := found.Err(); err != nil {
+		return nil, fmt.Errorf("read groups: %w", err)
+	}
+	return rows, nil
+}
+
+// scan returns where to read the columns of sumNames.
+func (s *sumColumns) scan() []any {
+	return []any{
+		&s.Requests, &s.Attempts, &s.Errors, &s.InputTotal, &s.InputUncached, &s.CacheRead, &s.CacheWrite5m, &s.CacheWrite30m,
+		&s.CacheWrite1h, &s.CacheWrite12h, &s.OutputTotal, &s.Reasoning, &s.AudioIn, &s.AudioOut, &s.ImageIn, &s.ImageOut,
+		&s.CostNanoUSD, &s.UnknownCostAttempts, &s.EstimatedAttempts, &s.EstimatedCostNanoUSD,
+	}
+}
+
+// listQuery selects attempts of one organization, the newest first: one range of an index.
+func listQuery(tx bun.IDB, rows *[]eventRow, l *usage.List) *bun.SelectQuery {
+	query := tx.NewSelect().Model(rows).Where("e.org_id = ?", l.OrgID)
+	if l.MemberID != "" {
+		query = query.Where("e.member_id = ?", l.MemberID)
+	}
+	query = query.Where("e.ended_at >= ? AND e.ended_at < ?", micros(l.Start), micros(l.End))
+	if l.After != nil {
+		query = query.Where("(e.ended_at, e.attempt_id) < (?, ?)", l.After.Ended, l.After.AttemptID)
+	}
+	return query.OrderExpr("e.ended_at DESC, e.attempt_id DESC").Limit(int64(l.PageSize) + 1)
+}
+
+// ListAttempts answers l.
+func (s *Store) ListAttempts(ctx context.Context, l usage.List) (attempts []usage.Attempt, more bool, err error) {
+	err = s.db.InOrgReadTx(ctx, l.OrgID, func(ctx context.Context, tx bun.Tx) error {
+		var rows []eventRow
+		if err := listQuery(tx, &rows, &l).Scan(ctx); err != nil {
+			return err
+		}
+		if more = len(rows) > l.PageSize; more {
+			rows = rows[:l.PageSize]
+		}
+		attempts, err = withTags(ctx, tx, l.OrgID, rows)
+		return err
+	})
+	return attempts, more, err
+}
+
+// requestQuery selects the attempts of one request: a few rows of an index.
+func requestQuery(tx bun.IDB, rows *[]eventRow, orgID, requestID string) *bun.SelectQuery {
+	return tx.NewSelect().Model(rows).Where("e.org_id = ? AND e.request_id = ?", orgID, requestID).
+		OrderExpr("e.attempt_number, e.started_at, e.attempt_id").Limit(maxAttempts)
+}
+
+// maxAttempts bounds the attempts of one request that are shown; routers make a handful.
+const maxAttempts = 1000
+
+// AttemptsOfRequest returns the attempts of one request, in order.
+func (s *Store) AttemptsOfRequest(ctx context.Context, orgID, requestID string) ([]usage.Attempt, error) {
+	var attempts []usage.Attempt
+	err := s.db.InOrgReadTx(ctx, orgID, func(ctx context.Context, tx bun.Tx) error {
+		var rows []eventRow
+		err := requestQuery(tx, &rows, orgID, requestID).Scan(ctx)
+		if err != nil {
+			return err
+		}
+		attempts, err = withTags(ctx, tx, orgID, rows)
+		return err
+	})
+	return attempts, err
+}
+
+// withTags reads the tags of rows and turns both into attempts.
+func withTags(ctx context.Context, tx bun.Tx, orgID string, rows []eventRow) ([]usage.Attempt, error) {
+	sets := map[string]map[string]string{}
+	for i := range rows {
+		if rows[i].TagsetID != "" {
+			sets[rows[i].TagsetID] = nil
+		}
+	}
+	if len(sets) > 0 {
+		ids := make([]string, 0, len(sets))
+		for id := range sets {
+			ids = append(ids, id)
+		}
+		var found []tagsetRow
+		err := tx.NewSelect().Model(&found).Where("org_id = ? AND tagset_id IN (?)", orgID, bun.List(ids)).Scan(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read tags: %w", err)
+		}
+		for _, f := range found {
+			var tags map[string]string
+			if err := json.Unmarshal([]byte(f.Tags), &tags); err != nil {
+				return nil, fmt.Errorf("decode tags: %w", err)
+			}
+			sets[f.TagsetID] = tags
+		}
+	}
+	attempts := make([]usage.Attempt, len(rows))
+	for i := range rows {
+		attempts[i] = rows[i].attempt(sets[rows[i].TagsetID])
+	}
+	return attempts, nil
+}

@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/uptrace/bun"
+
+	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/services/metering/internal/usage"
+)
+
+// Difference is a sum that is not what its attempts give.
+type Difference struct {
+	Key usage.Key
+	// Stored is the sum in the rollup, Counted what the attempts give.
+	Stored, Counted usage.Totals
+}
+
+// maxDifferences bounds the answer of Verify: one is reason enough to look.
+const maxDifferences = 1000
+
+// rawSums is what each sum is in terms of usage_event. It says in SQL what usage.Attempt.Contribution
+// says in Go; TestRebuildEqualsAggregates compares the two.
+var rawSums = map[string]string{
+	"requests":                "CASE WHEN attempt_number = 1 THEN 1 ELSE 0 END",
+	"attempts":                "1",
+	"errors":                  "CASE WHEN outcome IN ('ok', 'canceled') THEN 0 ELSE 1 END",
+	"cost_nano_usd":           "COALESCE(cost_nano_usd, 0)",
+	"unknown_cost_attempts":   "CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END",
+	"estimated_attempts":      "CASE WHEN usage_source IN ('provider_final', 'none') THEN 0 ELSE 1 END",
+	"estimated_cost_nano_usd": "CASE WHEN usage_source IN ('provider_final', 'none') THEN 0 ELSE COALESCE(cost_nano_usd, 0) END",
+}
+
+// rawGroups selects keys and sums from usage_event, in the columns of usage_rollup.
+func rawGroups(engine sqldb.Engine) string {
+	keys := strings.Join(keyNames, ", ")
+	keys = strings.Replace(keys, "bucket", fmt.Sprintf("ended_at - ended_at %% %d AS bucket", usage.Quarter.Microseconds()), 1)
+	sums := make([]string, len(sumNames))
+	for i, c := range sumNames {
+		expr, ok := rawSums[c]
+		if !ok {
+			expr = "COALESCE(" + c + ", 0)" // a token class
+		}
+		sums[i] = "SUM(" + expr + ")"
+		if engine == sqldb.Postgres {
+			sums[i] += "::BIGINT"
+		}
+		sums[i] += " AS " + c
+	}
+	groups := make([]string, len(keyNames))
+	for i := range keyNames {
+		groups[i] = fmt.Sprint(i + 1)
+	}
+	return "SELECT " + keys + ", " + strings.Join(sums, ", ") + " FROM usage_event GROUP BY " + strings.Join(groups, ", ")
+}
+
+// verifyQuery puts the stored sums and those of the attempts beside each other. It is a union and a
+// grouping, not a full join, which SQLite does in quadratic time.
+func verifyQuery(engine sqldb.Engine) string {
+	keys := strings.Join(keyNames, ", ")
+	var stored, counted, sums, differs []string
+	for _, c := range sumNames {
+		stored = append(stored, c+" AS r_"+c, "0 AS e_"+c)
+		counted = append(counted, "0", c)
+		differs = append(differs, "SUM(r_"+c+") <> SUM(e_"+c+")") // a row in which nothing is counted is as good as none
+	}
+	for _, side := range []string{"r_", "e_"} {
+		for _, c := range sumNames {
+			sum := "SUM(" + side + c + ")"
+			if engine == sqldb.Postgres {
+				sum += "::BIGINT"
+			}
+			sums = append(sums, sum)
+		}
+	}
+	return "SELECT " + keys + ", " + strings.Join(sums, ", ") +
+		" FROM (SELECT " + keys + ", " + strings.Join(stored, ", ") + " FROM usage_rollup" +
+		" UNION ALL SELECT " + keys + ", " + strings.Join(counted, ", ") + " FROM (" + rawGroups(engine) + ") AS e) AS u" +
+		" GROUP BY " + keys + " HAVING " + strings.Join(differs, " OR ") + " LIMIT ?"
+}
+
+// Verify compares all sums with their attempts, at one moment. It reads everything.
+func (s *Store) Verify(ctx context.Context) ([]Difference, error) {
+	query := verifyQuery(s.db.Engine())
+	var out []Difference
+	err := s.db.InReadTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		out = nil
+		rows, err := tx.QueryContext(ctx, query, maxDifferences)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = rows.Close() }()
+		for rows.Next() {
+			var d Difference
+			var stored, counted sumColumns
+			k := &d.Key
+			dest := []any{
+				&k.OrgID, &k.Bucket, &k.APIKeyID, &k.MemberID, &k.CredentialID, &k.Class, &k.Provider, &k.Model, &k.PolicyID, &k.TagsetID,
+			}
+			if err := rows.Scan(append(append(dest, stored.scan()...), counted.scan()...)...); err != nil {
+				return err
+			}
+			d.Stored, d.Counted = stored.totals(), counted.totals()
+			out = append(out, d)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify sums: %w", err)
+	}
+	return out, nil
+}
+
+// Rebuild makes all sums anew from the attempts, in one transaction. What is applied meanwhile waits.
+func (s *Store) Rebuild(ctx context.Context) error {
+	columns := strings.Join(keyNames, ", ") + ", " + strings.Join(sumNames, ", ")
+	err := s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		if err := s.serialize(ctx, tx); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, "DELETE FROM usage_rollup"); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO usage_rollup ("+columns+") "+rawGroups(s.db.Engine()))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("rebuild sums: %w", err)
+	}
+	return nil
+}
