@@ -65,19 +65,9 @@ func (p *Planner) Make(c Config, caller completion.Caller, model string) (comple
 		lines = policy.Lines
 	}
 	out.Targets = make([]completion.Target, 0, len(lines)+2)
-	var excluded []string
 	for i, l := range lines {
-		orgID := caller.OrgID
-		if l.Class == usage.Platform {
-			orgID = c.PlatformOrgID()
-		}
-		credentials := c.Credentials(orgID, l.Provider)
-		if len(credentials) == 0 {
-			excluded = append(excluded, fmt.Sprintf("%s: there is no %s credential for %s", l.Model, classWord(l.Class), l.Provider))
-		}
-		for _, credential := range credentials {
-			if reason := p.out(credential); reason != "" {
-				excluded = append(excluded, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), reason))
+		for _, credential := range credentials(c, caller, l) {
+			if p.out(credential) != "" {
 				continue
 			}
 			t := completion.Target{Provider: l.Provider, Model: l.Model, Name: l.Name, Class: l.Class, Credential: credential, Line: i}
@@ -88,9 +78,32 @@ func (p *Planner) Make(c Config, caller completion.Caller, model string) (comple
 		}
 	}
 	if len(out.Targets) == 0 {
-		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", strings.Join(excluded, "; "))
+		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", p.exclusions(c, caller, lines))
 	}
 	return out, nil
+}
+
+// credentials lists whose credentials a line allows, best first.
+func credentials(c Config, caller completion.Caller, l Line) []*completion.Credential {
+	if l.Class == usage.Platform {
+		return c.Credentials(c.PlatformOrgID(), l.Provider)
+	}
+	return c.Credentials(caller.OrgID, l.Provider)
+}
+
+// exclusions says for each line why nothing of it can serve.
+func (p *Planner) exclusions(c Config, caller completion.Caller, lines []Line) string {
+	var out []string
+	for _, l := range lines {
+		list := credentials(c, caller, l)
+		if len(list) == 0 {
+			out = append(out, fmt.Sprintf("%s: there is no %s credential for %s", l.Model, l.Class, l.Provider))
+		}
+		for _, credential := range list {
+			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), p.out(credential)))
+		}
+	}
+	return strings.Join(out, "; ")
 }
 
 // label names a credential to a caller: a platform credential's label is the operator's business.
@@ -99,13 +112,6 @@ func label(class usage.Class, c *completion.Credential) string {
 		return "platform"
 	}
 	return c.Label
-}
-
-func classWord(c usage.Class) string {
-	if c == usage.Platform {
-		return "platform"
-	}
-	return "own"
 }
 
 func (p *Planner) out(c *completion.Credential) string {

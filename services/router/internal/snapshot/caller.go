@@ -66,3 +66,16 @@ func (s *State) caller(h *hasher, presented string, now time.Time) (completion.C
 	}
 	return key.caller, nil
 }
+
+// ByID returns the caller of an API key that was checked a moment ago.
+func (f *Follower) ByID(keyID string) completion.Caller {
+	s := f.state.Load()
+	if s == nil {
+		return completion.Caller{}
+	}
+	key := s.keys[s.keyByID[keyID]]
+	if key == nil {
+		return completion.Caller{}
+	}
+	return key.caller
+}
