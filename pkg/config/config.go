@@ -63,7 +63,7 @@ func Load(msg proto.Message, src Source) error {
 
 // Problem is one mistake.
 type Problem struct {
-	Where string // "keys.yaml:12", "environment", "command line" or "not set"
+	Where string // "keys.yaml:12", "environment", "command line", "not set", or "together" for several keys
 	Key   string // as the user writes it there
 	What  string // what is wrong
 }
@@ -109,7 +109,7 @@ type loader struct {
 	byName   map[string]*key
 	origins  map[string]origin // by key name
 	problems []Problem
-	broken   map[string]bool // names of keys whose value could not be read
+	broken   map[string]bool // names of keys and groups whose value could not be read
 	secrets  []string        // texts that no problem may show
 }
 
@@ -156,18 +156,23 @@ func (l *loader) validate() {
 	}
 	for _, v := range invalid.Violations {
 		path := protovalidate.FieldPathString(v.Proto.GetField())
+		if l.isBroken(path) {
+			continue
+		}
 		what := strings.TrimSuffix(v.Proto.GetMessage(), ".")
 		if what == "" {
 			what = "breaks the rule " + v.Proto.GetRuleId()
 		}
 		k := l.keyOf(path)
 		switch {
-		case k == nil: // a group of keys, such as tls
-			if !l.brokenUnder(path) {
-				l.problem(notSet, path, "%s%s", what, l.groupHint(path))
-			}
-		case l.broken[k.name]:
+		case k == nil && v.Proto.GetRuleId() == "required": // a group of keys, such as tls
+			l.problem(notSet, path, "is needed%s", l.groupHint(path))
+		case k == nil: // a rule over several keys
+			l.problem("together", path, "%s", what)
 		case l.origins[k.name] == origin{}:
+			if rule := v.Proto.GetRuleId(); rule == "string.min_len" || rule == "required" {
+				what = "is needed"
+			}
 			l.problem(notSet, path, "%s; set %s", what, k.ways())
 		default:
 			from := l.origins[k.name]
@@ -190,9 +195,10 @@ func (l *loader) keyOf(path string) *key {
 	}
 }
 
-func (l *loader) brokenUnder(group string) bool {
+// isBroken reports whether a path leads to, through or towards something that could not be read.
+func (l *loader) isBroken(path string) bool {
 	for name := range l.broken {
-		if strings.HasPrefix(name, group+".") {
+		if name == path || strings.HasPrefix(path, name+".") || strings.HasPrefix(path, name+"[") || strings.HasPrefix(name, path+".") {
 			return true
 		}
 	}

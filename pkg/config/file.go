@@ -75,8 +75,9 @@ func (f *file) group(n *yaml.Node, m protoreflect.Message, prefix string) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		f.problem(f.at(n), strings.TrimSuffix(prefix, "."), "must have keys and values")
-		f.broken[prefix+"?"] = true
+		group := strings.TrimSuffix(prefix, ".")
+		f.problem(f.at(n), group, "must have keys and values")
+		f.broken[group] = true
 		return
 	}
 	seen := map[string]bool{}

@@ -73,12 +73,12 @@ func (l *loader) unknownVariable(name string) {
 			candidates = append(candidates, k.env()+fileEnd)
 		}
 	}
-	if meant := nearest(name, candidates); meant != "" {
-		l.problem(inEnvironment, name, "unknown variable; did you mean %s?", meant)
-		return
-	}
 	if plain, ok := strings.CutSuffix(name, fileEnd); ok && slices.Contains(candidates, plain) {
 		l.problem(inEnvironment, name, "unknown variable; only secrets come from files, this one is %s", plain)
+		return
+	}
+	if meant := nearest(name, candidates); meant != "" {
+		l.problem(inEnvironment, name, "unknown variable; did you mean %s?", meant)
 		return
 	}
 	l.problem(inEnvironment, name, "unknown variable")

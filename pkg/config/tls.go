@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -82,10 +83,14 @@ func (i *Identity) base() *tls.Config {
 	}
 }
 
-// Client returns the configuration of connections to host, a name or an address, which must be in
-// the server's certificate. With an empty host the dialer says whom it calls, as a NATS client with
-// several servers does; the authorities are then those of now, read once.
-func (i *Identity) Client(host string) *tls.Config {
+// Client returns the configuration of connections to address, "host" or "host:port", whose host must
+// be in the server's certificate. With an empty address the dialer says whom it calls, as a NATS
+// client with several servers does; the authorities are then those of now, read once.
+func (i *Identity) Client(address string) *tls.Config {
+	host := address
+	if h, _, err := net.SplitHostPort(address); err == nil {
+		host = h
+	}
 	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ServerName: host,
