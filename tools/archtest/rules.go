@@ -102,6 +102,7 @@ var edges = map[string][]technology{
 	"router/rpc":        {wire},
 	"router/httpapi":    {web, wire},
 	"router/snapshot":   {wire},
+	"router/report":     {wire},
 	"router/keyring":    {},
 	"router/usage":      {wire, broker},
 	"router/dialect":    {web},
