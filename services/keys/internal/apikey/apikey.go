@@ -1,0 +1,134 @@
+// Package apikey holds the keys that clients present to the router. Only a keyed hash of a key is
+// kept; the key itself is shown once.
+package apikey
+
+import (
+	"context"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/label"
+	"github.com/claviger/claviger/services/keys/internal/member"
+	"github.com/claviger/claviger/services/keys/internal/policy"
+)
+
+// The errors of this package.
+var (
+	ErrNotFound = fault.New(fault.NotFound, "API_KEY_NOT_FOUND", "API key not found")
+	ErrExists   = fault.New(fault.Conflict, "API_KEY_EXISTS", "an API key with this name exists already").Hinting("choose another name or revoke that key")
+	ErrExpiry   = fault.New(fault.Invalid, "EXPIRE_TIME_INVALID", "the expire time is not in the future")
+	ErrShown    = fault.New(fault.Precondition, "SECRET_ALREADY_SHOWN", "this API key was created before and its secret is shown only once").
+			Hinting("if the secret is lost, revoke the key and create another with a fresh idempotency key")
+)
+
+// Provenance says how much a caller is told of what served a request.
+type Provenance string
+
+// The levels.
+const (
+	None  Provenance = "none"
+	Basic Provenance = "basic"
+	Full  Provenance = "full"
+)
+
+// Key is an API key without its secret.
+type Key struct {
+	OrgID string
+	ID    string
+	Name  string
+	// PublicID is the readable part.
+	PublicID string
+	// Hash stands for the whole key.
+	Hash     []byte
+	MemberID string
+	// PolicyID is the default policy, "" for none.
+	PolicyID   string
+	Provenance Provenance
+	CreatedAt  time.Time
+	// ExpiresAt and RevokedAt are zero for never.
+	ExpiresAt time.Time
+	RevokedAt time.Time
+}
+
+// Tx is what changes of API keys need from the store.
+type Tx interface {
+	audit.Recorder
+	APIKey(ctx context.Context, id string) (Key, error)
+	InsertAPIKey(ctx context.Context, k Key) error
+	RevokeAPIKey(ctx context.Context, id string, at time.Time) error
+	Policy(ctx context.Context, id string) (policy.Policy, error)
+}
+
+// Mint makes a fresh key with its public id and hash. It fails while the pepper cannot be had.
+type Mint func(ctx context.Context) (plain secret.Text, publicID string, hash []byte, err error)
+
+// Service changes API keys.
+type Service struct {
+	Mint Mint
+	Now  func() time.Time
+}
+
+// New is the input of Draft.
+type New struct {
+	Name       string
+	PolicyID   string
+	Provenance Provenance
+	ExpiresAt  time.Time
+}
+
+// Draft makes a key for the caller, outside of a transaction: the pepper may have to be fetched.
+func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Key, secret.Text, error) {
+	if err := label.Check("name", in.Name); err != nil {
+		return Key{}, secret.Text{}, err
+	}
+	now := s.Now()
+	if !in.ExpiresAt.IsZero() && !in.ExpiresAt.After(now) {
+		return Key{}, secret.Text{}, ErrExpiry.Violating(fault.Violation{Field: "expire_time", Description: "must be in the future"})
+	}
+	plain, publicID, hash, err := s.Mint(ctx)
+	if err != nil {
+		return Key{}, secret.Text{}, err
+	}
+	return Key{
+		OrgID: caller.OrgID, ID: id.New("key"), Name: in.Name, PublicID: publicID, Hash: hash, MemberID: caller.MemberID,
+		PolicyID: in.PolicyID, Provenance: in.Provenance, CreatedAt: now, ExpiresAt: in.ExpiresAt,
+	}, plain, nil
+}
+
+// Create adds a drafted key.
+func (s *Service) Create(ctx context.Context, tx Tx, k Key) error {
+	if k.PolicyID != "" {
+		if _, err := tx.Policy(ctx, k.PolicyID); err != nil {
+			return err
+		}
+	}
+	if err := tx.InsertAPIKey(ctx, k); err != nil {
+		return err
+	}
+	detail := audit.Detail{"name": k.Name, "public_id": k.PublicID, "policy_id": k.PolicyID, "provenance": k.Provenance}
+	if !k.ExpiresAt.IsZero() {
+		detail["expire_time"] = k.ExpiresAt
+	}
+	return tx.Record(ctx, "api_key.create", k.ID, detail)
+}
+
+// Revoke ends a key for good. Revoking a revoked key changes nothing.
+func (s *Service) Revoke(ctx context.Context, tx Tx, caller member.Caller, keyID string) (Key, error) {
+	k, err := tx.APIKey(ctx, keyID)
+	if err != nil {
+		return Key{}, err
+	}
+	if caller.Role == member.Ordinary && k.MemberID != caller.MemberID {
+		return Key{}, ErrNotFound // as if it were another organization's
+	}
+	if k.RevokedAt.IsZero() {
+		k.RevokedAt = s.Now()
+		if err := tx.RevokeAPIKey(ctx, k.ID, k.RevokedAt); err != nil {
+			return Key{}, err
+		}
+	}
+	return k, tx.Record(ctx, "api_key.revoke", k.ID, audit.Detail{"name": k.Name})
+}

@@ -1,0 +1,130 @@
+// Package credential holds the provider API keys that organizations bring.
+//
+// The plaintext of a credential lives from the handler to Seal and no further: nothing in this
+// service can open what it has sealed. What can be said of a secret, its state, is decided here from
+// what routers report, and from nothing else.
+package credential
+
+import (
+	"context"
+	"net/url"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/transit"
+	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/etag"
+)
+
+// The errors of this package.
+var (
+	ErrNotFound = fault.New(fault.NotFound, "CREDENTIAL_NOT_FOUND", "credential not found")
+	ErrExists   = fault.New(fault.Conflict, "CREDENTIAL_EXISTS", "a credential with this label exists already").Hinting("choose another label or rotate that credential")
+	ErrTerms    = fault.New(fault.Precondition, "TERMS_NOT_ACCEPTED", "the terms for bringing a key are not accepted").
+			Hinting("set accept_terms if the organization may use this key here and knows that the provider bills it")
+	ErrSecret   = fault.New(fault.Invalid, "SECRET_MALFORMED", "the secret is not an API key").Hinting("paste the key alone, without spaces or line breaks")
+	ErrBaseURL  = fault.New(fault.Invalid, "BASE_URL_NOT_ALLOWED", "this provider has a fixed address").Hinting("leave base_url empty")
+	ErrNoSecret = fault.New(fault.Precondition, "CREDENTIAL_NO_SECRET", "the credential has no secret to test").Hinting("rotate a secret in")
+	ErrDisabled = fault.New(fault.Precondition, "CREDENTIAL_DISABLED", "the credential is disabled").Hinting("enable it first")
+)
+
+// State says whether a credential can serve.
+type State string
+
+// The states.
+const (
+	Unverified     State = "unverified"
+	Active         State = "active"
+	Degraded       State = "degraded"
+	QuotaExhausted State = "quota_exhausted"
+	Rejected       State = "rejected"
+	Disabled       State = "disabled"
+	NoSecret       State = "no_secret"
+)
+
+// Credential is a provider's key that an organization brought.
+type Credential struct {
+	OrgID    string
+	ID       string
+	Provider string
+	Label    string
+	// BaseURL is the normal form of the endpoint, "" for the provider's own.
+	BaseURL  string
+	Priority int
+	// Hint is the end of the secret.
+	Hint string
+	// Revision counts the secrets, from 1. It goes up with a new secret, not when one is discarded.
+	Revision int
+	// Sealed is the sealed secret, "" if it was discarded.
+	Sealed string
+	// Disabled is what an owner wants; Verdict is what routers found out.
+	Disabled    bool
+	Verdict     State
+	StateReason string
+	StateAt     time.Time
+	// Setbacks counts tests and uses that went wrong, and spaces out the tests that follow by
+	// themselves; the next one is at NextProbeAt, zero for none.
+	Setbacks    int
+	NextProbeAt time.Time
+	CreatedAt   time.Time
+	CreatedBy   string
+	UpdatedAt   time.Time
+	UpdatedBy   string
+	// Version counts the changes by people.
+	Version int64
+}
+
+// State returns whether c can serve.
+func (c Credential) State() State {
+	switch {
+	case c.Disabled:
+		return Disabled
+	case c.Sealed == "":
+		return NoSecret
+	}
+	return c.Verdict
+}
+
+// ETag names what people have set. A verdict does not change it, so that a key test which ends
+// between reading and writing is no conflict.
+func (c Credential) ETag() string { return etag.Of(c.Version) }
+
+// Probe is a key test that a router is asked for.
+type Probe struct {
+	OrgID        string
+	ID           string
+	CredentialID string
+	Revision     int
+	CreatedAt    time.Time
+}
+
+// Tx is what changes of credentials need from the store.
+type Tx interface {
+	audit.Recorder
+	Credential(ctx context.Context, id string) (Credential, error)
+	InsertCredential(ctx context.Context, c Credential) error
+	UpdateCredential(ctx context.Context, c Credential) error
+	// UpdateSchedule stores StateReason, StateAt, Setbacks and NextProbeAt, which routers need not
+	// know.
+	UpdateSchedule(ctx context.Context, c Credential) error
+	// DeleteCredential also removes its probes.
+	DeleteCredential(ctx context.Context, id string) error
+	// RequestProbe stores p, or asks again for the unanswered one of the same revision, and returns
+	// the id of the one that counts.
+	RequestProbe(ctx context.Context, p Probe) (id string, err error)
+	// FinishProbes marks the probes of a credential's revision as answered.
+	FinishProbes(ctx context.Context, credentialID string, revision int, at time.Time) error
+}
+
+// Endpoints checks base URLs. It returns the origin, "https://host[:port]", and the normal form.
+type Endpoints interface {
+	CheckURL(raw string) (origin string, normal *url.URL, err error)
+}
+
+// Service changes credentials.
+type Service struct {
+	Sealer      transit.Sealer
+	Endpoints   Endpoints
+	Environment string
+	Now         func() time.Time
+}

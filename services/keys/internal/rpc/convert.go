@@ -1,0 +1,140 @@
+package rpc
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	keyformat "github.com/claviger/claviger/pkg/apikey"
+	"github.com/claviger/claviger/pkg/authn"
+	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/services/keys/internal/apikey"
+	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/member"
+	"github.com/claviger/claviger/services/keys/internal/organization"
+	"github.com/claviger/claviger/services/keys/internal/policy"
+)
+
+var roles = map[member.Role]authn.Role{
+	member.Owner: authn.Owner, member.Admin: authn.Admin, member.Ordinary: authn.Member, member.Viewer: authn.Viewer,
+}
+
+var states = map[credential.State]keysv1.CredentialState{
+	credential.Unverified:     keysv1.CredentialState_CREDENTIAL_STATE_UNVERIFIED,
+	credential.Active:         keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE,
+	credential.Degraded:       keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED,
+	credential.QuotaExhausted: keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED,
+	credential.Rejected:       keysv1.CredentialState_CREDENTIAL_STATE_REJECTED,
+	credential.Disabled:       keysv1.CredentialState_CREDENTIAL_STATE_DISABLED,
+	credential.NoSecret:       keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET,
+}
+
+var classes = map[policy.Class]eventsv1.CredentialClass{
+	policy.Own: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN, policy.Platform: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM,
+}
+
+var provenances = map[apikey.Provenance]keysv1.ProvenanceLevel{
+	apikey.None:  keysv1.ProvenanceLevel_PROVENANCE_LEVEL_NONE,
+	apikey.Basic: keysv1.ProvenanceLevel_PROVENANCE_LEVEL_BASIC,
+	apikey.Full:  keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL,
+}
+
+// from is the inverse of the maps above; what is not in them becomes the given value.
+func from[D, W comparable](m map[D]W, wire W, otherwise D) D {
+	for d, w := range m {
+		if w == wire {
+			return d
+		}
+	}
+	return otherwise
+}
+
+func fromRole(r authn.Role) member.Role { return from(roles, r, "") }
+
+// verdicts are the states that a router may report.
+func fromVerdict(s keysv1.CredentialState) credential.State {
+	switch state := from(states, s, ""); state {
+	case credential.Active, credential.Degraded, credential.QuotaExhausted, credential.Rejected:
+		return state
+	case credential.Unverified, credential.Disabled, credential.NoSecret:
+	}
+	return ""
+}
+
+func fromTargets(in []*keysv1.Target) []policy.Target {
+	out := make([]policy.Target, len(in))
+	for i, t := range in {
+		out[i] = policy.Target{Model: t.GetModel(), Use: from(classes, t.GetUse(), "")}
+	}
+	return out
+}
+
+func targetsToProto(in []policy.Target) []*keysv1.Target {
+	out := make([]*keysv1.Target, len(in))
+	for i, t := range in {
+		out[i] = &keysv1.Target{Model: t.Model, Use: classes[t.Use]}
+	}
+	return out
+}
+
+// timestamp returns nil for never.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func fromTimestamp(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime().Truncate(time.Microsecond)
+}
+
+func organizationToProto(o organization.Organization) *keysv1.Organization {
+	return &keysv1.Organization{Id: o.ID, Slug: o.Slug, Name: o.Name, CreateTime: timestamp(o.CreatedAt), Etag: o.ETag()}
+}
+
+func memberToProto(m member.Member) *keysv1.Member {
+	return &keysv1.Member{
+		Id: m.ID, Email: m.Email, Role: roles[m.Role], CreateTime: timestamp(m.CreatedAt),
+		LastSignInTime: timestamp(m.LastSignInAt), Etag: m.ETag(),
+	}
+}
+
+func credentialToProto(c credential.Credential) *keysv1.Credential {
+	return &keysv1.Credential{
+		Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), Hint: c.Hint, //nolint:gosec // at most 1000
+		Revision: revision(c), State: states[c.State()], StateReason: c.StateReason, StateTime: timestamp(c.StateAt),
+		CreateTime: timestamp(c.CreatedAt), CreatedBy: c.CreatedBy, UpdateTime: timestamp(c.UpdatedAt), UpdatedBy: c.UpdatedBy, Etag: c.ETag(),
+	}
+}
+
+func revision(c credential.Credential) int32 {
+	return int32(c.Revision) //nolint:gosec // goes up by one per rotation
+}
+
+func policyToProto(p policy.Policy) *keysv1.Policy {
+	return &keysv1.Policy{
+		Id: p.ID, Name: p.Name, Version: p.Version, Targets: targetsToProto(p.Targets), CreateTime: timestamp(p.CreatedAt),
+		UpdateTime: timestamp(p.UpdatedAt), UpdatedBy: p.UpdatedBy, Etag: p.ETag(),
+	}
+}
+
+func apiKeyToProto(k apikey.Key) *keysv1.ApiKey {
+	return &keysv1.ApiKey{
+		Id: k.ID, Name: k.Name, Display: keyformat.Display(k.PublicID), MemberId: k.MemberID, PolicyId: k.PolicyID,
+		Provenance: provenances[k.Provenance], CreateTime: timestamp(k.CreatedAt), ExpireTime: timestamp(k.ExpiresAt), RevokeTime: timestamp(k.RevokedAt),
+	}
+}
+
+// each converts a list.
+func each[D, W any](in []D, convert func(D) W) []W {
+	out := make([]W, len(in))
+	for i, d := range in {
+		out[i] = convert(d)
+	}
+	return out
+}
