@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"
@@ -84,6 +85,43 @@ func TestEmbeddedServerKeepsItsStreamsAndListensNowhere(t *testing.T) {
 	}
 }
 
+func TestTraceContextTravelsUnderItsOwnName(t *testing.T) {
+	t.Parallel()
+	nc, _ := jetstreamtest.Start(t).Connect()
+	sub, err := nc.SubscribeSync(jetstream.AllHeads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := nats.NewMsg(jetstream.HeadSubject("router-1"))
+	jetstream.Carrier(msg.Header).Set("Traceparent", "00-a-b-01")
+	if err := nc.PublishMsg(msg); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sub.NextMsg(10 * time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := got.Header["traceparent"]; len(v) != 1 || v[0] != "00-a-b-01" {
+		t.Fatalf("header = %v, want traceparent in lower case", got.Header)
+	}
+}
+
+func TestEmbeddedServerLogsThroughTheGivenLogger(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	s, err := jetstream.Embedded(t.TempDir(), jetstream.EmbeddedOptions{
+		Name: "embedded", MaxStoreBytes: 1 << 30, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	if !strings.Contains(log.String(), `msg="nats server"`) || !strings.Contains(log.String(), "Max Storage:     1.00 GB") {
+		t.Fatalf("log = %s", log.String())
+	}
+}
+
 func TestEmbeddedServerNeedsAFolder(t *testing.T) {
 	t.Parallel()
 	if _, err := jetstream.Embedded("", jetstream.EmbeddedOptions{}); err == nil {
@@ -135,14 +173,20 @@ func TestConnectionIdentifiesItselfByCertificate(t *testing.T) {
 }
 
 type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
 func (b *lockedBuffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // authority issues certificates for 127.0.0.1.

@@ -45,6 +45,9 @@ func Unavailable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
+	if _, is := errors.AsType[*pgconn.ConnectError](err); is {
+		return true // also when it is the password that the server refuses: no caller can mend that
+	}
 	if pg, is := errors.AsType[*pgconn.PgError](err); is {
 		return unavailableState(pg.Code)
 	}
@@ -63,9 +66,6 @@ func Unavailable(err error) bool {
 		if errors.Is(err, target) {
 			return true
 		}
-	}
-	if _, is := errors.AsType[*pgconn.ConnectError](err); is {
-		return true
 	}
 	if _, is := errors.AsType[net.Error](err); is {
 		return true

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -79,6 +81,21 @@ func TestUnavailableIsNotWhatTheCallerDid(t *testing.T) {
 		if got := sqldb.Unavailable(err); got != want {
 			t.Errorf("Unavailable(%v) = %v, want %v", err, got, want)
 		}
+	}
+}
+
+func TestRefusedLoginIsAnOutage(t *testing.T) {
+	t.Parallel()
+	target, err := url.Parse(sqltest.Postgres(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.User = url.UserPassword(target.User.Username(), "wrong")
+	if os.Getenv(sqltest.AdminURL) != "" {
+		target.Path += "_that_is_not_there" // somebody else's server may ask for no password
+	}
+	if err := sqltest.Open(t, target.String()).Ping(t.Context()); !sqldb.Unavailable(err) {
+		t.Fatalf("Ping = %v, want Unavailable", err)
 	}
 }
 

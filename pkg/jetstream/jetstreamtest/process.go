@@ -25,6 +25,7 @@ const (
 	natsd     = "github.com/claviger/claviger/pkg/jetstream/jetstreamtest/natsd"
 	stopAfter = 20 * time.Second
 
+	startTries = 3
 	backWithin = 20 * time.Second
 	pollEvery  = 20 * time.Millisecond
 )
@@ -44,14 +45,22 @@ type Process struct {
 // StartProcess starts a server in a process of its own, removed when the test ends.
 func StartProcess(tb testing.TB) *Process {
 	tb.Helper()
-	port, err := freePort()
+	bin, err := binary()
 	if err != nil {
-		tb.Fatalf("find a port: %v", err)
+		tb.Fatalf("build the nats server: %v", err)
 	}
-	p := &Process{tb: tb, dir: tb.TempDir(), port: port}
+	p := &Process{tb: tb, dir: tb.TempDir()}
 	tb.Cleanup(p.Kill)
-	p.Start()
-	return p
+	for range startTries { // somebody else may take a port between the look and the start
+		if p.port, err = freePort(); err == nil {
+			err = p.launch(bin)
+		}
+		if err == nil {
+			return p
+		}
+	}
+	tb.Fatalf("start the nats server: %v", err)
+	return nil
 }
 
 // URL returns the address, also while the server is down.

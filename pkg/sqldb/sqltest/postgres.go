@@ -52,6 +52,7 @@ type PostgresServer struct {
 	supervisor *exec.Cmd      // nil while the server is down
 	lifeline   io.WriteCloser // the supervisor's standard input
 	pid        int            // the server's
+	answered   bool
 }
 
 // Server starts a Postgres server that syncs to disk as in production, for tests that stop, kill and
@@ -136,8 +137,7 @@ func newServer(durable bool) (s *PostgresServer, err error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	s.port, err = freePort()
-	return s, err
+	return s, nil
 }
 
 func (s *PostgresServer) data() string { return filepath.Join(s.dir, "data") }
@@ -165,10 +165,16 @@ func (s *PostgresServer) start() error {
 	defer cancel()
 	var err error
 	for range startTries {
+		if !s.answered { // once it has answered its address stays
+			if s.port, err = freePort(); err != nil {
+				return err
+			}
+		}
 		if err = s.launch(); err != nil {
 			return err
 		}
 		if err = s.waitReady(ctx); err == nil {
+			s.answered = true
 			return nil
 		}
 		s.endLocked(syscall.SIGQUIT)

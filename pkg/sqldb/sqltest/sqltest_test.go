@@ -76,6 +76,25 @@ func TestServersEndWithTheTestProcessEvenWhenItIsKilled(t *testing.T) {
 	}
 }
 
+func TestAnAdministratorsURLIsUsedWhenThereIsOne(t *testing.T) {
+	server := sqltest.Server(t)
+	t.Setenv(sqltest.AdminURL, server.URL())
+	var own string
+	t.Run("user", func(t *testing.T) {
+		own = sqltest.Postgres(t)
+		if err := sqltest.Open(t, own).Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	want, _, _ := strings.Cut(server.URL(), "/test")
+	if !strings.HasPrefix(own, want) || own == server.URL() {
+		t.Fatalf("url = %q, want a database of its own on %q", own, want)
+	}
+	if err := sqltest.Open(t, own).Ping(t.Context()); err == nil {
+		t.Fatal("the database is still there after the test")
+	}
+}
+
 func TestServerKeepsItsAddressAndDataOverStopAndKill(t *testing.T) {
 	t.Parallel()
 	server := sqltest.Server(t)

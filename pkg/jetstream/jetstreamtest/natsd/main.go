@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-const readyTimeout = 30 * time.Second
+const readyTimeout = 10 * time.Second
 
 func main() {
 	dir := flag.String("dir", "", "folder of the streams")
