@@ -59,7 +59,10 @@ type lane struct {
 	moved   time.Time
 	wait    time.Duration
 	repairs int
+	missing []gap // what metering asks for by number
 }
+
+type gap struct{ first, last int64 }
 
 // NewPublisher returns a publisher of j's results under the router's name.
 func NewPublisher(j *Journal, router string, nc *nats.Conn, js natsjs.JetStream, log *slog.Logger) *Publisher {
@@ -216,44 +219,58 @@ func (p *Publisher) onFeedback(msg *nats.Msg) {
 		if a.GetContiguous() > l.applied {
 			l.applied, l.moved, l.wait = a.GetContiguous(), time.Now(), repairAfter
 		}
+		for _, r := range a.GetMissing() {
+			l.missing = append(l.missing, gap{r.GetFirst(), r.GetLast()})
+		}
 		p.mu.Unlock()
 	}
 }
 
-// repair sends again what NATS acknowledged and metering did not get for a while. The ids differ
-// from the first ones, so that the broker's memory of ids cannot suppress a repair; true duplicates
-// die in metering's database.
+// repair sends again what metering asks for by number, and what NATS acknowledged and metering did
+// not get for a while. The ids differ from the first ones, so that the broker's memory of ids cannot
+// suppress a repair; true duplicates die in metering's database.
 func (p *Publisher) repair(ctx context.Context) {
 	p.mu.Lock()
-	var stuck []laneKey
+	stuck := map[laneKey][]gap{}
 	for key, l := range p.lanes {
 		if l.acked > l.applied && time.Since(l.moved) > l.wait {
-			l.moved, l.wait, l.repairs = time.Now(), min(2*l.wait, maxRepairAfter), l.repairs+1
-			stuck = append(stuck, key)
+			l.wait = min(2*l.wait, maxRepairAfter)
+			l.missing = append(l.missing, gap{l.applied + 1, l.acked})
+		}
+		if len(l.missing) > 0 {
+			stuck[key], l.missing = l.missing, nil
+			l.moved = time.Now()
+			l.repairs++
 		}
 	}
 	p.mu.Unlock()
-	for _, key := range stuck {
-		p.mu.Lock()
-		first, last, n := p.lanes[key].applied+1, p.lanes[key].acked, p.lanes[key].repairs
-		p.mu.Unlock()
-		f := &frame{key: key}
-		flush := func() {
-			if len(f.entries) > 0 {
-				p.send(ctx, f, fmt.Sprintf("/r%d", n))
-				f = &frame{key: key}
-			}
+	for key, gaps := range stuck {
+		for _, g := range gaps {
+			p.resend(ctx, key, g)
 		}
-		err := p.journal.find(key.epoch, key.partition, first, last, func(e entry) {
-			f.entries = append(f.entries, e)
-			f.bytes += len(e.event)
-			if len(f.entries) >= frameEvents || f.bytes >= frameBytes {
-				flush()
-			}
-		})
-		flush()
-		p.log.WarnContext(ctx, "usage sent again: metering has not applied it", "partition", key.partition, "from", first, "to", last, "error", err)
 	}
+}
+
+func (p *Publisher) resend(ctx context.Context, key laneKey, g gap) {
+	p.mu.Lock()
+	suffix := fmt.Sprintf("/r%d", p.lanes[key].repairs)
+	p.mu.Unlock()
+	f := &frame{key: key}
+	flush := func() {
+		if len(f.entries) > 0 {
+			p.send(ctx, f, suffix)
+			f = &frame{key: key}
+		}
+	}
+	err := p.journal.find(key.epoch, key.partition, g.first, g.last, func(e entry) {
+		f.entries = append(f.entries, e)
+		f.bytes += len(e.event)
+		if len(f.entries) >= frameEvents || f.bytes >= frameBytes {
+			flush()
+		}
+	})
+	flush()
+	p.log.WarnContext(ctx, "usage sent again: metering has not applied it", "partition", key.partition, "from", g.first, "to", g.last, "error", err)
 }
 
 // heads tells metering how far the journal goes, so that it can say up to when usage is complete.
