@@ -327,6 +327,26 @@ func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 	}
 }
 
+func TestClientJudgesURLsBeforeItLooksUpAName(t *testing.T) {
+	t.Parallel()
+	var lookups atomic.Int32
+	g := guard(t, egress.Options{Resolver: resolver(func(string) []netip.Addr { lookups.Add(1); return nil })})
+	client := g.Client(egress.TransportOptions{})
+	for raw, want := range map[string]egress.Rule{
+		"https://user:pass@llm.example/v1": egress.RuleUserinfo, "http://llm.example": egress.RuleHTTPS, "https://localhost": egress.RuleHost,
+		"https://2130706433": egress.RuleHost, "https://llm.example:22": egress.RulePort, "https://10.0.0.1": egress.RuleAddress, "https://db.internal": egress.RuleHost,
+	} {
+		_, err := get(t, client, raw)
+		wantRule(t, "GET "+raw, err, want)
+	}
+	if n := lookups.Load(); n != 0 {
+		t.Errorf("%d names were looked up", n)
+	}
+	if _, err := get(t, client, "https://llm.example/v1?alt=sse"); errors.Is(err, egress.ErrNotAllowed) || lookups.Load() == 0 {
+		t.Errorf("GET with a query of ours: %v, want it to get as far as the name", err)
+	}
+}
+
 func TestPlainHTTPIsDialledToListedAddressesOnly(t *testing.T) {
 	t.Parallel()
 	sprung := newTrap(t)
