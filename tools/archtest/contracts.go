@@ -27,7 +27,7 @@ var unbounded = map[protoreflect.FullName]string{
 }
 
 // shown lists the fields of answers that hold a secret on purpose.
-var shown = map[protoreflect.FullName]string{
+var shown = map[protoreflect.FullName]string{ //nolint:gosec // names of fields
 	"claviger.keys.v1.CreateApiKeyResponse.secret":         "an API key is shown once, to whoever creates it",
 	"claviger.keys.v1.SignInResponse.session_token":        "signing in is asking for it",
 	"claviger.keys.v1.SignInResponse.access_token":         "signing in is asking for it",

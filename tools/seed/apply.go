@@ -228,14 +228,14 @@ func (a credentials) update(ctx context.Context, found *keysv1.Credential, c Cre
 	var notes []string
 	update := &keysv1.UpdateCredentialRequest{Id: found.GetId(), Etag: found.GetEtag(), IdempotencyKey: rand.Text()}
 	if found.GetPriority() != c.Priority {
-		update.Priority = proto.Int32(c.Priority)
+		update.Priority = new(c.Priority)
 		notes = append(notes, "priority")
 	}
 	// What the installation shows may be written in another way than in the file, and to set an endpoint
 	// discards the secret: so the file is compared with the file of the time before.
 	moved := remembered && known.BaseURL != c.BaseURL || !remembered && !sameURL(found.GetBaseUrl(), c.BaseURL)
 	if moved {
-		update.BaseUrl = proto.String(c.BaseURL)
+		update.BaseUrl = new(c.BaseURL)
 		notes = append(notes, "base_url")
 	}
 	etag := found.GetEtag()
