@@ -22,8 +22,13 @@ const (
 	MaxEvent = 4 << 20
 )
 
-// ErrTooLong is the error of an event longer than MaxEvent.
-var ErrTooLong = errors.New("sse: event too long")
+var (
+	// ErrTooLong is the error of an event longer than MaxEvent.
+	ErrTooLong = errors.New("sse: event too long")
+	// ErrUnfinished is the end of a source whose last event has no blank line after it. It is not
+	// io.ErrUnexpectedEOF, which is what a connection that is cut ends with.
+	ErrUnfinished = errors.New("sse: the last event is unfinished")
+)
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, startSize); return &b }}
 
@@ -57,7 +62,7 @@ func (r *Reader) Release() {
 }
 
 // Next returns the next run, valid until the next call. At the source's end it returns io.EOF, or
-// io.ErrUnexpectedEOF together with the bytes of an event that was not ended by a blank line.
+// ErrUnfinished together with the bytes of an event that was not ended by a blank line.
 func (r *Reader) Next() ([]byte, error) {
 	if r.buf == nil {
 		return nil, r.err
@@ -84,13 +89,13 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 	rest := (*r.buf)[:r.end]
 	r.end = 0
-	if len(rest) == 0 || !errors.Is(r.err, io.EOF) {
+	if len(rest) == 0 || r.err != io.EOF { //nolint:errorlint // a source ends with io.EOF itself
 		return nil, r.err
 	}
 	if len(bytes.Trim(rest, "\r\n")) == 0 {
 		return rest, nil
 	}
-	return rest, io.ErrUnexpectedEOF
+	return rest, ErrUnfinished
 }
 
 // room makes space for the next read.

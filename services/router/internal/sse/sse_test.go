@@ -114,7 +114,7 @@ func TestEventsDoNotDependOnReads(t *testing.T) {
 			if raw != stream {
 				t.Errorf("%q in reads of %d: bytes %q", stream, size, raw)
 			}
-			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, sse.ErrUnfinished) {
 				t.Errorf("%q: error %v", stream, err)
 			}
 		}
@@ -124,7 +124,7 @@ func TestEventsDoNotDependOnReads(t *testing.T) {
 func TestUnfinishedEventIsMarked(t *testing.T) {
 	t.Parallel()
 	for stream, want := range map[string]error{
-		"data: a\n\ndata: b": io.ErrUnexpectedEOF, "data: a\n\ndata: b\n": io.ErrUnexpectedEOF,
+		"data: a\n\ndata: b": sse.ErrUnfinished, "data: a\n\ndata: b\n": sse.ErrUnfinished,
 		"data: a\n\n": io.EOF, "data: a\n\n\n": io.EOF, "data: a\r\n\r\n": io.EOF, "data: a\n\n\r": io.EOF,
 	} {
 		if _, _, err := readAll(strings.NewReader(stream)); !errors.Is(err, want) {
@@ -139,6 +139,11 @@ func TestErrorsOfTheSourceArePassedOn(t *testing.T) {
 	got, _, err := readAll(io.MultiReader(strings.NewReader("data: a\n\ndata: b"), iotest.ErrReader(broken)))
 	if len(got) != 1 || !errors.Is(err, broken) {
 		t.Errorf("events %v, error %v", got, err)
+	}
+	// What a cut connection left is no event.
+	got, raw, err := readAll(io.MultiReader(strings.NewReader("data: a\n\ndata: b"), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	if len(got) != 1 || raw != "data: a\n\n" || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("events %v, bytes %q, error %v", got, raw, err)
 	}
 	got, _, err = readAll(iotest.DataErrReader(strings.NewReader("data: a\n\n")))
 	if len(got) != 1 || !errors.Is(err, io.EOF) {

@@ -215,3 +215,15 @@ func Apply(data []byte, edits []Edit) []byte {
 	}
 	return append(out, data[at:]...)
 }
+
+// TextEnd returns where the string that v begins with ends, after its quote, or 0 if it does not.
+func TextEnd(v []byte) int {
+	if len(v) == 0 || v[0] != '"' {
+		return 0
+	}
+	end, err := text(v, 0)
+	if err != nil {
+		return 0
+	}
+	return end
+}

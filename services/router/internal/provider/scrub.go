@@ -1,0 +1,46 @@
+package provider
+
+import (
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/claviger/claviger/pkg/secret"
+)
+
+// maxMessage bounds what a provider's message may take.
+const maxMessage = 2 << 10
+
+// keyLike matches what looks like a key, also one of somebody else: providers' own prefixes, what
+// follows "Bearer", and long runs of letters and digits.
+var keyLike = regexp.MustCompile(`(?i:bearer)\s+[^\s"',;]+|\b(?:sk|pk|rk|clv|gsk|xai|key)[-_][A-Za-z0-9_*.-]{6,}|AIza[A-Za-z0-9_-]{20,}|[A-Za-z0-9+/_]{32,}={0,2}`)
+
+const scrubbed = "[removed]"
+
+// Scrub takes secrets out of a text that a provider wrote, the call's own key first, and bounds it.
+func Scrub(text string, key secret.Text) string {
+	if len(text) > 16*maxMessage { // before the expensive part
+		text = text[:16*maxMessage]
+	}
+	if plain := key.Reveal(); len(plain) >= 4 {
+		text = strings.ReplaceAll(text, plain, scrubbed)
+	}
+	return Bounded(keyLike.ReplaceAllLiteralString(text, scrubbed), maxMessage)
+}
+
+// Bounded cuts a text to so many bytes, and takes out what is no printable UTF-8.
+func Bounded(text string, limit int) string {
+	text = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || (r < ' ' && r != '\n' && r != '\t') || r == 0x7f {
+			return -1
+		}
+		return r
+	}, text)
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return text[:limit]
+}
