@@ -166,6 +166,11 @@ func TestNoWrittenHostOpensASocket(t *testing.T) {
 			request.Body = io.NopCloser(strings.NewReader("secret"))
 			response, err = transport.RoundTrip(request)
 			wantRefused(t, "transport to "+raw, response, err)
+			// A guard that lets the first host through, which is this one, must not make this test
+			// knock at all the others.
+			if t.Failed() || sprung.accepted.Load() > 0 {
+				t.Fatalf("stopped at %s after %d connections to the trap", raw, sprung.accepted.Load())
+			}
 		}
 	}
 	if entered == 0 {
@@ -237,7 +242,7 @@ func TestEveryAddressOfANameIsJudged(t *testing.T) {
 		g.OpenPort(sprung.port)
 		_, err := get(t, g.Client(egress.TransportOptions{}), fmt.Sprintf("https://public.example:%d", sprung.port))
 		if !errors.Is(err, egress.ErrNotAllowed) {
-			t.Errorf("name with %v: %v, want ErrNotAllowed", addrs, err)
+			t.Fatalf("name with %v: %v, want ErrNotAllowed", addrs, err) // before it knocks elsewhere
 		}
 	}
 	if n := sprung.accepted.Load(); n != 0 {
@@ -351,10 +356,10 @@ func TestPlainHTTPIsDialledToListedAddressesOnly(t *testing.T) {
 	t.Parallel()
 	sprung := newTrap(t)
 	// Loopback is open for TLS by port and for plain http by listing; here only another address is listed.
-	g := guard(t, egress.Options{Allow: []string{fmt.Sprintf("10.9.9.9:%d", sprung.port)}, Resolver: resolver(always("127.0.0.1", "10.9.9.9"))})
+	g := guard(t, egress.Options{Allow: []string{fmt.Sprintf("10.9.9.9:%d", sprung.port)}, Resolver: resolver(always("127.0.0.1"))})
 	g.OpenPort(sprung.port)
 	transport := g.Transport(egress.TransportOptions{})
-	for _, host := range []string{"127.0.0.1", "[::1]", "public.example", "localhost", "8.8.8.8"} {
+	for _, host := range []string{"127.0.0.1", "[::1]", "public.example", "localhost"} {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://%s:%d", host, sprung.port), nil)
 		if err != nil {
 			t.Fatal(err)
