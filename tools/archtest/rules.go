@@ -97,20 +97,20 @@ const (
 // edges are the packages of services that are not domain, with what each may know. The name is
 // "<service>/<path below internal>"; a folder stands for all below it.
 var edges = map[string][]technology{
-	"keys/rpc":          {wire},
-	"keys/store":        {table},
-	"router/rpc":        {wire},
-	"router/httpapi":    {web, wire},
-	"router/snapshot":   {wire},
-	"router/report":     {wire},
-	"router/keyring":    {},
-	"router/usage":      {wire, broker},
-	"router/dialect":    {web},
-	"router/provider":   {web, egress},
-	"metering/rpc":      {wire},
-	"metering/store":    {table},
-	"metering/ingest":   {wire, broker},
-	"metering/snapshot": {wire},
+	"keys/rpc":        {wire},
+	"keys/store":      {table},
+	"router/rpc":      {wire},
+	"router/httpapi":  {web, wire},
+	"router/snapshot": {wire},
+	"router/report":   {wire},
+	"router/keyring":  {},
+	"router/usage":    {wire, broker},
+	"router/dialect":  {web},
+	"router/provider": {web, egress},
+	"metering/rpc":    {wire},
+	"metering/store":  {table},
+	"metering/ingest": {wire, broker},
+	"metering/follow": {wire},
 }
 
 // facts are edges whose types the domain may import all the same: the usage event is what the domain
