@@ -1,0 +1,104 @@
+// Command claviger is the one binary that people run: the whole product in one process for trying out
+// (dev, demo), or one of its services (keys, router, metering).
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Claviger lets an organization bring its own LLM provider keys, routes completions through them under its own rules, and counts to the cent what each of them was used for.`
+
+type cli struct {
+	Demo     demoCommand     `cmd:"" help:"Start everything, play the story through the public APIs, stay up."`
+	Dev      devCommand      `cmd:"" help:"Run everything in one process, for trying out and development. Loopback only."`
+	Keys     keysCommand     `cmd:"" passthrough:"" help:"Run the control plane. 'claviger keys --help' lists its settings."`
+	Router   routerCommand   `cmd:"" passthrough:"" help:"Run the data plane. 'claviger router --help' lists its settings."`
+	Metering meteringCommand `cmd:"" passthrough:"" help:"Run the usage service. 'claviger metering --help' lists its settings."`
+	Config   struct {
+		Check checkCommand `cmd:"" help:"Check the settings of a service and start nothing."`
+	} `cmd:"" help:"Work with settings."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// streams are where a command writes.
+type streams struct{ out, err io.Writer }
+
+func main() {
+	// The first signal drains; a second one ends the process at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+}
+
+// run is main with its surroundings passed in. It returns the exit code: 0 for success, 2 for a command
+// or settings that cannot be understood, 1 for everything else.
+func run(ctx context.Context, args []string, std streams) int {
+	code := -1
+	parser, err := kong.New(&cli{}, kong.Name("claviger"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(std.out, std.err), kong.Exit(func(c int) { code = c }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
+	if err != nil {
+		fmt.Fprintln(std.err, "claviger:", err)
+		return 1
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if code >= 0 { // --help has been answered
+		return code
+	}
+	if err != nil {
+		fmt.Fprintln(std.err, "claviger:", err)
+		fmt.Fprintln(std.err, "'claviger --help' lists the commands")
+		return 2
+	}
+	err = command.Run()
+	switch usage := (usageError{}); {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintln(std.err, err)
+		return 2
+	default:
+		fmt.Fprintln(std.err, "claviger:", err)
+		return 1
+	}
+}
+
+// usageError is an error of what the person wrote, not of what the program did.
+type usageError struct{ error }
+
+// Unwrap returns the error.
+func (e usageError) Unwrap() error { return e.error }
+
+type versionCommand struct{}
+
+// Run prints the version, what it was built from and with what.
+func (versionCommand) Run(std streams) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return errors.New("the binary does not know what it was built from")
+	}
+	version, revision := info.Main.Version, ""
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			revision = " " + s.Value
+		}
+	}
+	if version == "" || version == "(devel)" {
+		version = "development"
+	}
+	_, err := fmt.Fprintf(std.out, "claviger %s%s %s\n", version, revision, info.GoVersion)
+	return err
+}

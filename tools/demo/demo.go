@@ -1,0 +1,220 @@
+// Package demo plays the story of the product: an organization brings its own provider key, an
+// application asks for a completion through it, and the usage is there to the cent.
+//
+// Everything goes through the public APIs of a suite that it starts, so what works here works for
+// everybody. Without a key of a real provider the scripted one answers, on a loopback address.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/claviger/claviger/pkg/llmtest"
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/tools/suite"
+)
+
+// Options say how the demo runs.
+type Options struct {
+	Out io.Writer
+	// Port of the public HTTP listener; 0 takes free ports.
+	Port int
+	// Dir is the data folder; empty is a new one that is removed at the end.
+	Dir string
+	// Exit ends the demo after its story.
+	Exit bool
+	// OpenAIKey and AnthropicKey are keys of real providers. The first that is set is used.
+	OpenAIKey, AnthropicKey secret.Text
+}
+
+// Run starts the suite, tells the story and stays up until ctx ends.
+func Run(ctx context.Context, o Options) (err error) {
+	console := NewConsole(o.Out)
+	console.Title("Claviger", "bring your own LLM keys; route by your own rules; know what was used, to the cent")
+	dir, remove, err := folder(o.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove(err)) }()
+	log, closeLog, err := logFile(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+
+	options := suite.Options{Dir: dir, Log: log}
+	provider, scripted, err := chooseProvider(ctx, o)
+	if err != nil {
+		return err
+	}
+	if scripted != nil {
+		defer scripted.Stop()
+		options.EgressAllow = []string{scripted.Address}
+	}
+	var running *suite.Running
+	err = console.Step("Keys, router, metering, NATS and two databases start in this process", func(step *Step) error {
+		running, err = suite.Start(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)), options)
+		if err != nil {
+			return err
+		}
+		step.Note("%s, gRPC on %s, data in %s", running.BaseURL, running.GRPCAddress, dir)
+		if scripted != nil {
+			step.Note("a scripted provider answers at http://%s; with OPENAI_API_KEY or ANTHROPIC_API_KEY set, the real one does", scripted.Address)
+		} else {
+			step.Note("the provider is %s itself, with the key from the environment", provider.Slug)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, running.Stop()) }()
+
+	story := &Story{
+		Console: console, BaseURL: running.BaseURL, Operator: running.Operator(), Provider: provider,
+		Organization: "acme", KeyFile: filepath.Join(dir, "app.key"),
+	}
+	if o.Dir != "" { // a folder that stays has the organization of the last time
+		story.Organization += "-" + strconv.FormatInt(time.Now().Unix(), 36)
+	}
+	if err := story.Tell(ctx); err != nil {
+		return fmt.Errorf("%w\nthe log is in %s", err, filepath.Join(dir, logName))
+	}
+	examples(console, running, story.KeyFile)
+	if o.Exit {
+		return nil
+	}
+	fmt.Fprintf(o.Out, "\n  Ctrl-C ends it.\n")
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(o.Out)
+	case <-running.Done():
+	}
+	return nil
+}
+
+const logName = "claviger.log"
+
+// folder returns the data folder and what to do with it at the end: a temporary one is removed, unless
+// something went wrong and somebody wants to look.
+func folder(dir string) (string, func(error) error, error) {
+	if dir != "" {
+		dir, err := filepath.Abs(dir)
+		if err == nil {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		return dir, func(error) error { return nil }, err
+	}
+	dir, err := os.MkdirTemp("", "claviger-demo-")
+	return dir, func(failed error) error {
+		if failed != nil {
+			return nil
+		}
+		return os.RemoveAll(dir)
+	}, err
+}
+
+func logFile(dir string) (*slog.Logger, func() error, error) {
+	file, err := os.OpenFile(filepath.Join(dir, logName), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slog.New(slog.NewJSONHandler(file, nil)), file.Close, nil
+}
+
+// chooseProvider is the real provider if there is a key of one, and else a scripted one.
+func chooseProvider(ctx context.Context, o Options) (Provider, *Scripted, error) {
+	switch {
+	case !o.OpenAIKey.Empty():
+		return Provider{Slug: "openai", Key: o.OpenAIKey, Model: "gpt-4o-mini"}, nil, nil
+	case !o.AnthropicKey.Empty():
+		return Provider{Slug: "anthropic", Key: o.AnthropicKey, Model: "claude-haiku-4-5"}, nil, nil
+	}
+	scripted, err := StartProvider(ctx)
+	if err != nil {
+		return Provider{}, nil, err
+	}
+	return Provider{Slug: "openai", Key: secret.New("sk-demo-0123456789abcdef4f2a"), Model: "gpt-4o-mini", BaseURL: scripted.OpenAIURL()}, scripted, nil
+}
+
+// Scripted is a scripted provider on a loopback address.
+type Scripted struct {
+	// Address is "127.0.0.1:port".
+	Address string
+
+	stop context.CancelFunc
+	done chan error
+}
+
+// answer is what the scripted provider says unless it is told otherwise.
+var answer = llmtest.Script{
+	Text:      "A key bearer carries the keys of a house, opens a door when its owner asks for it, and never hands a key out. Whoever wants to know may read in the book which door was opened, for whom, and what was behind it.",
+	Input:     18,
+	FirstByte: 120 * time.Millisecond,
+	Delay:     18 * time.Millisecond,
+}
+
+// StartProvider starts a scripted provider. It ends with ctx or Stop.
+func StartProvider(ctx context.Context) (*Scripted, error) {
+	provider, err := llmtest.NewProvider(llmtest.WithDefault(answer), llmtest.WithLedgerLimit(1000))
+	if err != nil {
+		return nil, err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	// It outlives ctx a little: open streams end before their provider does.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Scripted{Address: listener.Addr().String(), stop: stop, done: make(chan error, 1)}
+	go func() { s.done <- llmtest.Serve(ctx, listener, provider) }()
+	return s, nil
+}
+
+// OpenAIURL is its address as a credential's base URL.
+func (s *Scripted) OpenAIURL() string { return "http://" + s.Address + "/openai/v1" }
+
+// Serving returns options whose calls to OpenAI and Anthropic go to s, but for those that have
+// another address already.
+func (s *Scripted) Serving(o suite.Options) suite.Options {
+	urls := map[string]string{"openai": s.OpenAIURL(), "anthropic": "http://" + s.Address + "/anthropic"}
+	for slug, url := range o.ProviderURLs {
+		urls[slug] = url
+	}
+	o.ProviderURLs = urls
+	o.EgressAllow = append([]string{s.Address}, o.EgressAllow...)
+	return o
+}
+
+// Stop ends it.
+func (s *Scripted) Stop() {
+	s.stop()
+	<-s.done
+}
+
+// examples prints lines that work as they stand.
+func examples(console *Console, running *suite.Running, keyFile string) {
+	console.Example("curl", fmt.Sprintf(`curl -N %s/v1/chat/completions \
+  -H "Authorization: Bearer $(cat %s)" -H "Content-Type: application/json" \
+  -d '{"model": "policy/main", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
+`, running.BaseURL, keyFile))
+	console.Example("Python, with the OpenAI SDK (pip install openai)", fmt.Sprintf(`python3 - <<'EOF'
+from openai import OpenAI
+client = OpenAI(base_url="%s/v1", api_key=open("%s").read().strip())
+answer = client.chat.completions.create(model="policy/main", messages=[{"role": "user", "content": "Hello"}])
+print(answer.choices[0].message.content)
+EOF
+`, running.BaseURL, keyFile))
+	console.Example("gRPC, with grpcurl (make tools puts it into .bin)", fmt.Sprintf(`grpcurl -plaintext -H "Authorization: Bearer $(cat %s)" \
+  -d '{"input": {"model": "policy/main", "messages": [{"role": "MESSAGE_ROLE_USER", "parts": [{"text": "Hello"}]}]}}' \
+  %s claviger.router.v1.CompletionService/StreamCompletion
+`, keyFile, running.GRPCAddress))
+}

@@ -1,0 +1,256 @@
+// Package suite runs the whole product in one process: SQLite, NATS without a network, a keyset file
+// in place of Vault, and calls between the services that never leave the process.
+//
+// It is for trying out, for development and for tests. It promises the same behaviour on its public
+// listeners as the services have on their own, and that what it answered survives a kill. It does not
+// protect credentials from whoever can read its folder, so it listens on loopback only.
+package suite
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connectinprocess"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/claviger/claviger/pkg/authn"
+	"github.com/claviger/claviger/pkg/egress"
+	"github.com/claviger/claviger/pkg/intercept"
+	"github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/pkg/serve"
+	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/transit"
+	"github.com/claviger/claviger/services/keys"
+	"github.com/claviger/claviger/services/metering"
+	"github.com/claviger/claviger/services/router"
+	"github.com/claviger/claviger/tools/seed"
+)
+
+// Environment is the name of the installation, bound into everything that is sealed or signed.
+const Environment = "dev"
+
+// routerName is the name of the only router.
+const routerName = "router-1"
+
+// OperatorEmail is the address of the operator's account.
+const OperatorEmail = "operator@claviger.local"
+
+// messageBytes bounds a message on the public listeners: prompts with pictures are large.
+const messageBytes = 24 << 20
+
+// Options say what a suite is to be.
+type Options struct {
+	// Dir is the data folder. It is made if it does not exist, and belongs to one process at a time.
+	Dir string
+	// EgressAllow lists private addresses that may be called, as "address:port".
+	EgressAllow []string
+	// ProviderURLs replace the addresses of providers, by slug.
+	ProviderURLs map[string]string
+	Log          *slog.Logger
+}
+
+// suite is the opened whole. Closing goes in the reverse order of opening.
+type suite struct {
+	keys     *keys.App
+	metering *metering.App
+	router   *router.App
+	operator seed.Login
+	seedKey  []byte
+	log      *slog.Logger
+	closers  []func() error
+}
+
+// secrets are what the folder "keys" holds.
+type secrets struct {
+	keyset   *transit.Keyset
+	pepper   secret.Text
+	config   ed25519.PrivateKey
+	token    ed25519.PrivateKey
+	operator secret.Text
+	seed     secret.Text
+}
+
+// open opens everything and starts nothing. own are the addresses of its listeners, which no provider
+// may be called at.
+func open(ctx context.Context, o Options, own []netip.AddrPort) (_ *suite, err error) {
+	s := &suite{log: o.Log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.MkdirAll(filepath.Join(o.Dir, "keys"), 0o700); err != nil {
+		return nil, err
+	}
+	unlock, err := lock(filepath.Join(o.Dir, "lock"))
+	if err != nil {
+		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
+	}
+	s.closers = append(s.closers, unlock)
+	private, err := openSecrets(filepath.Join(o.Dir, "keys"))
+	if err != nil {
+		return nil, err
+	}
+	s.operator = seed.Login{Email: OperatorEmail, Password: private.operator}
+	s.seedKey = []byte(private.seed.Reveal())
+
+	broker, err := jetstream.Embedded(filepath.Join(o.Dir, "nats"), jetstream.EmbeddedOptions{Log: o.Log.With("part", "nats")})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, func() error { broker.Shutdown(); broker.WaitForShutdown(); return nil })
+	guard, err := egress.New(egress.Options{Allow: o.EgressAllow, Deny: own})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openKeys(ctx, o, private, guard); err != nil {
+		return nil, fmt.Errorf("open keys: %w", err)
+	}
+	if err := s.openMetering(ctx, o, private, broker); err != nil {
+		return nil, fmt.Errorf("open metering: %w", err)
+	}
+	if err := s.openRouter(ctx, o, private, broker, guard); err != nil {
+		return nil, fmt.Errorf("open router: %w", err)
+	}
+	return s, nil
+}
+
+func openSecrets(dir string) (*secrets, error) {
+	s := &secrets{}
+	var err error
+	if s.keyset, err = transit.OpenKeyset(filepath.Join(dir, "transit.json"), true); err != nil {
+		return nil, err
+	}
+	if s.pepper, err = transit.LocalPepper(filepath.Join(dir, "pepper"), true); err != nil {
+		return nil, err
+	}
+	if s.config, err = signingKey(filepath.Join(dir, "config-signing.pem")); err != nil {
+		return nil, err
+	}
+	if s.token, err = signingKey(filepath.Join(dir, "token-signing.pem")); err != nil {
+		return nil, err
+	}
+	if s.operator, err = randomText(filepath.Join(dir, "operator.password")); err != nil {
+		return nil, err
+	}
+	s.seed, err = randomText(filepath.Join(dir, "seed.key"))
+	return s, err
+}
+
+func (s *secrets) readPepper(context.Context) (secret.Text, error) { return s.pepper, nil }
+
+// database opens the SQLite file of a service.
+func (s *suite) database(ctx context.Context, o Options, name string) (*sqldb.DB, error) {
+	db, err := sqldb.Open(ctx, "sqlite:"+filepath.Join(o.Dir, name+".db"), 0)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, db.Close)
+	return db, nil
+}
+
+// connection is a service's own connection to the broker.
+func (s *suite) connection(ctx context.Context, broker *server.Server, name string) (*nats.Conn, natsjs.JetStream, error) {
+	nc, js, err := jetstream.ConnectInProcess(ctx, broker, jetstream.Options{Name: name, Log: s.log.With("service", name)})
+	if err != nil {
+		return nil, nil, err
+	}
+	s.closers = append(s.closers, func() error { nc.Close(); return nil })
+	return nc, js, nil
+}
+
+func (s *suite) openKeys(ctx context.Context, o Options, private *secrets, guard *egress.Guard) error {
+	db, err := s.database(ctx, o, "keys")
+	if err != nil {
+		return err
+	}
+	s.keys, err = keys.New(ctx, keys.Deps{
+		DB: db, Sealer: private.keyset.Sealer(), Pepper: private.readPepper, Guard: guard,
+		ConfigKey: private.config, TokenKey: private.token,
+		Environment: Environment, Log: o.Log.With("service", "keys"), Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	return s.keys.BootstrapOperator(ctx, s.operator.Email, s.operator.Password)
+}
+
+// configFeed is the internal API of keys for one of our services.
+func (s *suite) configFeed(service, instance string) connect.Transport {
+	as := authn.Principal{Kind: authn.Service, Service: service, Instance: instance}
+	return inProcess{connectinprocess.New(s.keys.Internal(intercept.Fixed(as)))}
+}
+
+func (s *suite) openMetering(ctx context.Context, o Options, private *secrets, broker *server.Server) error {
+	db, err := s.database(ctx, o, "metering")
+	if err != nil {
+		return err
+	}
+	nc, js, err := s.connection(ctx, broker, "metering")
+	if err != nil {
+		return err
+	}
+	s.metering, err = metering.New(ctx, metering.Deps{
+		DB: db, NATS: nc, JetStream: js, Keys: s.configFeed("metering", "metering-1"), ConfigKey: public(private.config),
+		Environment: Environment, DataDir: filepath.Join(o.Dir, "metering"), Log: o.Log.With("service", "metering"), Now: time.Now,
+	})
+	return err
+}
+
+func (s *suite) openRouter(ctx context.Context, o Options, private *secrets, broker *server.Server, guard *egress.Guard) error {
+	nc, js, err := s.connection(ctx, broker, "router")
+	if err != nil {
+		return err
+	}
+	s.router, err = router.New(ctx, router.Deps{
+		Environment: Environment, Name: routerName, DataDir: filepath.Join(o.Dir, "router"),
+		Keys: s.configFeed("router", routerName), ConfigKey: public(private.config),
+		Opener: private.keyset.Opener(), Pepper: private.readPepper,
+		NATS: nc, JetStream: js, Egress: guard, BaseURLs: o.ProviderURLs,
+		Log: o.Log.With("service", "router"), Now: time.Now,
+	})
+	return err
+}
+
+func public(key ed25519.PrivateKey) ed25519.PublicKey {
+	p, _ := key.Public().(ed25519.PublicKey)
+	return p
+}
+
+// handler serves the public APIs of all services and the edges of the router on one origin.
+func (s *suite) handler() http.Handler {
+	return serve.Mux(messageBytes, s.router.HTTP(), s.keys.Public(), s.metering.Public(), s.router.Public())
+}
+
+// ready says what is still missing.
+func (s *suite) ready(ctx context.Context) error {
+	for name, ready := range map[string]serve.Ready{
+		"keys": s.keys.Ready, "metering": s.metering.Ready, "router": s.router.Ready,
+	} {
+		if err := ready(ctx); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (s *suite) close() error {
+	var all error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		all = errors.Join(all, s.closers[i]())
+	}
+	s.closers = nil
+	return all
+}
