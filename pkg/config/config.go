@@ -238,7 +238,7 @@ func readFile(path string) ([]byte, error) {
 	if err == nil && info.Size() > maxFile {
 		return nil, fmt.Errorf("the file is larger than %d bytes", maxFile)
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names this file
+	data, err := os.ReadFile(path)
 	if cause, ok := errors.AsType[*os.PathError](err); ok {
 		return nil, fmt.Errorf("%s: %w", path, cause.Err)
 	}

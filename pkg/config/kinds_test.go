@@ -32,16 +32,16 @@ const (
 
 func field(number int32, name string, k kind, l label, typeName string) *descriptorpb.FieldDescriptorProto {
 	f := &descriptorpb.FieldDescriptorProto{
-		Name: proto.String(name), JsonName: proto.String(name), Number: proto.Int32(number), Type: k.Enum(), Label: l.Enum(),
+		Name: new(name), JsonName: new(name), Number: new(number), Type: k.Enum(), Label: l.Enum(),
 	}
 	if typeName != "" {
-		f.TypeName = proto.String(typeName)
+		f.TypeName = new(typeName)
 	}
 	return f
 }
 
 func hidden(f *descriptorpb.FieldDescriptorProto) *descriptorpb.FieldDescriptorProto {
-	f.Options = &descriptorpb.FieldOptions{DebugRedact: proto.Bool(true)}
+	f.Options = &descriptorpb.FieldOptions{DebugRedact: new(true)}
 	return f
 }
 
@@ -49,26 +49,26 @@ func hidden(f *descriptorpb.FieldDescriptorProto) *descriptorpb.FieldDescriptorP
 func build(t testing.TB, fields ...*descriptorpb.FieldDescriptorProto) protoreflect.MessageDescriptor {
 	t.Helper()
 	file := &descriptorpb.FileDescriptorProto{
-		Name: proto.String("test/settings.proto"), Package: proto.String("test"), Syntax: proto.String("proto3"),
+		Name: new("test/settings.proto"), Package: new("test"), Syntax: new("proto3"),
 		Dependency: []string{"google/protobuf/duration.proto", "google/protobuf/timestamp.proto", "google/protobuf/wrappers.proto"},
-		EnumType: []*descriptorpb.EnumDescriptorProto{{Name: proto.String("Mode"), Value: []*descriptorpb.EnumValueDescriptorProto{
-			{Name: proto.String("MODE_UNSPECIFIED"), Number: proto.Int32(0)}, {Name: proto.String("MODE_FAST"), Number: proto.Int32(1)},
+		EnumType: []*descriptorpb.EnumDescriptorProto{{Name: new("Mode"), Value: []*descriptorpb.EnumValueDescriptorProto{
+			{Name: new("MODE_UNSPECIFIED"), Number: new(int32(0))}, {Name: new("MODE_FAST"), Number: new(int32(1))},
 		}}},
 		MessageType: []*descriptorpb.DescriptorProto{
-			{Name: proto.String("Settings"), Field: fields, NestedType: []*descriptorpb.DescriptorProto{{
-				Name: proto.String("CountsEntry"), Options: &descriptorpb.MessageOptions{MapEntry: proto.Bool(true)},
+			{Name: new("Settings"), Field: fields, NestedType: []*descriptorpb.DescriptorProto{{
+				Name: new("CountsEntry"), Options: &descriptorpb.MessageOptions{MapEntry: new(true)},
 				Field: []*descriptorpb.FieldDescriptorProto{
 					field(1, "key", text, one, ""), field(2, "value", descriptorpb.FieldDescriptorProto_TYPE_INT64, one, ""),
 				},
 			}}},
-			{Name: proto.String("Item"), Field: []*descriptorpb.FieldDescriptorProto{
+			{Name: new("Item"), Field: []*descriptorpb.FieldDescriptorProto{
 				field(1, "name", text, one, ""), hidden(field(2, "token", text, one, "")),
 				field(3, "on", descriptorpb.FieldDescriptorProto_TYPE_BOOL, one, ""),
 			}},
-			{Name: proto.String("Loop"), Field: []*descriptorpb.FieldDescriptorProto{field(1, "loop", nested, one, ".test.Loop")}},
+			{Name: new("Loop"), Field: []*descriptorpb.FieldDescriptorProto{field(1, "loop", nested, one, ".test.Loop")}},
 		},
 		SourceCodeInfo: &descriptorpb.SourceCodeInfo{Location: []*descriptorpb.SourceCodeInfo_Location{{
-			Path: []int32{4, 0, 2, 0}, Span: []int32{1, 1, 1}, LeadingComments: proto.String(" fast says\n whether. \n"),
+			Path: []int32{4, 0, 2, 0}, Span: []int32{1, 1, 1}, LeadingComments: new(" fast says\n whether. \n"),
 		}}},
 	}
 	fd, err := protodesc.NewFile(file, protoregistry.GlobalFiles)

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"math/big"
 	"net"
@@ -146,8 +147,13 @@ func shake(t *testing.T, server, client *tls.Config) (atServer, atClient tls.Con
 			return
 		}
 		defer func() { _ = conn.Close() }()
-		err = conn.(*tls.Conn).HandshakeContext(t.Context())
-		accepted <- end{conn.(*tls.Conn).ConnectionState(), err}
+		secure, ok := conn.(*tls.Conn)
+		if !ok {
+			accepted <- end{err: errors.New("no TLS connection")}
+			return
+		}
+		err = secure.HandshakeContext(t.Context())
+		accepted <- end{secure.ConnectionState(), err}
 	}()
 	conn, err := (&tls.Dialer{Config: client}).DialContext(t.Context(), "tcp", l.Addr().String())
 	other := <-accepted
@@ -155,7 +161,11 @@ func shake(t *testing.T, server, client *tls.Config) (atServer, atClient tls.Con
 		return other.state, tls.ConnectionState{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	return other.state, conn.(*tls.Conn).ConnectionState(), other.err
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		t.Fatal("no TLS connection")
+	}
+	return other.state, secure.ConnectionState(), other.err
 }
 
 func TestBothEndsShowCertificatesOverTLS13(t *testing.T) {

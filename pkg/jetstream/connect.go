@@ -113,5 +113,5 @@ func steady(name string, log *slog.Logger) []nats.Option {
 // reconnectDelay is how long to wait after the given number of rounds over all servers.
 func reconnectDelay(rounds int) time.Duration {
 	wait := min(reconnectMax, reconnectWait<<min(max(rounds-1, 0), 10))
-	return wait/2 + rand.N(wait/2)
+	return wait/2 + rand.N(wait/2) //nolint:gosec // spreads load, hides nothing
 }

@@ -50,7 +50,7 @@ func TestConnectRefusesWhatCanNeverWork(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx context.Context //nolint:containedctx // a table
+		ctx context.Context
 		o   jetstream.Options
 	}{
 		"no url":                 {t.Context(), jetstream.Options{}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -94,8 +95,7 @@ func TestFullStreamRefusesTheNewAndKeepsTheOld(t *testing.T) {
 			taken++
 		}
 	}
-	var api *natsjs.APIError
-	if !errors.As(refusal, &api) {
+	if _, ok := errors.AsType[*natsjs.APIError](refusal); !ok {
 		t.Fatalf("publish to a full stream = %v, want a refusal by the server", refusal)
 	}
 	if state := info(t, js).State; state.Msgs != uint64(taken) || state.FirstSeq != 1 {
@@ -151,11 +151,11 @@ func TestKilledServerLosesNoAcknowledgedFrame(t *testing.T) {
 	var lists [publishers][]string // ids of acknowledged frames
 	var unknown [publishers]string // the frame that was in flight
 	for round := range rounds {
-		killed, kill := context.WithCancel(t.Context())
+		var killed atomic.Bool
 		var g errgroup.Group
 		for p := range publishers {
 			g.Go(func() error {
-				for n := 0; killed.Err() == nil; n++ {
+				for n := 0; !killed.Load(); n++ {
 					id := fmt.Sprintf("r%d/e/%d/%d", p, round, n)
 					if unknown[p] != "" {
 						id = unknown[p]
@@ -173,7 +173,7 @@ func TestKilledServerLosesNoAcknowledgedFrame(t *testing.T) {
 		}
 		waitFor(t, "100 frames in the stream", func() bool { return info(t, js).State.Msgs > uint64(100*(round+1)) })
 		server.Kill()
-		kill()
+		killed.Store(true)
 		if err := g.Wait(); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +200,7 @@ func storedIDs(t *testing.T, js natsjs.JetStream) map[string]int {
 		t.Fatal(err)
 	}
 	stored := map[string]int{}
-	for n := uint64(0); n < want; n++ {
+	for n := range want {
 		msg, err := consumer.Next(natsjs.FetchMaxWait(10 * time.Second))
 		if err != nil {
 			t.Fatalf("message %d of %d: %v", n, want, err)

@@ -67,7 +67,7 @@ func TestSQLiteFilesAreReadableByTheirOwnerAlone(t *testing.T) {
 func TestSQLiteFileThatOthersCanReadIsTightened(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "loose.db")
-	if err := os.WriteFile(path, nil, 0o644); err != nil { //nolint:gosec // loose on purpose
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	sqltest.Open(t, "sqlite:"+path)

@@ -89,7 +89,7 @@ func (db *DB) run(ctx context.Context, handle *bun.DB, opts *sql.TxOptions, fn F
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(backoff/2 + rand.N(backoff)):
+		case <-time.After(backoff/2 + rand.N(backoff)): //nolint:gosec // spreads load, hides nothing
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}

@@ -165,7 +165,7 @@ func TestReadTransactionSeesOneMoment(t *testing.T) {
 					t.Errorf("rows at look %d = %d, want 1", i, got)
 				}
 				// A reader does not hold up a writer.
-				exec(t, db, "INSERT INTO thing VALUES (?)", strings.Repeat("x", i+1))
+				exec(t, db, "INSERT INTO thing VALUES (?)", strings.Repeat("x", i+1)) // beside the transaction, not in it
 			}
 			return nil
 		})
@@ -187,7 +187,7 @@ func TestReadersDoNotWaitForAWriter(t *testing.T) {
 			if _, err := tx.ExecContext(ctx, "INSERT INTO thing VALUES ('a')"); err != nil {
 				return err
 			}
-			if got := scan[int](t, db, "SELECT count(*) FROM thing"); got != 0 {
+			if got := scan[int](t, db, "SELECT count(*) FROM thing"); got != 0 { // beside the transaction, not in it
 				t.Errorf("rows before the commit = %d, want 0", got)
 			}
 			return nil
@@ -315,7 +315,7 @@ func TestDeadlineEndsAWaitingTransaction(t *testing.T) {
 			}
 			short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			if err := db.InTx(short, update); !errors.Is(err, context.DeadlineExceeded) || !sqldb.Unavailable(err) {
+			if err := db.InTx(short, update); !errors.Is(err, context.DeadlineExceeded) || !sqldb.Unavailable(err) { // beside the transaction, not in it
 				t.Errorf("InTx behind a lock = %v, want deadline exceeded, which is Unavailable", err)
 			}
 			return nil

@@ -23,7 +23,7 @@ func TestServerProcessEndsWithTheTestProcessEvenWhenItIsKilled(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), victim+"=1", "TMPDIR="+t.TempDir())
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -45,7 +45,7 @@ func TestServerProcessEndsWithTheTestProcessEvenWhenItIsKilled(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // it was killed
+	_ = cmd.Wait()                                                                                             // it was killed
 	for deadline := time.Now().Add(20 * time.Second); listens(t, address); time.Sleep(10 * time.Millisecond) { //nolint:forbidigo // waits for another process
 		if time.Now().After(deadline) {
 			t.Fatal("the server still listens after 20 s")

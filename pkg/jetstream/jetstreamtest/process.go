@@ -2,10 +2,12 @@ package jetstreamtest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,7 +110,7 @@ func (p *Process) Start() {
 }
 
 func (p *Process) launch(bin string) error {
-	cmd := exec.Command(bin, "-dir", p.dir, "-port", strconv.Itoa(p.port)) //nolint:gosec,noctx // a test tool; its life is bound to its standard input
+	cmd := exec.Command(bin, "-dir", p.dir, "-port", strconv.Itoa(p.port)) //nolint:gosec // our own program; its life is bound to its standard input
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                  // not for the terminal's interrupt
 	lifeline, err := cmd.StdinPipe()
 	if err != nil {
@@ -166,7 +168,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "natsd.lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a fixed name
+	lock, err := os.OpenFile(filepath.Join(dir, "natsd.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return "", err
 	}
@@ -175,16 +177,17 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "natsd")
-	if out, err := exec.Command("go", "build", "-o", bin, natsd).CombinedOutput(); err != nil { //nolint:gosec,noctx // constants
+	if out, err := exec.Command("go", "build", "-o", bin, natsd).CombinedOutput(); err != nil { //nolint:gosec // constants
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return bin, nil
 })
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	return int(address.Port()), errors.Join(err, l.Close())
 }

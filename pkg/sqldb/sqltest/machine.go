@@ -1,8 +1,10 @@
 package sqltest
 
 import (
+	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -75,11 +77,12 @@ func serverOwner() (*syscall.Credential, error) {
 
 // freePort returns a port that nobody listens on just now.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed in the next line
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
+	address, err := netip.ParseAddrPort(l.Addr().String())
+	return int(address.Port()), errors.Join(err, l.Close())
 }
 
 // childrenOf lists the processes that pid has started. It knows Linux only; elsewhere they notice
@@ -90,7 +93,7 @@ func childrenOf(pid int) (children []int) {
 		return nil
 	}
 	for _, path := range stats {
-		stat, err := os.ReadFile(path) //nolint:gosec // a path that Glob found
+		stat, err := os.ReadFile(path)
 		if err != nil {
 			continue // it has ended
 		}

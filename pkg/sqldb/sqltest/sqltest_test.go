@@ -27,11 +27,11 @@ func TestServersEndWithTheTestProcessEvenWhenItIsKilled(t *testing.T) {
 	t.Parallel()
 	temp := t.TempDir()
 	for _, dir := range []string{filepath.Dir(temp), temp} { // like /tmp: the server runs as another user
-		if err := os.Chmod(dir, 0o777); err != nil { //nolint:gosec // see above
+		if err := os.Chmod(dir, 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), victim+"=1", "TMPDIR="+temp)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
