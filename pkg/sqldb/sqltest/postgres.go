@@ -148,7 +148,7 @@ func (s *PostgresServer) command(name string, args ...string) (*exec.Cmd, error)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(name, args...) //nolint:gosec // the machine's Postgres; its life is bound to its standard input
+	cmd := exec.CommandContext(context.Background(), name, args...) //nolint:gosec // the machine's Postgres; its life is bound to its standard input
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C", "TZ=UTC"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: owner}
