@@ -111,7 +111,7 @@ func (p *Process) Start() {
 
 func (p *Process) launch(bin string) error {
 	cmd := exec.CommandContext(context.Background(), bin, "-dir", p.dir, "-port", strconv.Itoa(p.port)) //nolint:gosec // our own program; its life is bound to its standard input
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                  // not for the terminal's interrupt
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                                               // not for the terminal's interrupt
 	lifeline, err := cmd.StdinPipe()
 	if err != nil {
 		return err
