@@ -70,7 +70,6 @@ const (
 	ReasonTime              Reason = "bad_time"            // no time, or one before 1970
 	ReasonLate              Reason = "late"                // ended too long ago
 	ReasonCounts            Reason = "bad_counts"          // counts out of bounds
-	ReasonTags              Reason = "bad_tags"            // too many tags, or too long ones
 	ReasonValue             Reason = "bad_value"           // another field out of bounds
 	ReasonUnknownOrg        Reason = "unknown_org"         // no such organization
 	ReasonForeignKey        Reason = "foreign_key"         // the API key is not the organization's
