@@ -8,7 +8,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,9 +18,7 @@ import (
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/secret"
-	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/token"
-	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/credential"
@@ -42,27 +39,6 @@ const (
 	// unaryTimeout is above the ten seconds that TestCredential may wait.
 	unaryTimeout = 30 * time.Second
 )
-
-// Deps are what the service needs, opened by whoever starts it and closed after it.
-type Deps struct {
-	DB     *sqldb.DB
-	Sealer transit.Sealer
-	// Pepper returns the pepper of API keys. It is asked when the first API key is made, and again
-	// until it answers, so that the service starts and works otherwise while Vault is sealed.
-	Pepper func(ctx context.Context) (secret.Text, error)
-	// Guard checks base URLs; it is an *egress.Guard.
-	Guard credential.Endpoints
-	// ConfigKey signs the configuration and TokenKey access tokens.
-	ConfigKey, TokenKey ed25519.PrivateKey
-	Environment         string
-	Log                 *slog.Logger
-	// Now is the clock; nil is time.Now.
-	Now func() time.Time
-	// SealerReady reports whether secrets can be sealed; it is only logged. Nil is never asked.
-	SealerReady func(ctx context.Context) error
-	// PasswordCost is the cost of new password hashes; zero is the default. Tests lower it.
-	PasswordCost password.Params
-}
 
 // App is the service without its listeners.
 type App struct {
