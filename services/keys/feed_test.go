@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -25,6 +26,7 @@ type watching struct {
 	ended   chan error
 	version int64
 	wholes  int
+	beats   int
 	parts   int
 	config  map[string]proto.Message
 	keys    map[string]ed25519.PublicKey
@@ -86,6 +88,9 @@ func (w *watching) handle(msg *keysv1.WatchConfigResponse) {
 			w.t.Errorf("probe of revision %d came before its configuration", probe.GetRevision())
 		}
 		w.probes = append(w.probes, probe)
+	}
+	if msg.GetHeartbeat() != nil {
+		w.beats++
 	}
 	signed := msg.GetConfig()
 	if signed == nil {
@@ -211,6 +216,20 @@ func TestChangesReachWatchersAtOnce(t *testing.T) {
 	if tooNew.wholes != 1 {
 		t.Errorf("watcher with a version of another database got %d whole configurations, want 1", tooNew.wholes)
 	}
+}
+
+func TestHeartbeatsFillTheSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		w := r.watch(r.app, "router", 0)
+		w.until("the first heartbeat", func() bool { return w.beats == 1 })
+		begin := time.Now()
+		w.until("two more", func() bool { return w.beats == 3 })
+		if got := time.Since(begin); got != 20*time.Second {
+			t.Errorf("two heartbeats took %s, want ten seconds each", got)
+		}
+	})
 }
 
 func TestOtherReplicasChangesReachWatchers(t *testing.T) {

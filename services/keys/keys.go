@@ -87,7 +87,10 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Tokens:        token.NewSigner(a.ownKey.KeyID, d.TokenKey),
 		Environment:   d.Environment, Now: a.now,
 	}
-	return a, a.start(ctx)
+	if err := a.start(ctx); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func (a *App) start(ctx context.Context) error {

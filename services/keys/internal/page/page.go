@@ -44,7 +44,8 @@ func After(list, token string) (string, error) {
 		return "", ErrToken
 	}
 	key, ok := strings.CutPrefix(string(raw), version+"\x00"+list+"\x00")
-	if !ok || key == "" || len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) {
+	// The decoder passes over line breaks, hence the comparison.
+	if !ok || key == "" || len(key) > maxKey || !utf8.ValidString(key) || strings.ContainsRune(key, 0) || Token(list, key) != token {
 		return "", ErrToken
 	}
 	return key, nil

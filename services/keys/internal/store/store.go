@@ -1,9 +1,9 @@
 // Package store keeps the control plane in SQL, on Postgres and SQLite alike.
 //
-// All reads and changes run in transactions of one organization, so that a forgotten condition
-// cannot reach another one's rows by design of the callers alone: a Tx knows its organization and
-// none of its methods takes another. A change holds its organization's lock, and leaves with its
-// audit events, the answer for retries and the next version of the configuration, or not at all.
+// Reads and changes of an organization run in a Tx, which knows the organization: none of its
+// methods takes another, so no caller can ask for another one's rows by mistake. A change holds its
+// organization's lock, and leaves with its audit events, the answer for retries and the next version
+// of the configuration, or not at all.
 package store
 
 import (
