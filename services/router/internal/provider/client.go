@@ -232,12 +232,3 @@ func problem(err error, key secret.Text) string {
 	}
 	return "the connection to the provider failed"
 }
-
-// Reason is what an error of a call says to people.
-func Reason(err error) string {
-	var failed *completion.ProviderError
-	if errors.As(err, &failed) {
-		return failed.Message
-	}
-	return "the call failed"
-}

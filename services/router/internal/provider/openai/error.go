@@ -20,7 +20,7 @@ func parseError(status int, body []byte, key secret.Text) *completion.ProviderEr
 		readEnvelope(failure, body, key)
 	}
 	if failure.Message == "" {
-		failure.Message = strings.TrimSpace("the provider answered " + strconv.Itoa(status) + " " + http.StatusText(status))
+		failure.Message = provider.StatusMessage(status)
 	}
 	failure.Class = classify(failure)
 	return failure
@@ -53,7 +53,7 @@ func trimmed(body []byte) []byte {
 func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Text) {
 	inner := jsonscan.Get(body, "error")
 	if jsonscan.KindOf(inner) == jsonscan.String {
-		failure.Message = words(inner, key, 0)
+		failure.Message = provider.Words(inner, key, 0)
 		return
 	}
 	if jsonscan.KindOf(inner) != jsonscan.ObjectKind {
@@ -64,32 +64,16 @@ func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Tex
 		switch string(m.Name) {
 		case "message", "detail":
 			if failure.Message == "" {
-				failure.Message = words(m.Value, key, 0)
+				failure.Message = provider.Words(m.Value, key, 0)
 			}
 		case "type":
-			failure.Type = words(m.Value, key, 64)
+			failure.Type = provider.Words(m.Value, key, 64)
 		case "code":
-			failure.Code = words(m.Value, key, 64)
+			failure.Code = provider.Words(m.Value, key, 64)
 		case "param":
-			failure.Param = words(m.Value, key, 128)
+			failure.Param = provider.Words(m.Value, key, 128)
 		}
 	}
-}
-
-// words reads a string or number and takes secrets out. Limit 0 is a message's.
-func words(v []byte, key secret.Text, limit int) string {
-	text, ok := jsonscan.Text(v)
-	if !ok {
-		if jsonscan.KindOf(v) != jsonscan.Number {
-			return ""
-		}
-		text = string(v)
-	}
-	text = provider.Scrub(text, key)
-	if limit > 0 {
-		text = provider.Bounded(text, limit)
-	}
-	return text
 }
 
 // noMoney are the codes of exhausted quotas, as type or as code.

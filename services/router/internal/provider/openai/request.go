@@ -11,8 +11,8 @@ import (
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
-	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
+	"github.com/claviger/claviger/services/router/internal/provider"
 )
 
 // body is what goes out, and how many choices it asks for.
@@ -33,8 +33,6 @@ func requestBody(call completion.Call) (body, error) {
 	return body{bytes: encoded, choices: 1}, err
 }
 
-var errMalformed = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a JSON object")
-
 // editBody makes the caller's body the provider's. These are all edits:
 //
 //   - "model" becomes the provider's own name of the model, and is added if it is missing;
@@ -44,59 +42,28 @@ var errMalformed = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a
 // Every other byte stays as it came, max_tokens too.
 func editBody(raw []byte, model string, stream bool) (body, error) {
 	out := body{choices: 1}
-	edits := make([]jsonscan.Edit, 0, 4)
-	hasModel, hasOptions := false, false
-	m := jsonscan.Object(raw)
-	for m.Next() {
-		start, end := m.ValueAt, m.ValueAt+len(m.Value)
+	ask := stream
+	edited, err := provider.Rewrite(raw, model, func(m *jsonscan.Members) []jsonscan.Edit {
 		switch string(m.Name) {
-		case "model":
-			hasModel = true
-			edits = append(edits, jsonscan.Edit{Start: start, End: end, With: quote(model)})
-		case dialect.RoutingField:
-			edits = append(edits, removal(raw, &m))
 		case "stream_options":
 			if stream {
-				hasOptions = true
-				edits = append(edits, includeUsage(m.Value, start)...)
+				ask = false
+				return includeUsage(m.Value, m.ValueAt)
 			}
 		case "n":
 			if n, ok := jsonscan.Int(m.Value); ok && n > 1 && n <= 1024 {
 				out.choices = int(n)
 			}
 		}
-	}
-	if m.Err() != nil {
-		return body{}, errMalformed.Because(m.Err())
-	}
-	insert := ""
-	if !hasModel {
-		insert = `"model":` + quote(model) + `,`
-	}
-	if stream && !hasOptions {
-		insert += `"stream_options":{"include_usage":true},`
-	}
-	if insert != "" {
-		at := bytes.IndexByte(raw, '{') + 1
-		edits = append([]jsonscan.Edit{{Start: at, End: at, With: insert}}, edits...)
-	}
-	out.bytes = jsonscan.Apply(raw, edits)
-	return out, nil
-}
-
-func quote(s string) string { return string(jsonscan.AppendText(nil, s)) }
-
-// removal takes the current member out, with the comma that follows it or, after the last one, the
-// comma before.
-func removal(raw []byte, m *jsonscan.Members) jsonscan.Edit {
-	start, end := m.NameAt, m.ValueAt+len(m.Value)
-	if next := jsonscan.Trailing(raw, end); next >= 0 && raw[next] == ',' {
-		return jsonscan.Edit{Start: start, End: next + 1}
-	}
-	if m.CommaAt >= 0 {
-		start = m.CommaAt
-	}
-	return jsonscan.Edit{Start: start, End: end}
+		return nil
+	}, func() string {
+		if ask {
+			return `"stream_options":{"include_usage":true},`
+		}
+		return ""
+	})
+	out.bytes = edited
+	return out, err
 }
 
 // includeUsage asks for the usage in given options, which begin at an offset.

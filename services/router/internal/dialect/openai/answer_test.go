@@ -1,0 +1,201 @@
+package openai_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect/openai"
+	provider "github.com/claviger/claviger/services/router/internal/provider/openai"
+	"github.com/claviger/claviger/services/router/internal/provider/providertest"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+var (
+	created = time.Unix(1790000000, 0)
+	counted = completion.Usage{Final: true, Tokens: usage.Tokens{
+		InputTotal: 100, InputUncached: 60, CacheRead: 25, CacheWrite5m: 10, CacheWrite1h: 5, OutputTotal: 40, Reasoning: 8, AudioIn: 2, AudioOut: 1,
+	}}
+)
+
+// chunks are a whole converted answer.
+func chunks() []completion.Chunk {
+	return []completion.Chunk{
+		{Usage: &completion.Usage{}},
+		{Delta: completion.Delta{Reasoning: "hm\n"}},
+		{Delta: completion.Delta{Text: "One \"two\" é🔑\x01"}},
+		{Delta: completion.Delta{Text: " three", Refusal: "no"}},
+		{Delta: completion.Delta{ToolCalls: []completion.ToolCallDelta{{Index: 0, ID: "toolu_1", Name: "look"}}}},
+		{Delta: completion.Delta{ToolCalls: []completion.ToolCallDelta{{Index: 0, Arguments: `{"q":`}, {Index: 1, ID: "toolu_2", Name: "look", Arguments: "{}"}}}},
+		{Delta: completion.Delta{ToolCalls: []completion.ToolCallDelta{{Index: 0, Arguments: `"x"}`}}}},
+		{Finish: completion.ToolCalls, Usage: &counted},
+	}
+}
+
+// together is the answer in one piece.
+func together() completion.Delta {
+	return completion.Delta{
+		Text: "One \"two\" é🔑\x01 three", Reasoning: "hm\n", Refusal: "no",
+		ToolCalls: []completion.ToolCallDelta{{Index: 0, ID: "toolu_1", Name: "look", Arguments: `{"q":"x"}`}, {Index: 1, ID: "toolu_2", Name: "look", Arguments: "{}"}},
+	}
+}
+
+func encodeStream(includeUsage bool) []byte {
+	s := openai.NewStream("req_1", "anthropic/claude-x", created, includeUsage)
+	var b []byte
+	for _, c := range chunks() {
+		b = s.AppendChunk(b, &c)
+	}
+	return s.AppendEnd(b, &counted.Tokens)
+}
+
+// replay answers a provider's call with bytes.
+type replay struct {
+	kind string
+	body []byte
+}
+
+func (r replay) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: 200, Header: http.Header{"Content-Type": {r.kind}}, ContentLength: -1, Body: io.NopCloser(strings.NewReader(string(r.body))),
+	}, nil
+}
+
+// readBack reads what this package wrote with the provider adapter of the same format.
+func readBack(t *testing.T, kind string, body []byte, stream bool) providertest.Answer {
+	t.Helper()
+	answer, err := provider.New(replay{kind, body}).Start(t.Context(), completion.Call{
+		Model: "m", BaseURL: "http://provider.invalid", Secret: secret.New("sk-1"),
+		Request: &completion.Request{Stream: stream, Decode: func() (*completion.Prompt, error) { return &completion.Prompt{}, nil }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := providertest.Collect(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestConvertedStreamsReadBack(t *testing.T) {
+	t.Parallel()
+	b := encodeStream(true)
+	golden(t, "stream.txt", b)
+	got := readBack(t, "text/event-stream", b, true)
+	if diff := cmp.Diff(together(), got.Delta); diff != "" {
+		t.Errorf("delta (-want +got):\n%s", diff)
+	}
+	if got.Finish != completion.ToolCalls || got.Head.Model != "anthropic/claude-x" || got.Usage == nil || got.Usage.Tokens.InputTotal != 100 ||
+		got.Usage.Tokens.CacheRead != 25 || got.Usage.Tokens.CacheWrite30m != 15 || got.Usage.Tokens.OutputTotal != 40 || got.Usage.Tokens.Reasoning != 8 {
+		t.Errorf("%+v %+v", got, got.Usage)
+	}
+	if without := string(encodeStream(false)); strings.Contains(without, `"usage"`) || !strings.HasSuffix(without, "data: [DONE]\n\n") {
+		t.Errorf("a caller who did not ask for usage got %s", without)
+	}
+	s := openai.NewStream("req_1", "m", created, true)
+	if end := string(s.AppendEnd(nil, nil)); end != "data: [DONE]\n\n" {
+		t.Errorf("unknown usage became %s", end)
+	}
+}
+
+func TestConvertedAnswersReadBack(t *testing.T) {
+	t.Parallel()
+	b := openai.AppendCompletion(nil, "req_1", "anthropic/claude-x", created, &completion.Chunk{Delta: together(), Finish: completion.ToolCalls}, &counted.Tokens)
+	golden(t, "completion.json", b)
+	got := readBack(t, "application/json", b, false)
+	if diff := cmp.Diff(together(), got.Delta); diff != "" {
+		t.Errorf("delta (-want +got):\n%s", diff)
+	}
+	if got.Finish != completion.ToolCalls || got.Usage == nil || got.Usage.Tokens.InputTotal != 100 {
+		t.Errorf("%+v", got)
+	}
+	// Content is null only when something else is there.
+	for want, c := range map[string]completion.Chunk{
+		`"content":"","refusal":null}`:     {},
+		`"content":null,"refusal":"no"}`:   {Delta: completion.Delta{Refusal: "no"}},
+		`"content":null,"refusal":null,"t`: {Delta: completion.Delta{ToolCalls: []completion.ToolCallDelta{{ID: "x", Name: "f"}}}},
+	} {
+		if b := string(openai.AppendCompletion(nil, "r", "m", created, &c, nil)); !strings.Contains(b, want) || !json.Valid([]byte(b)) || strings.Contains(b, "usage") {
+			t.Errorf("%+v: %s", c, b)
+		}
+	}
+}
+
+func TestRoleComesFirstAndOnce(t *testing.T) {
+	t.Parallel()
+	b := string(encodeStream(false))
+	if strings.Count(b, `"role"`) != 1 || strings.Index(b, `"role"`) > strings.Index(b, "\n\n") {
+		t.Errorf("stream %s", b)
+	}
+	s := openai.NewStream("r", "m", created, false)
+	if b := s.AppendChunk(nil, &completion.Chunk{Usage: &counted}); len(b) != 0 {
+		t.Errorf("a chunk without content wrote %s", b)
+	}
+}
+
+func TestModelsAreListed(t *testing.T) {
+	t.Parallel()
+	b := openai.AppendModels(nil, []openai.Model{{ID: "openai/gpt-x", OwnedBy: "openai", Created: created}, {ID: "policy/fast", OwnedBy: "claviger"}})
+	want := `{"object":"list","data":[{"id":"openai/gpt-x","object":"model","created":1790000000,"owned_by":"openai"},{"id":"policy/fast","object":"model","created":0,"owned_by":"claviger"}]}` + "\n"
+	if diff := cmp.Diff(want, string(b)); diff != "" {
+		t.Errorf("models (-want +got):\n%s", diff)
+	}
+	if b := openai.AppendModels(nil, nil); !json.Valid(b) {
+		t.Errorf("no models: %s", b)
+	}
+}
+
+func TestEncodingAllocatesNothing(t *testing.T) {
+	s := openai.NewStream("req_1", "anthropic/claude-x", created, true)
+	all := chunks()
+	buffer := make([]byte, 0, 8<<10)
+	if n := testing.AllocsPerRun(100, func() {
+		b := buffer[:0]
+		for i := range all {
+			b = s.AppendChunk(b, &all[i])
+		}
+		_ = s.AppendEnd(b, &counted.Tokens)
+	}); n != 0 {
+		t.Errorf("%v allocations for a whole stream, want none", n)
+	}
+}
+
+func FuzzStreamReadsBack(f *testing.F) {
+	f.Add("text", "reasoning", "id", "name", `{"a":1}`)
+	f.Fuzz(func(t *testing.T, text, reasoning, id, name, arguments string) {
+		valid := func(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
+		for _, s := range []string{text, reasoning, id, name, arguments} {
+			if valid(s) != s {
+				return // runs of invalid bytes become as many marks as they are bytes
+			}
+		}
+		s := openai.NewStream("req_1", "m", created, false)
+		d := completion.Delta{Text: text, Reasoning: reasoning}
+		if id != "" && name != "" {
+			d.ToolCalls = []completion.ToolCallDelta{{ID: id, Name: name, Arguments: arguments}}
+		}
+		b := s.AppendChunk(nil, &completion.Chunk{Delta: d, Finish: completion.Stop})
+		got := readBack(t, "text/event-stream", s.AppendEnd(b, nil), true)
+		if diff := cmp.Diff(d, got.Delta); diff != "" {
+			t.Fatalf("delta (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func BenchmarkAppendChunk(b *testing.B) {
+	s := openai.NewStream("req_1", "anthropic/claude-x", created, true)
+	c := completion.Chunk{Delta: completion.Delta{Text: " hello"}}
+	buffer := make([]byte, 0, 8<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = s.AppendChunk(buffer[:0], &c)
+	}
+}
