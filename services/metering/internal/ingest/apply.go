@@ -23,11 +23,15 @@ type builder struct {
 	items []item // where batch.Attempts came from, in the same order
 }
 
-func (s *session) newBuilder() *builder {
+// newBuilder begins a batch under the configuration and the prices of this moment.
+func (s *session) newBuilder(ctx context.Context) (*builder, error) {
+	if err := s.Book.Refresh(ctx); err != nil {
+		return nil, err
+	}
 	return &builder{
 		view: s.Config.View(), book: s.Book,
 		batch: usage.Batch{At: s.Now(), Sequences: map[spool.Key][]spool.Range{}},
-	}
+	}, nil
 }
 
 // message adds a message of the stream.
@@ -87,7 +91,10 @@ func (b *builder) dealtWith(o usage.Origin) {
 
 // apply applies fetched frames in one transaction.
 func (s *session) apply(ctx context.Context, msgs []jetstream.Msg) error {
-	b := s.newBuilder()
+	b, err := s.newBuilder(ctx)
+	if err != nil {
+		return err
+	}
 	position := s.position
 	for _, msg := range msgs {
 		meta, err := msg.Metadata()
@@ -162,7 +169,10 @@ func (s *session) lookAtWaiting(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := s.newBuilder()
+	b, err := s.newBuilder(ctx)
+	if err != nil {
+		return err
+	}
 	s.nextLook = b.batch.At.Add(s.Timing.Patience)
 	for _, row := range rows {
 		var entry eventsv1.UsageEntry
@@ -183,7 +193,7 @@ func (s *session) lookAtWaiting(ctx context.Context) error {
 			return err
 		}
 	}
-	s.looked = v
+	s.looked = b.view
 	s.waiting = len(rows) > 0
 	if len(rows) == maxLook && len(b.batch.Judged) > 0 {
 		s.nextLook = time.Time{} // there may be more

@@ -23,8 +23,6 @@ func (s *session) listen(ctx context.Context) error {
 	defer func() { _ = sub.Unsubscribe() }()
 	beat := time.NewTicker(s.Timing.Beat)
 	defer beat.Stop()
-	clean := time.NewTicker(cleanEvery)
-	defer clean.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -34,10 +32,6 @@ func (s *session) listen(ctx context.Context) error {
 		case <-beat.C:
 			s.answerUnsettled(ctx)
 			s.saveRouters(ctx)
-		case <-clean.C:
-			if err := s.Store.Clean(ctx, s.Now()); err != nil {
-				s.Log.WarnContext(ctx, "clean up failed", "error", err)
-			}
 		}
 	}
 }

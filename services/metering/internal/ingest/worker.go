@@ -40,7 +40,6 @@ type Progress interface {
 	Marks(ctx context.Context) (map[spool.Key]spool.Mark, error)
 	Routers(ctx context.Context) ([]spool.Router, error)
 	SaveRouters(ctx context.Context, routers []spool.Router) error
-	Clean(ctx context.Context, now time.Time) error
 	HoldWorker(ctx context.Context, beat time.Duration, work func(ctx context.Context) error) error
 }
 
@@ -83,7 +82,7 @@ const (
 	maxFetch      = 16
 	ackTimeout    = 5 * time.Second
 	firstBackoff  = 250 * time.Millisecond
-	cleanEvery    = time.Hour
+	maintainEvery = time.Hour
 )
 
 // Options are what a Worker needs.
@@ -97,6 +96,8 @@ type Options struct {
 	Timing    Timing
 	Log       *slog.Logger
 	Now       func() time.Time
+	// Maintain is called once an hour while this process is the worker; nil is nothing to do.
+	Maintain func(ctx context.Context)
 	// Ack confirms a frame to the broker; nil is a double acknowledgement.
 	Ack func(ctx context.Context, msg jetstream.Msg) error
 }
@@ -164,7 +165,24 @@ func (w *Worker) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.listen(ctx) })
 	group.Go(func() error { return s.consume(ctx) })
+	group.Go(func() error { return s.maintain(ctx) })
 	return group.Wait()
+}
+
+// maintain does the housekeeping, which may take its time.
+func (s *session) maintain(ctx context.Context) error {
+	tick := time.NewTicker(maintainEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			if s.Maintain != nil {
+				s.Maintain(ctx)
+			}
+		}
+	}
 }
 
 // attach makes the stream and a consumer that begins where the database says. The database, not the
@@ -225,9 +243,6 @@ func (s *session) consume(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		if err := s.Book.Refresh(ctx); err != nil {
-			return err
-		}
 		if err := s.lookAtWaiting(ctx); err != nil {
 			return err
 		}

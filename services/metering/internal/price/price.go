@@ -154,9 +154,6 @@ func (b *Book) Create(ctx context.Context, p pricing.Price, by string, once Idem
 	if provider, name, ok := strings.Cut(p.Model, "/"); !ok || provider == "" || name == "" {
 		broken = append(broken, fault.Violation{Field: "price.model", Description: `is not "provider/name"`})
 	}
-	if strings.ContainsRune(p.Model+p.Source, 0) {
-		broken = append(broken, fault.Violation{Field: "price", Description: "holds a zero byte"})
-	}
 	if err := pricing.CheckTiers(p.Tiers); err != nil {
 		broken = append(broken, fault.Violation{Field: "price.tiers", Description: err.Error()})
 	}

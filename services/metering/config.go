@@ -1,0 +1,143 @@
+package metering
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/claviger/claviger/pkg/config"
+	"github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/rpcmount"
+	"github.com/claviger/claviger/pkg/serve"
+	"github.com/claviger/claviger/pkg/sqldb"
+	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
+)
+
+// Deps are what the service needs, opened by whoever starts it and closed after it.
+type Deps struct {
+	DB        *sqldb.DB
+	NATS      *nats.Conn
+	JetStream js.JetStream
+	// Keys reaches the ConfigService of keys.
+	Keys connect.Transport
+	// ConfigKey verifies the configuration.
+	ConfigKey   ed25519.PublicKey
+	Environment string
+	// DataDir is where the last configuration is kept.
+	DataDir string
+	Log     *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Replicas of the usage stream; zero is one for a new stream, and leaves an old one as it is.
+	Replicas int
+}
+
+func (d *Deps) check() error {
+	if d.DB == nil || d.NATS == nil || d.JetStream == nil || d.Keys == nil || len(d.ConfigKey) != ed25519.PublicKeySize ||
+		d.Environment == "" || d.DataDir == "" || d.Log == nil {
+		return errors.New("metering: a dependency is missing")
+	}
+	return nil
+}
+
+// Defaults are the settings before file, environment and command line.
+func Defaults() *settingsv1.Metering {
+	return &settingsv1.Metering{Environment: "prod", HttpListen: "127.0.0.1:8085", OpsListen: "127.0.0.1:8087", LogFormat: "json"}
+}
+
+// drain is how long calls may go on after a stop signal.
+const drain = 10 * time.Second
+
+// Run is `claviger metering`: it opens everything that the settings name, serves until ctx ends, and
+// drains.
+func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err error) {
+	deps := Deps{Environment: s.GetEnvironment(), DataDir: s.GetDataDir(), Log: log, Replicas: int(s.GetNats().GetReplicas())}
+	if deps.ConfigKey, err = config.LoadEd25519Public(s.GetConfigPublicKeyFile()); err != nil {
+		return err
+	}
+	if deps.DB, err = sqldb.Open(ctx, s.GetDatabase().GetUrl(), int(s.GetDatabase().GetMaxConnections())); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, deps.DB.Close()) }()
+	keys, err := dialKeys(s, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keys.Close()) }()
+	deps.Keys = rpcmount.NewTransport(keys)
+	if deps.NATS, deps.JetStream, err = connectNATS(ctx, s.GetNats(), log); err != nil {
+		return err
+	}
+	defer deps.NATS.Close()
+	app, err := New(ctx, deps)
+	if err != nil {
+		return err
+	}
+	return app.listen(ctx, s)
+}
+
+// dialKeys connects to keys with our certificate, when it is there.
+func dialKeys(s *settingsv1.Metering, log *slog.Logger) (*grpc.ClientConn, error) {
+	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
+	if err != nil {
+		return nil, err
+	}
+	identity.Log = log
+	conn, err := grpc.NewClient(s.GetKeysAddress(),
+		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(s.GetKeysAddress()))),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}))
+	if err != nil {
+		return nil, fmt.Errorf("dial keys: %w", err)
+	}
+	return conn, nil
+}
+
+func connectNATS(ctx context.Context, n *settingsv1.Nats, log *slog.Logger) (*nats.Conn, js.JetStream, error) {
+	o := jetstream.Options{URL: n.GetUrl(), Name: "claviger-metering", CredentialsFile: n.GetCredentialsFile(), Log: log}
+	if n.GetTls() != nil {
+		identity, err := config.TLS(n.GetTls().GetCertFile(), n.GetTls().GetKeyFile(), n.GetTls().GetCaFile())
+		if err != nil {
+			return nil, nil, err
+		}
+		identity.Log = log
+		o.TLS = identity.Client("") // the client says which of its servers it calls
+	}
+	return jetstream.Connect(ctx, o)
+}
+
+// listen serves until ctx ends. Calls under way go on for a while, and only after them the work in the
+// background stops.
+func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
+	public, err := serve.Listen(ctx, "the public API", s.GetHttpListen())
+	if err != nil {
+		return err
+	}
+	ops, err := serve.Listen(ctx, "operations", s.GetOpsListen())
+	if err != nil {
+		return errors.Join(err, public.Close())
+	}
+	log := a.deps.Log
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var group errgroup.Group
+	group.Go(func() error { return a.Run(working) })
+	group.Go(func() error {
+		defer stop()
+		return serve.Until(ctx, log, drain, nil,
+			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
+			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
+	})
+	return group.Wait()
+}
