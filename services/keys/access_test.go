@@ -111,7 +111,7 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 			return err
 		},
 		"cred/Update": func(id string) error {
-			_, err := stranger.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: id, Label: proto.String("x"), Etag: "1", IdempotencyKey: id})
+			_, err := stranger.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: id, Label: new("x"), Etag: "1", IdempotencyKey: id})
 			return err
 		},
 		"cred/Rotate": func(id string) error {

@@ -49,7 +49,7 @@ var changes = map[string]func(r *rig, p *person) proto.Message{
 		return &keysv1.CreateCredentialRequest{Provider: "anthropic", Label: "fresh", Secret: "sk-ant-0123456789", AcceptTerms: true, IdempotencyKey: p.id}
 	},
 	"UpdateCredential": func(_ *rig, p *person) proto.Message {
-		return &keysv1.UpdateCredentialRequest{Id: p.credential("to update").GetId(), Priority: proto.Int32(7), Etag: "1", IdempotencyKey: p.id}
+		return &keysv1.UpdateCredentialRequest{Id: p.credential("to update").GetId(), Priority: new(int32(7)), Etag: "1", IdempotencyKey: p.id}
 	},
 	"RotateCredential": func(_ *rig, p *person) proto.Message {
 		return &keysv1.RotateCredentialRequest{Id: p.credential("to rotate").GetId(), Secret: "sk-test-9876543210", Etag: "1", IdempotencyKey: p.id}
@@ -142,7 +142,8 @@ func everyChange(t *testing.T, r *rig, spec connect.Spec, req proto.Message, p, 
 	switch req.(type) {
 	case *keysv1.CreateApiKeyRequest:
 		refused(t, "second CreateApiKey", err, connect.CodeFailedPrecondition, "SECRET_ALREADY_SHOWN")
-		if got, want := info(err).GetMetadata()["api_key_id"], first.(*keysv1.CreateApiKeyResponse).GetApiKey().GetId(); got != want {
+		created, _ := first.(*keysv1.CreateApiKeyResponse)
+		if got, want := info(err).GetMetadata()["api_key_id"], created.GetApiKey().GetId(); got != want {
 			t.Errorf("second CreateApiKey names the key %q, want %q", got, want)
 		}
 	default:
@@ -169,7 +170,7 @@ func TestStoredAnswersAndEventsHoldNoSecret(t *testing.T) {
 		OldPassword: passphrase, NewPassword: "another long password", IdempotencyKey: "1",
 	})
 	r.must(err)
-	secrets := []string{"sk-test-0123456789abcdef", "c2stdGVzdC0wMTIzNDU2Nzg5YWJjZGVm", key, passphrase, "another long password", r.owner.session, pepper, r.owner.token.Load().(string)}
+	secrets := []string{"sk-test-0123456789abcdef", "c2stdGVzdC0wMTIzNDU2Nzg5YWJjZGVm", key, passphrase, "another long password", r.owner.session, pepper, r.owner.access()}
 	var tables []string
 	r.must(r.db.InReadTx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewRaw("SELECT name FROM sqlite_master WHERE type = 'table'").Scan(ctx, &tables)
@@ -199,7 +200,7 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 	ctx := t.Context()
 	calls := map[string]func(key string) error{
 		"UpdateCredential": func(key string) error {
-			_, err := r.owner.creds.UpdateCredential(ctx, &keysv1.UpdateCredentialRequest{Id: c.GetId(), Label: proto.String(key), Etag: c.GetEtag(), IdempotencyKey: key})
+			_, err := r.owner.creds.UpdateCredential(ctx, &keysv1.UpdateCredentialRequest{Id: c.GetId(), Label: new(key), Etag: c.GetEtag(), IdempotencyKey: key})
 			return err
 		},
 		"UpdatePolicy": func(key string) error {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/claviger/claviger/pkg/transit"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
@@ -129,11 +128,11 @@ func TestNewBaseURLDiscardsTheSecret(t *testing.T) {
 		c = res.GetCredential()
 		return c
 	}
-	update(&keysv1.UpdateCredentialRequest{BaseUrl: proto.String(""), Priority: proto.Int32(3), Label: proto.String("second")})
+	update(&keysv1.UpdateCredentialRequest{BaseUrl: new(""), Priority: new(int32(3)), Label: new("second")})
 	if c.GetState() != unverified || c.GetHint() == "" || c.GetPriority() != 3 || c.GetLabel() != "second" {
 		t.Errorf("credential after harmless changes = %v %q %d %q", c.GetState(), c.GetHint(), c.GetPriority(), c.GetLabel())
 	}
-	update(&keysv1.UpdateCredentialRequest{BaseUrl: proto.String("https://llm.example/v1")})
+	update(&keysv1.UpdateCredentialRequest{BaseUrl: new("https://llm.example/v1")})
 	if c.GetState() != noSecret || c.GetHint() != "" || c.GetRevision() != 1 {
 		t.Errorf("credential after a new base URL = %v %q revision %d, want no secret and revision 1", c.GetState(), c.GetHint(), c.GetRevision())
 	}
@@ -142,8 +141,8 @@ func TestNewBaseURLDiscardsTheSecret(t *testing.T) {
 	}
 	_, err := r.owner.creds.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: c.GetId()})
 	refused(t, "test without a secret", err, connect.CodeFailedPrecondition, "CREDENTIAL_NO_SECRET")
-	update(&keysv1.UpdateCredentialRequest{Disabled: proto.Bool(true)})
-	update(&keysv1.UpdateCredentialRequest{Disabled: proto.Bool(false)})
+	update(&keysv1.UpdateCredentialRequest{Disabled: new(true)})
+	update(&keysv1.UpdateCredentialRequest{Disabled: new(false)})
 	if c.GetState() != noSecret {
 		t.Errorf("switching it off and on brought the state %v, want no secret", c.GetState())
 	}
@@ -177,7 +176,7 @@ func TestSealedVaultStopsSealingAndNothingElse(t *testing.T) {
 	r.must(r.app.Ready(ctx))
 	r.must(r.trySignIn("acme", "owner@acme.example", passphrase))
 	r.owner.policy("fast")
-	_, err = r.owner.creds.UpdateCredential(ctx, &keysv1.UpdateCredentialRequest{Id: c.GetId(), Priority: proto.Int32(1), Etag: c.GetEtag(), IdempotencyKey: "u"})
+	_, err = r.owner.creds.UpdateCredential(ctx, &keysv1.UpdateCredentialRequest{Id: c.GetId(), Priority: new(int32(1)), Etag: c.GetEtag(), IdempotencyKey: "u"})
 	r.must(err)
 	again, err := r.owner.creds.CreateCredential(ctx, &keysv1.CreateCredentialRequest{
 		Provider: "openai", Label: "main", Secret: "sk-test-0123456789abcdef", AcceptTerms: true, IdempotencyKey: "credential main",
@@ -322,7 +321,7 @@ func TestFindingsAboutAnotherSecretChangeNothing(t *testing.T) {
 	if got := w.probes[1].GetRevision(); got != 2 {
 		t.Errorf("second test is of revision %d", got)
 	}
-	off, err := r.owner.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: c.GetId(), Disabled: proto.Bool(true), Etag: res.GetCredential().GetEtag(), IdempotencyKey: "2"})
+	off, err := r.owner.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: c.GetId(), Disabled: new(true), Etag: res.GetCredential().GetEtag(), IdempotencyKey: "2"})
 	r.must(err)
 	r.report(r.app, w.probes[1], active)
 	r.evidence(c.GetId(), 2, "auth_invalid")
@@ -331,7 +330,7 @@ func TestFindingsAboutAnotherSecretChangeNothing(t *testing.T) {
 	}
 	_, err = r.owner.creds.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: c.GetId()})
 	refused(t, "test of a disabled credential", err, connect.CodeFailedPrecondition, "CREDENTIAL_DISABLED")
-	_, err = r.owner.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: c.GetId(), Disabled: proto.Bool(false), Etag: off.GetCredential().GetEtag(), IdempotencyKey: "3"})
+	_, err = r.owner.creds.UpdateCredential(t.Context(), &keysv1.UpdateCredentialRequest{Id: c.GetId(), Disabled: new(false), Etag: off.GetCredential().GetEtag(), IdempotencyKey: "3"})
 	r.must(err)
 	w.until("a test after switching it on", func() bool { return len(w.probes) == 3 })
 	r.evidence("cred_unknown", 1, "auth_invalid") // passed over

@@ -84,7 +84,7 @@ func (w *watching) until(what string, ok func() bool) {
 func (w *watching) handle(msg *keysv1.WatchConfigResponse) {
 	w.t.Helper()
 	if probe := msg.GetProbe(); probe != nil {
-		if w.config[probe.GetCredentialId()].(*keysv1.CredentialConfig).GetRevision() < probe.GetRevision() {
+		if w.credential(probe.GetCredentialId()).GetRevision() < probe.GetRevision() {
 			w.t.Errorf("probe of revision %d came before its configuration", probe.GetRevision())
 		}
 		w.probes = append(w.probes, probe)
@@ -96,7 +96,7 @@ func (w *watching) handle(msg *keysv1.WatchConfigResponse) {
 	if signed == nil {
 		return
 	}
-	public := w.r.configKey.Public().(ed25519.PublicKey)
+	public, _ := w.r.configKey.Public().(ed25519.PublicKey)
 	if !configsig.Verify(public, signed.GetPayload(), signed.GetSignature()) || signed.GetKeyId() != configsig.KeyID(public) {
 		w.t.Fatal("the signature is wrong")
 	}
@@ -154,6 +154,11 @@ func (w *watching) credential(id string) *keysv1.CredentialConfig {
 	return c
 }
 
+func (w *watching) key(id string) *keysv1.ApiKeyConfig {
+	k, _ := w.config[id].(*keysv1.ApiKeyConfig)
+	return k
+}
+
 func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -179,7 +184,7 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 	if seen.GetSealed() == "" || blind.GetSealed() != "" {
 		t.Errorf("sealed text: routers see %d bytes, metering %d", len(seen.GetSealed()), len(blind.GetSealed()))
 	}
-	key, hashless := router.config[k.GetId()].(*keysv1.ApiKeyConfig), metering.config[k.GetId()].(*keysv1.ApiKeyConfig)
+	key, hashless := router.key(k.GetId()), metering.key(k.GetId())
 	if len(key.GetHash()) != 32 || len(hashless.GetHash()) != 0 || hashless.GetPublicId() == "" {
 		t.Errorf("hash: routers see %d bytes, metering %d", len(key.GetHash()), len(hashless.GetHash()))
 	}
@@ -200,10 +205,7 @@ func TestChangesReachWatchersAtOnce(t *testing.T) {
 	k := r.owner.apiKey("ci", "").GetApiKey()
 	_, err = r.owner.apiKeys.RevokeApiKey(t.Context(), &keysv1.RevokeApiKeyRequest{Id: k.GetId(), IdempotencyKey: "1"})
 	r.must(err)
-	w.until("the key revoked", func() bool {
-		key, _ := w.config[k.GetId()].(*keysv1.ApiKeyConfig)
-		return key.GetRevoked()
-	})
+	w.until("the key revoked", func() bool { return w.key(k.GetId()).GetRevoked() })
 	if w.wholes != 1 {
 		t.Errorf("the watcher got %d whole configurations, want 1 and then deltas", w.wholes)
 	}

@@ -178,8 +178,8 @@ func (r *rig) anonymous() *person {
 	p.token.Store("")
 	p.client = connect.NewClient(connectinprocess.New(r.app.Public()), func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
-			if info, ok := connect.CallInfoForClientContext(ctx); ok && p.token.Load() != "" {
-				info.RequestHeader().Set("Authorization", "Bearer "+p.token.Load().(string))
+			if info, ok := connect.CallInfoForClientContext(ctx); ok && p.access() != "" {
+				info.RequestHeader().Set("Authorization", "Bearer "+p.access())
 			}
 			return next(ctx, spec)
 		}
@@ -188,6 +188,12 @@ func (r *rig) anonymous() *person {
 	p.sessions, p.creds = keysv1connect.NewSessionServiceClient(p.client), keysv1connect.NewCredentialServiceClient(p.client)
 	p.policies, p.apiKeys = keysv1connect.NewPolicyServiceClient(p.client), keysv1connect.NewApiKeyServiceClient(p.client)
 	return p
+}
+
+// access is the person's access token.
+func (p *person) access() string {
+	token, _ := p.token.Load().(string)
+	return token
 }
 
 func (r *rig) signIn(org, email string) *person {

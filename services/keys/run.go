@@ -119,14 +119,14 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.I
 	log := a.deps.Log
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
+	grpcServer := serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment()))) //nolint:contextcheck // a call's context comes with the call
 	var group errgroup.Group
 	group.Go(func() error { return a.Run(working) })
 	group.Go(func() error {
 		defer stopWorking()
 		return serve.Until(ctx, log, drain, a.Drain,
 			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
-			serve.OnGRPC("our own services", internal,
-				serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment())))),
+			serve.OnGRPC("our own services", internal, grpcServer),
 			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
 	})
 	return group.Wait()

@@ -166,7 +166,7 @@ func TestRunServesPeopleAndServicesWithARealVault(t *testing.T) {
 	})
 	at := addresses(log)
 
-	ready, err := http.Get("http://" + at["operations"] + "/readyz") //nolint:noctx // the test's own server
+	ready, err := http.Get("http://" + at["operations"] + "/readyz")
 	ca.must(err)
 	ca.must(ready.Body.Close())
 	if ready.StatusCode != http.StatusOK {

@@ -19,9 +19,11 @@ type tx struct {
 
 func (t *tx) Credential(context.Context, string) (credential.Credential, error) { return t.c, nil }
 func (t *tx) UpdateCredential(_ context.Context, c credential.Credential) error { t.c = c; return nil }
-func (t *tx) UpdateSchedule(_ context.Context, c credential.Credential) error   { t.c = c; return nil }
-func (t *tx) FinishProbes(context.Context, string, int, time.Time) error        { return nil }
-func (t *tx) Record(context.Context, string, string, audit.Detail) error        { t.moves++; return nil }
+
+func (t *tx) UpdateSchedule(_ context.Context, c credential.Credential) error { t.c = c; return nil }
+func (t *tx) FinishProbes(context.Context, string, int, time.Time) error      { return nil }
+func (t *tx) Record(context.Context, string, string, audit.Detail) error      { t.moves++; return nil }
+
 func (t *tx) RequestProbe(_ context.Context, p credential.Probe) (string, error) {
 	t.probes++
 	return p.ID, nil

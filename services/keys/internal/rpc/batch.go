@@ -151,7 +151,7 @@ func policyConfig(p policy.Policy) *keysv1.PolicyConfig {
 
 func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig {
 	out := &keysv1.CredentialConfig{
-		OrgId: c.OrgID, Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), //nolint:gosec // at most 1000
+		OrgId: c.OrgID, Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority),
 		Revision: revision(c), State: states[c.State()],
 	}
 	if v == routerView {

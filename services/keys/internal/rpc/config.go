@@ -188,7 +188,7 @@ func (w *watcher) probe(ctx context.Context, job credential.Probe) error {
 		return err
 	}
 	return w.out.Send(&keysv1.WatchConfigResponse{Message: &keysv1.WatchConfigResponse_Probe{Probe: &keysv1.ProbeJob{
-		Id: job.ID, OrgId: job.OrgID, CredentialId: job.CredentialID, Revision: int32(job.Revision), //nolint:gosec // goes up by one per rotation
+		Id: job.ID, OrgId: job.OrgID, CredentialId: job.CredentialID, Revision: int32(job.Revision),
 	}}})
 }
 

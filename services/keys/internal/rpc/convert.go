@@ -106,14 +106,14 @@ func memberToProto(m member.Member) *keysv1.Member {
 
 func credentialToProto(c credential.Credential) *keysv1.Credential {
 	return &keysv1.Credential{
-		Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), Hint: c.Hint, //nolint:gosec // at most 1000
+		Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), Hint: c.Hint,
 		Revision: revision(c), State: states[c.State()], StateReason: c.StateReason, StateTime: timestamp(c.StateAt),
 		CreateTime: timestamp(c.CreatedAt), CreatedBy: c.CreatedBy, UpdateTime: timestamp(c.UpdatedAt), UpdatedBy: c.UpdatedBy, Etag: c.ETag(),
 	}
 }
 
 func revision(c credential.Credential) int32 {
-	return int32(c.Revision) //nolint:gosec // goes up by one per rotation
+	return int32(c.Revision)
 }
 
 func policyToProto(p policy.Policy) *keysv1.Policy {

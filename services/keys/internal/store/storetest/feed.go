@@ -40,7 +40,7 @@ func (c Config) Apply(o snapshot.Objects) {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Provider, x.Label, x.BaseURL, x.Priority, x.Revision, x.Sealed, x.State())
 	}
 	for _, x := range o.APIKeys {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, x.Hash, x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt)
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt)
 	}
 	for _, x := range o.Removed {
 		delete(c, x)
@@ -185,8 +185,7 @@ func deltas(t *testing.T, f *Fixture) {
 					return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now())
 				})
 			},
-			"watch":   m.watch,
-			"compare": func(rt *rapid.T) { m.watch(rt); m.compare(rt) },
+			"watch": m.watch,
 		})
 		m.watch(rt)
 		m.compare(rt)
