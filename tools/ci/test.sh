@@ -49,6 +49,7 @@ prepare() {
   check_go
   "$root/tools/ci/tools.sh" gotestsum vaultd grpcurl || die "a tool does not build"
   go_build claviger -p 2 -o "$bin/claviger" ./tools/cmd/claviger
+  export CLAVIGER_BINARY=$bin/claviger CLAVIGER_VAULTD=$bin/vaultd
   prepare_node
   postgres_start
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Exit bool
 	// OpenAIKey and AnthropicKey are keys of real providers. The first that is set is used.
 	OpenAIKey, AnthropicKey secret.Text
+	// ScriptedKey is the key for the scripted provider, which refuses one that holds "invalid".
+	ScriptedKey secret.Text
 }
 
 // Run starts the suite, tells the story and stays up until ctx ends.
@@ -142,7 +144,11 @@ func chooseProvider(ctx context.Context, o Options) (Provider, *Scripted, error)
 	if err != nil {
 		return Provider{}, nil, err
 	}
-	return Provider{Slug: "openai", Key: secret.New("sk-demo-0123456789abcdef4f2a"), Model: "gpt-4o-mini", BaseURL: scripted.OpenAIURL()}, scripted, nil
+	key := o.ScriptedKey
+	if key.Empty() {
+		key = secret.New("sk-demo-0123456789abcdef4f2a")
+	}
+	return Provider{Slug: "openai", Key: key, Model: "gpt-4o-mini", BaseURL: scripted.OpenAIURL()}, scripted, nil
 }
 
 // Scripted is a scripted provider on a loopback address.

@@ -1,0 +1,90 @@
+package demo_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/tools/demo"
+)
+
+func TestTheStoryIsToldAndLeavesNothingBehind(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var out bytes.Buffer
+	if err := demo.Run(t.Context(), demo.Options{Out: &out, Exit: true}); err != nil {
+		t.Fatalf("Run = %v\n%s", err, out.String())
+	}
+	for _, want := range []string{
+		`✓ .* The operator creates the organization acme`,
+		`✓ .* Its owner signs in`,
+		`the key works`,
+		`A key bearer carries the keys`,
+		`openai/gpt-4o-mini, own +18 tokens in, \d+ out +\$0\.0000\d+`,
+		`complete through`,
+		`req_\w+ +\$0\.0000\d+`,
+		`attempt 1 .* ok `,
+		`curl -N http://127\.0\.0\.1:\d+/v1/chat/completions`,
+		`OpenAI\(base_url="http://127\.0\.0\.1:\d+/v1"`,
+		`grpcurl -plaintext`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("the output does not hold %q", want)
+		}
+	}
+	if strings.Contains(out.String(), "clv_live_") && regexp.MustCompile(`clv_live_\w{10}_`).MatchString(out.String()) {
+		t.Error("the output holds an API key")
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), "claviger-demo-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestAKeyThatTheProviderRefusesFailsTheStory(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var out bytes.Buffer
+	err := demo.Run(t.Context(), demo.Options{Out: &out, Exit: true, ScriptedKey: secret.New("sk-invalid-0123456789")})
+	if err == nil || !strings.Contains(err.Error(), "the provider refuses the key") || !strings.Contains(err.Error(), "the log is in") {
+		t.Fatalf("Run = %v\n%s", err, out.String())
+	}
+}
+
+// The lines to paste are run as a person would, as far as the machine has what they need.
+func TestThePrintedLinesWork(t *testing.T) {
+	dir := t.TempDir()
+	out := &announced{ready: make(chan string, 1)}
+	ctx, stop := contextOf(t)
+	done := make(chan error, 1)
+	go func() { done <- demo.Run(ctx, demo.Options{Out: out, Dir: dir}) }()
+	var text string
+	select {
+	case text = <-out.ready:
+	case err := <-done:
+		t.Fatalf("Run = %v\n%s", err, out.String())
+	}
+	for title, want := range map[string]string{"curl": "[DONE]", "gRPC": `"finished"`} {
+		command := block(t, text, title)
+		tool, _, _ := strings.Cut(command, " ")
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Logf("%s is not on this machine", tool)
+			continue
+		}
+		shell := exec.CommandContext(ctx, "sh", "-c", command)
+		answer, err := shell.CombinedOutput()
+		if err != nil || !strings.Contains(string(answer), want) {
+			t.Errorf("%s: %v\n%s\n%s", title, err, command, answer)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Fatalf("Run = %v", err)
+	}
+}

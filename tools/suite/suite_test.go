@@ -1,0 +1,260 @@
+package suite_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/claviger/claviger/pkg/llmtest"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	"github.com/claviger/claviger/tools/seed"
+	"github.com/claviger/claviger/tools/suite"
+)
+
+func start(t *testing.T, dir string, change func(*suite.Options)) *suite.Running {
+	t.Helper()
+	o := suite.Options{Dir: dir, Log: slog.New(slog.NewTextHandler(logTo{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if change != nil {
+		change(&o)
+	}
+	running, err := suite.Start(t.Context(), "127.0.0.1:0", o)
+	if err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := running.Stop(); err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+	return running
+}
+
+// logTo is the test's own log.
+type logTo struct{ t *testing.T }
+
+func (l logTo) Write(p []byte) (int, error) {
+	if l.t.Context().Err() == nil { // a test must not log after its end
+		l.t.Log(strings.TrimSpace(string(p)))
+	}
+	return len(p), nil
+}
+
+func TestASuiteListensOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	for _, listen := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:0"} {
+		running, err := suite.Start(t.Context(), listen, suite.Options{Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, suite.ErrNotLoopback) {
+			t.Errorf("Start(%s) = %v, %v, want ErrNotLoopback", listen, running, err)
+		}
+	}
+}
+
+func TestADataFolderBelongsToOneSuite(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start(t, dir, nil)
+	_, err := suite.Start(t.Context(), "127.0.0.1:0", suite.Options{Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	if err == nil || !strings.Contains(err.Error(), "another process is using it") {
+		t.Fatalf("Start in a folder that is in use = %v", err)
+	}
+}
+
+func TestEveryPublicProtocolAnswers(t *testing.T) {
+	t.Parallel()
+	running := start(t, t.TempDir(), nil)
+	signIn := &keysv1.SignInRequest{Organization: "platform", Email: running.Operator().Email, Password: running.Operator().Password.Reveal()}
+	for name, options := range map[string][]connecthttp.Option{
+		"Connect":          nil,
+		"Connect, as JSON": {connecthttp.WithProtoJSON()},
+		"gRPC-Web":         {connecthttp.WithGRPCWeb()},
+		"gRPC":             {connecthttp.WithGRPC()},
+	} {
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		client := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+		t.Cleanup(client.CloseIdleConnections)
+		transport := connecthttp.NewTransport(client, running.BaseURL, options...)
+		answer, err := keysv1connect.NewSessionServiceClient(connect.NewClient(transport)).SignIn(t.Context(), signIn)
+		if err != nil || answer.GetAccessToken() == "" {
+			t.Errorf("SignIn by %s = %v", name, err)
+		}
+	}
+
+	conn, err := grpc.NewClient(running.GRPCAddress, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	health, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "claviger.router.v1.CompletionService"})
+	if err != nil || health.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health on public gRPC = %v, %v", health, err)
+	}
+	if status, body := get(t, running.OpsURL+"/readyz", ""); status != http.StatusOK {
+		t.Errorf("readyz = %d %s", status, body)
+	}
+}
+
+func TestInternalMethodsAreOnNoListener(t *testing.T) {
+	t.Parallel()
+	running := start(t, t.TempDir(), nil)
+	for _, url := range []string{running.BaseURL, running.OpsURL} {
+		for _, method := range []string{"WatchConfig", "ReportRouterState"} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/claviger.keys.v1.ConfigService/"+method, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/json")
+			answer, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = answer.Body.Close()
+			if answer.StatusCode != http.StatusNotFound {
+				t.Errorf("%s on %s = %s, want 404", method, url, answer.Status)
+			}
+		}
+	}
+}
+
+const seedFile = `
+organization: {slug: acme, name: Acme}
+owner: {email: owner@acme.example, password: {value: correct horse battery}}
+credentials:
+  - {provider: openai, label: main, secret: {value: sk-0123456789abcdef}, base_url: "%s"}
+policies:
+  - {name: main, targets: [{model: openai/gpt-4o-mini, use: own}]}
+api_keys:
+  - {name: app, policy: main, write_to: app.key}
+`
+
+func TestASuiteGoesOnWhereItStopped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	provider := llmtest.New(t)
+	change := func(o *suite.Options) { o.EgressAllow = []string{strings.TrimPrefix(provider.URL, "http://")} }
+	doc, _, err := seed.Parse("seed.yaml", fmt.Appendf(nil, seedFile, provider.OpenAIURL()), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round, want := range []seed.Action{seed.Created, seed.Unchanged} {
+		running := start(t, dir, change)
+		err := running.Seed(t.Context(), doc, func(c seed.Change) {
+			if c.Action != want {
+				t.Errorf("round %d: %s, want %s", round, c, want)
+			}
+		})
+		if err != nil {
+			t.Fatalf("Seed: %v", err)
+		}
+		complete(t, running.BaseURL, filepath.Join(dir, "app.key"))
+		if err := running.Stop(); err != nil {
+			t.Fatalf("Stop: %v", err)
+		}
+	}
+	if got := len(provider.Ledger()); got != 2 {
+		t.Errorf("the provider was called %d times, want 2", got)
+	}
+}
+
+func TestOnlyTheOwnerCanReadTheKeys(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start(t, dir, nil)
+	err := filepath.WalkDir(filepath.Join(dir, "keys"), func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", name, info.Mode())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// complete asks for a completion until the router has heard of the API key.
+func complete(t *testing.T, baseURL, keyFile string) {
+	t.Helper()
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		body := `{"model": "policy/main", "messages": [{"role": "user", "content": "Hello"}]}`
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+"/v1/chat/completions", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(key)))
+		request.Header.Set("Content-Type", "application/json")
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.StatusCode == http.StatusOK {
+			var completion struct {
+				Choices []struct{ Message struct{ Content string } }
+			}
+			if err := json.Unmarshal(text, &completion); err != nil || len(completion.Choices) != 1 || completion.Choices[0].Message.Content == "" {
+				t.Fatalf("completion = %s, %v", text, err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("completion = %s %s", answer.Status, text)
+		case <-ticker.C:
+		}
+	}
+}
+
+func get(t *testing.T, url, key string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
