@@ -27,18 +27,22 @@ mkdir -p "$results"
 trap postgres_stop EXIT
 trap 'exit 130' INT TERM
 
+# prepare_node installs what the tests with SDKs of JavaScript need, each in its own folder.
 prepare_node() {
-  local lock=$root/tools/e2e/node/package-lock.json
-  [ -e "$lock" ] || return 0
-  if ! node_is_new && can_install; then install_packages nodejs npm; fi
-  node_is_new || die "Node 20 or newer is needed for the SDK tests: install it from https://nodejs.org"
-  need npm "it comes with Node"
-  local stamp=$root/tools/e2e/node/node_modules/.claviger-$(sha256sum "$lock" | cut -c1-16)
-  [ -e "$stamp" ] && return
-  say "installing the Node packages of the SDK tests"
-  (cd "$root/tools/e2e/node" && npm ci --ignore-scripts --no-audit --no-fund >"$cache/npm.log" 2>&1) ||
-    { tail -n 20 "$cache/npm.log" >&2; die "npm ci did not work"; }
-  : >"$stamp"
+  local lock folder stamp
+  for lock in "$root"/tools/e2e/*/package-lock.json; do
+    [ -e "$lock" ] || continue
+    if ! node_is_new && can_install; then install_packages nodejs npm; fi
+    node_is_new || die "Node 20 or newer is needed for the SDK tests: install it from https://nodejs.org"
+    need npm "it comes with Node"
+    folder=$(dirname "$lock")
+    stamp=$folder/node_modules/.claviger-$(sha256sum "$lock" | cut -c1-16)
+    [ ! -e "$stamp" ] || continue
+    say "installing the Node packages of ${folder#"$root"/}"
+    (cd "$folder" && npm ci --ignore-scripts --no-audit --no-fund >"$cache/npm.log" 2>&1) ||
+      { tail -n 20 "$cache/npm.log" >&2; die "npm ci did not work"; }
+    : >"$stamp"
+  done
 }
 
 node_is_new() {

@@ -89,7 +89,7 @@ func (c *Console) Step(name string, do func(*Step) error) error {
 	took := duration(time.Since(s.begun))
 	if s.written {
 		fmt.Fprintln(c.out)
-		name = "done"
+		name = "The answer is whole"
 	} else {
 		c.clear()
 	}
@@ -139,31 +139,45 @@ func duration(d time.Duration) string {
 type block struct {
 	console *Console
 	column  int
+	space   bool // between the last word and the next
 }
 
 const width = 72
 
 // Write prints p.
 func (b *block) Write(p []byte) (int, error) {
-	for word := range strings.SplitAfterSeq(string(p), " ") {
-		if b.column > 0 && b.column+len(word) > width {
-			fmt.Fprintln(b.console.out)
-			b.column = 0
+	for i, line := range strings.Split(string(p), "\n") {
+		if i > 0 {
+			b.end()
 		}
-		for i, line := range strings.Split(word, "\n") {
-			if i > 0 {
-				fmt.Fprintln(b.console.out)
-				b.column = 0
-			}
-			if line == "" {
-				continue
-			}
-			if b.column == 0 {
-				fmt.Fprintf(b.console.out, "%s%s ", indent, b.console.paint(dim, "│"))
-			}
-			fmt.Fprint(b.console.out, line)
-			b.column += len([]rune(line))
+		for word := range strings.SplitAfterSeq(line, " ") {
+			b.word(word)
 		}
 	}
 	return len(p), nil
+}
+
+func (b *block) word(word string) {
+	text := strings.TrimSuffix(word, " ")
+	length := len([]rune(text))
+	if b.space && b.column+1+length > width {
+		b.end()
+	}
+	if text != "" {
+		if b.column == 0 {
+			fmt.Fprintf(b.console.out, "%s%s ", indent, b.console.paint(dim, "│"))
+		} else if b.space {
+			fmt.Fprint(b.console.out, " ")
+			b.column++
+		}
+		fmt.Fprint(b.console.out, text)
+		b.column += length
+		b.space = false
+	}
+	b.space = b.space || len(text) < len(word)
+}
+
+func (b *block) end() {
+	fmt.Fprintln(b.console.out)
+	b.column, b.space = 0, false
 }

@@ -163,7 +163,7 @@ func verdict(state keysv1.CredentialState, reason string) string {
 	if words == "" {
 		words = strings.ToLower(strings.TrimPrefix(state.String(), "CREDENTIAL_STATE_"))
 	}
-	if reason != "" {
+	if reason != "" && state != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE {
 		words += ": " + reason
 	}
 	return words
