@@ -39,10 +39,9 @@ func NewTable(rows []Price) *Table {
 // At returns the version of model that holds at t: the one with the latest ValidFrom that is not
 // after t. It is false when there is none; the price is then unknown.
 func (b *Table) At(model string, t time.Time) (Price, bool) {
-	versions := b.models[model]
-	for i := len(versions) - 1; i >= 0; i-- {
-		if !versions[i].ValidFrom.After(t) {
-			return versions[i], true
+	for _, version := range slices.Backward(b.models[model]) {
+		if !version.ValidFrom.After(t) {
+			return version, true
 		}
 	}
 	return Price{}, false
@@ -165,9 +164,13 @@ func (t bookTier) tier() (Tier, error) {
 		usd  string
 		rate **int64
 	}{
-		{t.Input, &tier.Input}, {t.Output, &tier.Output}, {t.CacheRead, &tier.CacheRead},
-		{t.CacheWrite5m, &tier.CacheWrite5m}, {t.CacheWrite30m, &tier.CacheWrite30m},
-		{t.CacheWrite1h, &tier.CacheWrite1h}, {t.CacheWrite12h, &tier.CacheWrite12h},
+		{t.Input, &tier.Input},
+		{t.Output, &tier.Output},
+		{t.CacheRead, &tier.CacheRead},
+		{t.CacheWrite5m, &tier.CacheWrite5m},
+		{t.CacheWrite30m, &tier.CacheWrite30m},
+		{t.CacheWrite1h, &tier.CacheWrite1h},
+		{t.CacheWrite12h, &tier.CacheWrite12h},
 	} {
 		if f.usd == "" {
 			continue

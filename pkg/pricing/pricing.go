@@ -88,11 +88,19 @@ func Validate(c Counts) error {
 		name  string
 		count int64
 	}{
-		{"input_total", c.InputTotal}, {"input_uncached", c.InputUncached}, {"cache_read", c.CacheRead},
-		{"cache_write_5m", c.CacheWrite5m}, {"cache_write_30m", c.CacheWrite30m},
-		{"cache_write_1h", c.CacheWrite1h}, {"cache_write_12h", c.CacheWrite12h},
-		{"output_total", c.OutputTotal}, {"reasoning", c.Reasoning},
-		{"audio_in", c.AudioIn}, {"audio_out", c.AudioOut}, {"image_in", c.ImageIn}, {"image_out", c.ImageOut},
+		{"input_total", c.InputTotal},
+		{"input_uncached", c.InputUncached},
+		{"cache_read", c.CacheRead},
+		{"cache_write_5m", c.CacheWrite5m},
+		{"cache_write_30m", c.CacheWrite30m},
+		{"cache_write_1h", c.CacheWrite1h},
+		{"cache_write_12h", c.CacheWrite12h},
+		{"output_total", c.OutputTotal},
+		{"reasoning", c.Reasoning},
+		{"audio_in", c.AudioIn},
+		{"audio_out", c.AudioOut},
+		{"image_in", c.ImageIn},
+		{"image_out", c.ImageOut},
 	} {
 		if f.count < 0 || f.count > MaxCount {
 			return fmt.Errorf("%s is %d, not within 0 and 2^40", f.name, f.count)

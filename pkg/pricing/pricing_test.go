@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,8 +33,8 @@ func TestCost(t *testing.T) {
 		{MinInput: 272_001, Input: usd("5"), Output: usd("22.5")},
 	}}
 	image := pricing.Price{Tiers: []pricing.Tier{{Input: usd("5"), Output: usd("10"), ImageIn: usd("8"), ImageOut: usd("32")}}}
-	half := pricing.Price{Tiers: []pricing.Tier{{Input: ptr(500_000)}}}
-	huge := pricing.Price{Tiers: []pricing.Tier{{Input: ptr(math.MaxInt64)}}}
+	half := pricing.Price{Tiers: []pricing.Tier{{Input: new(int64(500_000))}}}
+	huge := pricing.Price{Tiers: []pricing.Tier{{Input: new(int64(math.MaxInt64))}}}
 
 	for _, c := range []struct {
 		name   string
@@ -61,7 +62,7 @@ func TestCost(t *testing.T) {
 		{"audio in", mini, pricing.Counts{AudioIn: 2}, 0, "audio_in and image_in are more than input_total"},
 		{"audio out", mini, pricing.Counts{OutputTotal: 3, AudioOut: 2, ImageOut: 2}, 0, "audio_out and image_out are more than output_total"},
 		{"no tiers", pricing.Price{}, pricing.Counts{}, 0, "no rates for a prompt of 0 tokens"},
-		{"negative rate", pricing.Price{Tiers: []pricing.Tier{{Input: ptr(-1)}}}, pricing.Counts{InputTotal: 1, InputUncached: 1}, 0, "the rate for input is below zero"},
+		{"negative rate", pricing.Price{Tiers: []pricing.Tier{{Input: new(int64(-1))}}}, pricing.Counts{InputTotal: 1, InputUncached: 1}, 0, "the rate for input is below zero"},
 		{"too dear", huge, pricing.Counts{InputTotal: pricing.MaxCount, InputUncached: pricing.MaxCount}, 0, "the cost does not fit into 64 bits"},
 	} {
 		nano, ok, why := pricing.Cost(c.price, c.counts)
@@ -70,8 +71,6 @@ func TestCost(t *testing.T) {
 		}
 	}
 }
-
-func ptr(n int64) *int64 { return &n }
 
 // TestCostIsExact compares with rational numbers: every known cost is the exact sum, rounded once,
 // half to even; every unknown one has a reason that the reference sees too.
@@ -205,18 +204,9 @@ func TestBookIsComplete(t *testing.T) {
 			t.Errorf("no price of %s", m)
 		}
 	}
-	if models := pricing.Models(); len(models) < 60 || !slicesSorted(models) {
+	if models := pricing.Models(); len(models) < 60 || !slices.IsSorted(models) || len(slices.Compact(slices.Clone(models))) != len(models) {
 		t.Errorf("Models = %d slugs, want at least 60, sorted, each once", len(models))
 	}
-}
-
-func slicesSorted(s []string) bool {
-	for i := 1; i < len(s); i++ {
-		if s[i] <= s[i-1] {
-			return false
-		}
-	}
-	return true
 }
 
 func TestBookPricesAtTheTimeOfUse(t *testing.T) {

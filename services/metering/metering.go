@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/sqldb"
@@ -113,7 +114,13 @@ func (a *App) prepare(ctx context.Context) error {
 func (a *App) server() *connect.Server {
 	verifier := token.Verifier{Environment: a.deps.Environment, Keys: a.follower.TokenKey, Now: a.deps.Now}
 	chain := intercept.Chain(intercept.Options{
-		Log: a.deps.Log, Authenticate: intercept.Session(verifier.Verify), UnaryTimeout: unaryTimeout,
+		Log: a.deps.Log, UnaryTimeout: unaryTimeout,
+		Authenticate: intercept.Session(func(raw string) (authn.Principal, error) {
+			if a.follower.View() == nil { // the keys of tokens have not come: it is not the token's fault
+				return authn.Principal{}, ErrStarting
+			}
+			return verifier.Verify(raw)
+		}),
 	})
 	s := connect.NewServer(append(chain, a.guard)...)
 	meteringv1connect.RegisterUsageServiceHandler(s, &rpc.UsageServer{Usage: usage.NewService(a.store, a.deps.Now)})
@@ -162,7 +169,7 @@ func (a *App) awaitPrepared(ctx context.Context) bool {
 			select {
 			case <-ctx.Done():
 				return false
-			case <-time.After(backoff/2 + rand.N(backoff/2)):
+			case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // jitter is no secret
 			}
 		}
 	}

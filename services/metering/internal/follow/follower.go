@@ -146,7 +146,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(rand.N(delay)):
+		case <-time.After(rand.N(delay)): //nolint:gosec // jitter is no secret
 		}
 		delay = min(2*delay, maxDelay)
 	}

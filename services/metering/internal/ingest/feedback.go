@@ -105,7 +105,7 @@ func (s *session) drained(ctx context.Context) bool {
 func (s *session) send(ctx context.Context, router string, applied []spool.Applied) {
 	feedback := &eventsv1.SpoolFeedback{Router: router}
 	for _, a := range applied {
-		r := &eventsv1.AppliedRange{Epoch: a.Key.Epoch, Partition: int32(a.Key.Partition), Contiguous: a.Contiguous} //nolint:gosec // 0 to 15
+		r := &eventsv1.AppliedRange{Epoch: a.Key.Epoch, Partition: int32(a.Key.Partition), Contiguous: a.Contiguous}
 		for _, m := range a.Missing {
 			r.Missing = append(r.Missing, &eventsv1.SequenceRange{First: m.First, Last: m.Last})
 		}

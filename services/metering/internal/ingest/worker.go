@@ -134,7 +134,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(backoff/2 + rand.N(backoff/2)):
+		case <-time.After(backoff/2 + rand.N(backoff/2)): //nolint:gosec // jitter is no secret
 		}
 		backoff = min(2*backoff, w.Timing.MaxBackoff)
 	}

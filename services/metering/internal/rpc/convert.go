@@ -120,7 +120,7 @@ func toAttempts(attempts []usage.Attempt) []*meteringv1.Attempt {
 	return out
 }
 
-//nolint:gosec // the numbers were bounded when the event was taken
+// toEvent turns an event back; its numbers were bounded when it was taken.
 func toEvent(e *usage.Event) *eventsv1.UsageEvent {
 	return &eventsv1.UsageEvent{
 		AttemptId: e.AttemptID, Revision: int32(e.Revision), RequestId: e.RequestID, AttemptNumber: int32(e.AttemptNumber),

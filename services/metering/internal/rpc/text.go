@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -25,8 +26,8 @@ func checkTexts(req proto.Message) error {
 
 // fieldName is the field that a path ends in.
 func fieldName(path protopath.Path) string {
-	for i := len(path) - 1; i >= 0; i-- {
-		if f := path.Index(i); f.Kind() == protopath.FieldAccessStep {
+	for _, f := range slices.Backward(path) {
+		if f.Kind() == protopath.FieldAccessStep {
 			return string(f.FieldDescriptor().Name())
 		}
 	}

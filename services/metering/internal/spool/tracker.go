@@ -153,12 +153,12 @@ func (t *Tracker) Applied(marks map[Key]Mark) {
 
 // settle moves CompleteAt to the newest heartbeat whose numbers are all applied.
 func (t *Tracker) settle(r *routerState) {
-	for i := len(r.pending) - 1; i >= 0; i-- {
-		if !t.covers(r.pending[i]) {
+	for i, head := range slices.Backward(r.pending) {
+		if !t.covers(head) {
 			continue
 		}
-		if r.pending[i].Time.After(r.CompleteAt) {
-			r.CompleteAt, r.changed = r.pending[i].Time, true
+		if head.Time.After(r.CompleteAt) {
+			r.CompleteAt, r.changed = head.Time, true
 		}
 		r.pending = slices.Delete(r.pending, 0, i+1)
 		break

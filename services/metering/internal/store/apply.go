@@ -297,7 +297,7 @@ func savePosition(ctx context.Context, tx bun.Tx, b usage.Batch) error {
 	}
 	row := &positionRow{
 		Stream: streamName, CreatedAt: micros(b.Position.StreamCreated),
-		Sequence: int64(b.Position.Sequence), UpdatedAt: micros(b.At), //nolint:gosec // a stream does not reach 2^63 messages
+		Sequence: int64(b.Position.Sequence), UpdatedAt: micros(b.At),
 	}
 	_, err := tx.NewInsert().Model(row).On("CONFLICT (stream) DO UPDATE").
 		Set("created_at = EXCLUDED.created_at, sequence = EXCLUDED.sequence, updated_at = EXCLUDED.updated_at").Exec(ctx)

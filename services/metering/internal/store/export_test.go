@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"reflect"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -64,6 +65,32 @@ func explain(ctx context.Context, tx bun.Tx, engine sqldb.Engine, query string) 
 		plan.WriteString(text + "\n")
 	}
 	return plan.String(), rows.Err()
+}
+
+// Multiply adds n copies of every event, each a little earlier, and makes the sums anew.
+func (s *Store) Multiply(ctx context.Context, n int) error {
+	err := s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		var columns, values []string
+		for _, f := range tx.Dialect().Tables().Get(reflect.TypeFor[eventRow]()).Fields {
+			columns = append(columns, f.Name)
+			switch f.Name {
+			case "attempt_id", "request_id":
+				values = append(values, f.Name+" || '_' || i")
+			case "ended_at":
+				values = append(values, "ended_at - i * 1000000")
+			default:
+				values = append(values, f.Name)
+			}
+		}
+		_, err := tx.ExecContext(ctx, "INSERT INTO usage_event ("+strings.Join(columns, ", ")+
+			") WITH RECURSIVE copy(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM copy WHERE i < ?) SELECT "+
+			strings.Join(values, ", ")+" FROM usage_event CROSS JOIN copy", n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.Rebuild(ctx)
 }
 
 // Exec runs a statement.

@@ -30,7 +30,7 @@ func (s *Store) Position(ctx context.Context) (usage.Position, bool, error) {
 	if err != nil {
 		return usage.Position{}, false, fmt.Errorf("read stream position: %w", err)
 	}
-	return usage.Position{StreamCreated: fromMicros(row.CreatedAt), Sequence: uint64(row.Sequence)}, true, nil //nolint:gosec // never below zero
+	return usage.Position{StreamCreated: fromMicros(row.CreatedAt), Sequence: uint64(row.Sequence)}, true, nil
 }
 
 // Marks returns all watermarks.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -423,7 +424,9 @@ func TestOneWorkerAtATime(t *testing.T) {
 			t.Errorf("second HoldWorker = %v", err)
 		}
 		cancel()
-		<-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("HoldWorker of a worker that was stopped = %v", err)
+		}
 		if err := s.HoldWorker(t.Context(), time.Second, func(context.Context) error { return nil }); err != nil {
 			t.Errorf("HoldWorker after the first let go: %v", err)
 		}

@@ -58,6 +58,9 @@ func Start(tb testing.TB) *Keys {
 // Transport reaches the ConfigService.
 func (k *Keys) Transport() connect.Transport { return connectinprocess.New(k.server) }
 
+// Server serves the ConfigService, for tests with listeners.
+func (k *Keys) Server() *connect.Server { return k.server }
+
 // Public verifies the configuration.
 func (k *Keys) Public() ed25519.PublicKey {
 	public, _ := k.key.Public().(ed25519.PublicKey)
