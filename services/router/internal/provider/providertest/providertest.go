@@ -26,8 +26,9 @@ import (
 type Adapter struct {
 	New     func(http.RoundTripper) completion.Provider
 	BaseURL func(*llmtest.Server) string
-	// Model is a model that takes everything.
-	Model string
+	// Model is a model that takes everything. MaxOutputTokens goes into each prompt if it is not 0.
+	Model           string
+	MaxOutputTokens int64
 	// Usage is what the adapter should make of a declared usage.
 	Usage func(llmtest.Usage) usage.Tokens
 	// Errors is the class of each failure that comes as a status; of those in InStream also as an event.
@@ -122,10 +123,25 @@ func newRig(t *testing.T, a Adapter) *rig {
 	return r
 }
 
+// call returns a call for a script.
+func (r *rig) call(stream bool, s llmtest.Script) completion.Call {
+	call := Converted(r.BaseURL(r.server), r.Model, stream, s)
+	if r.MaxOutputTokens == 0 {
+		return call
+	}
+	decode := call.Request.Decode
+	call.Request.Decode = func() (*completion.Prompt, error) {
+		p, err := decode()
+		p.MaxOutputTokens = &r.MaxOutputTokens
+		return p, err
+	}
+	return call
+}
+
 // play makes a call and returns its answer, or how it failed.
 func (r *rig) play(t *testing.T, stream bool, s llmtest.Script) (Answer, error) {
 	t.Helper()
-	answer, err := r.provider.Start(t.Context(), Converted(r.BaseURL(r.server), r.Model, stream, s))
+	answer, err := r.provider.Start(t.Context(), r.call(stream, s))
 	if err != nil {
 		return Answer{}, err
 	}
@@ -415,7 +431,7 @@ func start(ctx context.Context, r *rig, stream bool, s llmtest.Script, cancel fu
 			cancel()
 		}()
 	}
-	return r.provider.Start(ctx, Converted(r.BaseURL(r.server), r.Model, stream, s))
+	return r.provider.Start(ctx, r.call(stream, s))
 }
 
 func contextEndsACall(t *testing.T, a Adapter) {
@@ -498,8 +514,12 @@ func keysAreTested(t *testing.T, a Adapter) {
 	if got := r.provider.Test(t.Context(), "http://127.0.0.1:1", secret.New(Key)); got.State != "" || got.Reason == "" {
 		t.Errorf("Test without a provider = %+v", got)
 	}
-	if got := r.provider.Test(t.Context(), r.server.URL+"/nothing", secret.New(Key)); got.State != "" || got.Reason == "" {
-		t.Errorf("Test at a wrong address = %+v", got)
+	var calls atomic.Int64
+	for _, status := range []int{200, 302, 404, 500} {
+		page := a.New(fixed{status, http.Header{"Content-Type": {"text/html"}}, "<html>welcome</html>", &calls})
+		if got := page.Test(t.Context(), "http://provider.invalid", secret.New(Key)); got.State != "" || got.Reason == "" {
+			t.Errorf("Test at a wrong address that answers %d = %+v", status, got)
+		}
 	}
 }
 

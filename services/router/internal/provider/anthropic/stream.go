@@ -1,0 +1,396 @@
+package anthropic
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
+	"github.com/claviger/claviger/services/router/internal/provider"
+	"github.com/claviger/claviger/services/router/internal/sse"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// format reads one answer.
+type format struct {
+	key   secret.Text
+	id    string // of the call, as the provider names it
+	model string
+	usage counts
+	// tools counts the tool calls so far; inTool says that the current block is one, and hasInput
+	// that something of its input came.
+	tools            int
+	inTool, hasInput bool
+}
+
+var _ provider.Format = (*format)(nil)
+
+// Finished is false: an end without message_stop is broken.
+func (f *format) Finished() bool { return false }
+
+// Model is what the provider called the model so far.
+func (f *format) Model() string { return f.model }
+
+// The events by their names.
+const (
+	eventStart      = "message_start"
+	eventBlockStart = "content_block_start"
+	eventBlockDelta = "content_block_delta"
+	eventBlockStop  = "content_block_stop"
+	eventDelta      = "message_delta"
+	eventStop       = "message_stop"
+	eventPing       = "ping"
+	eventError      = "error"
+)
+
+// kind is an event's name. Its data repeats it as the type, which counts where the name is missing.
+func kind(e sse.Event) []byte {
+	if len(e.Name) > 0 {
+		return e.Name
+	}
+	if v := jsonscan.Get(e.Data, "type"); jsonscan.TextLen(v) > 0 {
+		return v[1 : len(v)-1]
+	}
+	return nil
+}
+
+// contentNames are what content deltas hold.
+var contentNames = [][]byte{[]byte(`"text":"`), []byte(`"partial_json":"`), []byte(`"thinking":"`)}
+
+// contentSize is the size of a delta's content, found without decoding it, or 0 if that was not enough.
+func contentSize(data []byte) int {
+	for _, name := range contentNames {
+		if i := bytes.Index(data, name); i >= 0 {
+			return jsonscan.TextEnd(data[i+len(name)-1:]) - 2
+		}
+	}
+	return 0
+}
+
+// Look reads an event that passes. Those that hold content only are not decoded.
+func (f *format) Look(e sse.Event, chunk *completion.Chunk) (provider.Seen, error) {
+	switch name := kind(e); string(name) {
+	case eventBlockDelta:
+		if size := contentSize(e.Data); size > 0 {
+			piece(chunk, size)
+			return provider.Silent, nil
+		}
+		fallthrough
+	case eventBlockStart, eventStart, eventDelta, eventError, eventStop:
+		seen, err := f.Decode(e, chunk)
+		chunk.Delta = completion.Delta{}
+		return seen, err
+	case eventPing, eventBlockStop:
+		return provider.Silent, nil
+	}
+	return f.other(e)
+}
+
+// other accepts events of kinds that are not known, as long as they are events at all.
+func (f *format) other(e sse.Event) (provider.Seen, error) {
+	if kind(e) == nil {
+		return provider.Silent, f.nonsense("the provider sent an event without a type")
+	}
+	return provider.Silent, nil
+}
+
+func piece(chunk *completion.Chunk, size int) {
+	chunk.Content = true
+	chunk.Pieces++
+	chunk.PieceBytes += size
+}
+
+// Decode reads an event of a call that is converted.
+func (f *format) Decode(e sse.Event, chunk *completion.Chunk) (provider.Seen, error) {
+	switch string(kind(e)) {
+	case eventStart:
+		f.start(jsonscan.Get(e.Data, "message"), chunk)
+	case eventBlockStart:
+		f.blockStart(jsonscan.Get(e.Data, "content_block"), chunk)
+	case eventBlockDelta:
+		f.blockDelta(jsonscan.Get(e.Data, "delta"), chunk)
+	case eventBlockStop:
+		f.blockStop(chunk)
+	case eventDelta:
+		f.delta(e.Data, chunk)
+	case eventStop:
+		return provider.Last, nil
+	case eventError:
+		return provider.Silent, f.failure(e.Data)
+	case eventPing:
+		return provider.Silent, nil
+	default:
+		return f.other(e)
+	}
+	if chunk.Content || chunk.Finish != "" || chunk.Usage != nil {
+		return provider.Told, nil
+	}
+	return provider.Silent, nil
+}
+
+func (f *format) start(message []byte, chunk *completion.Chunk) {
+	name, _ := jsonscan.Text(jsonscan.Get(message, "model"))
+	f.model = provider.Bounded(name, 256)
+	if v := jsonscan.Get(message, "usage"); jsonscan.Given(v) {
+		f.usage.read(v)
+		chunk.Usage = f.usage.neutral(false)
+	}
+}
+
+func (f *format) blockStart(block []byte, chunk *completion.Chunk) {
+	f.inTool = false
+	switch name, _ := jsonscan.Text(jsonscan.Get(block, "type")); name {
+	case "tool_use":
+		call := completion.ToolCallDelta{Index: f.tools}
+		call.ID, _ = jsonscan.Text(jsonscan.Get(block, "id"))
+		call.Name, _ = jsonscan.Text(jsonscan.Get(block, "name"))
+		f.tools++
+		f.inTool, f.hasInput = true, false
+		chunk.Content = true // not a piece: what the call takes comes with its input
+		chunk.PieceBytes += len(call.Name)
+		chunk.Delta.ToolCalls = []completion.ToolCallDelta{call}
+	case "text":
+		f.text(jsonscan.Get(block, "text"), &chunk.Delta.Text, chunk)
+	case "thinking":
+		f.text(jsonscan.Get(block, "thinking"), &chunk.Delta.Reasoning, chunk)
+	}
+}
+
+func (f *format) text(v []byte, into *string, chunk *completion.Chunk) {
+	if size := jsonscan.TextLen(v); size > 0 {
+		*into, _ = jsonscan.Text(v)
+		piece(chunk, size)
+	}
+}
+
+func (f *format) blockDelta(delta []byte, chunk *completion.Chunk) {
+	m := jsonscan.Object(delta)
+	for m.Next() {
+		switch string(m.Name) {
+		case "text":
+			f.text(m.Value, &chunk.Delta.Text, chunk)
+		case "thinking":
+			f.text(m.Value, &chunk.Delta.Reasoning, chunk)
+		case "partial_json":
+			var arguments string
+			if f.text(m.Value, &arguments, chunk); arguments != "" && f.inTool {
+				f.hasInput = true
+				chunk.Delta.ToolCalls = []completion.ToolCallDelta{{Index: f.tools - 1, Arguments: arguments}}
+			}
+		}
+	}
+}
+
+// blockStop gives a tool call that took no arguments its empty ones.
+func (f *format) blockStop(chunk *completion.Chunk) {
+	if f.inTool && !f.hasInput {
+		chunk.Content = true
+		chunk.Delta.ToolCalls = []completion.ToolCallDelta{{Index: f.tools - 1, Arguments: "{}"}}
+	}
+	f.inTool = false
+}
+
+func (f *format) delta(data []byte, chunk *completion.Chunk) {
+	if reason, ok := jsonscan.Text(jsonscan.Get(data, "delta", "stop_reason")); ok {
+		chunk.Finish = finishReason(reason)
+	}
+	if v := jsonscan.Get(data, "usage"); jsonscan.Given(v) {
+		f.usage.read(v)
+		chunk.Usage = f.usage.neutral(true)
+	}
+}
+
+func finishReason(reason string) completion.FinishReason {
+	switch reason {
+	case "max_tokens", "model_context_window_exceeded":
+		return completion.Length
+	case "tool_use":
+		return completion.ToolCalls
+	case "refusal":
+		return completion.ContentFilter
+	}
+	return completion.Stop
+}
+
+// failure is an error that came after status 200.
+func (f *format) failure(data []byte) error {
+	failure := &completion.ProviderError{Status: http.StatusOK, RequestID: f.id}
+	readEnvelope(failure, data, f.key)
+	if f.id != "" {
+		failure.RequestID = f.id
+	}
+	if failure.Message == "" {
+		failure.Message = "the provider reports an error without a message"
+	}
+	failure.Class = classify(failure)
+	failure.Sent = true
+	return failure
+}
+
+func (f *format) nonsense(message string) error {
+	return &completion.ProviderError{
+		Class: completion.ServerError, Status: http.StatusOK, RequestID: f.id, Message: message, Sent: true,
+	}
+}
+
+// whole reads an answer that is not streamed.
+func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) {
+	name, _ := jsonscan.Text(jsonscan.Get(body, "type"))
+	if name == "error" || jsonscan.Given(jsonscan.Get(body, "error")) {
+		return completion.Chunk{}, "", f.failure(body)
+	}
+	content := jsonscan.Get(body, "content")
+	if name != "message" || jsonscan.KindOf(content) != jsonscan.ArrayKind {
+		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a message")
+	}
+	var chunk completion.Chunk
+	blocks := jsonscan.Array(content)
+	for blocks.Next() {
+		f.block(blocks.Value, &chunk)
+	}
+	if reason, ok := jsonscan.Text(jsonscan.Get(body, "stop_reason")); ok {
+		chunk.Finish = finishReason(reason)
+	}
+	if v := jsonscan.Get(body, "usage"); jsonscan.Given(v) {
+		f.usage.read(v)
+		chunk.Usage = f.usage.neutral(true)
+	}
+	if raw {
+		chunk.Raw, chunk.Delta = body, completion.Delta{}
+	}
+	model, _ := jsonscan.Text(jsonscan.Get(body, "model"))
+	return chunk, provider.Bounded(model, 256), nil
+}
+
+// block adds a block of a whole answer.
+func (f *format) block(block []byte, chunk *completion.Chunk) {
+	text := func(name string, into *string) {
+		v := jsonscan.Get(block, name)
+		s, _ := jsonscan.Text(v)
+		*into += s
+		chunk.PieceBytes += jsonscan.TextLen(v)
+	}
+	switch name, _ := jsonscan.Text(jsonscan.Get(block, "type")); name {
+	case "text":
+		text("text", &chunk.Delta.Text)
+	case "thinking":
+		text("thinking", &chunk.Delta.Reasoning)
+	case "tool_use":
+		call := completion.ToolCallDelta{Index: len(chunk.Delta.ToolCalls), Arguments: "{}"}
+		call.ID, _ = jsonscan.Text(jsonscan.Get(block, "id"))
+		call.Name, _ = jsonscan.Text(jsonscan.Get(block, "name"))
+		if input := jsonscan.Get(block, "input"); jsonscan.Given(input) {
+			call.Arguments = string(input)
+		}
+		chunk.PieceBytes += len(call.Name) + len(call.Arguments)
+		chunk.Delta.ToolCalls = append(chunk.Delta.ToolCalls, call)
+	}
+}
+
+// maxTokens bounds a count: what is larger is a mistake and not used.
+const maxTokens = 1 << 40
+
+// counts are a usage object. Each one that comes is the whole so far: it replaces, and what it does
+// not name stays.
+type counts struct {
+	input, cacheRead, cacheWrite, write5m, write1h, output, reasoning int64
+	split, broken                                                     bool
+}
+
+func (c *counts) read(v []byte) {
+	number := func(v []byte, into *int64) {
+		if !jsonscan.Given(v) {
+			return
+		}
+		n, ok := jsonscan.Int(v)
+		c.broken = c.broken || !ok || n < 0 || n > maxTokens
+		*into = n
+	}
+	m := jsonscan.Object(v)
+	for m.Next() {
+		switch string(m.Name) {
+		case "input_tokens":
+			number(m.Value, &c.input)
+		case "cache_read_input_tokens":
+			number(m.Value, &c.cacheRead)
+		case "cache_creation_input_tokens":
+			number(m.Value, &c.cacheWrite)
+		case "output_tokens":
+			number(m.Value, &c.output)
+		case "cache_creation":
+			if jsonscan.KindOf(m.Value) != jsonscan.ObjectKind {
+				continue
+			}
+			c.split = true
+			number(jsonscan.Get(m.Value, "ephemeral_5m_input_tokens"), &c.write5m)
+			number(jsonscan.Get(m.Value, "ephemeral_1h_input_tokens"), &c.write1h)
+		case "output_tokens_details":
+			number(jsonscan.Get(m.Value, "thinking_tokens"), &c.reasoning)
+		}
+	}
+}
+
+// neutral is the usage in our classes, or nil if its numbers cannot be. Cached tokens are not in
+// input_tokens here. Writes whose lifetime is not told last five minutes, the default.
+func (c *counts) neutral(final bool) *completion.Usage {
+	if c.broken {
+		return nil
+	}
+	t := usage.Tokens{
+		InputUncached: c.input, CacheRead: c.cacheRead, CacheWrite5m: c.write5m, CacheWrite1h: c.write1h,
+		OutputTotal: c.output, Reasoning: c.reasoning,
+	}
+	if !c.split {
+		t.CacheWrite5m = c.cacheWrite
+	}
+	t.InputTotal = t.InputUncached + t.CacheRead + t.CacheWrite5m + t.CacheWrite1h
+	return &completion.Usage{Tokens: t, Final: final}
+}
+
+// assembled is a streamed answer in one piece, for a caller who does not stream.
+type assembled struct {
+	completion.Answer
+	ended error
+}
+
+// Next returns the whole answer, once. Of one that breaks off, the count so far comes before the error,
+// without content: another target may still serve.
+func (a *assembled) Next() (completion.Chunk, error) {
+	if a.ended != nil {
+		return completion.Chunk{}, a.ended
+	}
+	var whole completion.Chunk
+	var text, reasoning bytes.Buffer
+	for {
+		chunk, err := a.Answer.Next()
+		if err != nil {
+			a.ended = err
+			break
+		}
+		text.WriteString(chunk.Delta.Text)
+		reasoning.WriteString(chunk.Delta.Reasoning)
+		whole.Pieces += chunk.Pieces
+		whole.PieceBytes += chunk.PieceBytes
+		for _, c := range chunk.Delta.ToolCalls {
+			if c.Index >= len(whole.Delta.ToolCalls) {
+				whole.Delta.ToolCalls = append(whole.Delta.ToolCalls, completion.ToolCallDelta{Index: c.Index, ID: c.ID, Name: c.Name})
+			}
+			whole.Delta.ToolCalls[c.Index].Arguments += c.Arguments
+		}
+		if chunk.Finish != "" {
+			whole.Finish = chunk.Finish
+		}
+		if chunk.Usage != nil {
+			whole.Usage = chunk.Usage
+		}
+	}
+	if !errors.Is(a.ended, io.EOF) {
+		return completion.Chunk{Usage: whole.Usage, Pieces: whole.Pieces, PieceBytes: whole.PieceBytes}, nil
+	}
+	whole.Content = true
+	whole.Delta.Text, whole.Delta.Reasoning = text.String(), reasoning.String()
+	return whole, nil
+}
