@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -97,7 +96,7 @@ func proxy(ctx context.Context, provider string, log *slog.Logger) error {
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval: -1,
 		Transport:     &http.Transport{MaxIdleConns: 4096, MaxIdleConnsPerHost: 4096, DisableCompression: true},
-		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:      slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ln, err := serve.Listen(ctx, "the proxy", "127.0.0.1:0")
 	if err != nil {
@@ -106,7 +105,15 @@ func proxy(ctx context.Context, provider string, log *slog.Logger) error {
 	if err := (ready{Addr: ln.Addr().String()}).print(); err != nil {
 		return err
 	}
-	return serve.Until(ctx, log, time.Second, nil, serve.OnHTTP("proxy", ln, serve.HTTP(handler, nil, log)))
+	// Without full duplex a provider that answers while the proxy still looks for the end of the
+	// caller's body makes the server close that body, and the transport cut the answer.
+	duplex := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			log.WarnContext(r.Context(), "no full duplex", "error", err)
+		}
+		handler.ServeHTTP(w, r)
+	})
+	return serve.Until(ctx, log, time.Second, nil, serve.OnHTTP("proxy", ln, serve.HTTP(duplex, nil, log)))
 }
 
 // backplane is everything that the router needs and that is not measured: keys, metering and NATS.
@@ -223,7 +230,7 @@ func fill(ctx context.Context, control *keys.App, dir, provider string) (apiKey 
 	if err := control.BootstrapOperator(ctx, operator.Email, operator.Password); err != nil {
 		return "", err
 	}
-	err = seed.Apply(ctx, seed.Installation{Keys: connectinprocess.New(control.Public()), Operator: operator, Dir: dir, FingerprintKey: []byte("bench")}, &seed.Document{
+	err = seed.Apply(ctx, seed.Installation{Keys: connectinprocess.New(control.Public()), Operator: operator, Dir: dir, FingerprintKey: []byte("a fingerprint key for the bench only")}, &seed.Document{
 		Organization: seed.Organization{Slug: "bench", Name: "Bench"},
 		Owner:        seed.Owner{Email: "owner@bench.example", Password: secret.New("another long password")},
 		Credentials:  []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(providerKey), BaseURL: "http://" + provider + "/openai/v1", Priority: 1}},
@@ -268,9 +275,14 @@ func routerChild(ctx context.Context, dir, keysAddr, natsURL, provider string, l
 	if err != nil {
 		return err
 	}
+	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var group errgroup.Group
-	group.Go(func() error { return app.Run(ctx) })
+	group.Go(func() error { return app.Run(working) })
 	group.Go(func() error {
+		defer stop()
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		defer app.Drain(gone) // what is still open is cut: the measurement is over
 		return serve.Until(ctx, log, time.Second, nil,
 			serve.OnHTTP("router", ln, serve.HTTP(serve.Mux(app.MaxMessageBytes(), app.HTTP(), []*connect.Server{app.Public()}...), nil, log)))
 	})

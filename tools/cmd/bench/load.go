@@ -67,7 +67,7 @@ func (r *rig) call(ctx context.Context, target, script string, stream bool) erro
 			break
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: the stream broke off: %w (after %q)", target, err, tail)
 		}
 	}
 	if !bytes.Contains(tail, []byte("data: [DONE]")) {
