@@ -71,7 +71,7 @@ func (w *world) seed(slug string, owner seed.Login, openAIKey string) string {
 	if slug == "acme" {
 		platform = []seed.Credential{{Provider: "anthropic", Label: "house", Secret: secret.New(platformKey)}}
 	}
-	err = seed.Apply(w.tb.Context(), seed.Installation{Keys: w.Keys.Transport(), Operator: w.Operator, Dir: dir, FingerprintKey: []byte("e2e")}, &seed.Document{
+	err = seed.Apply(w.tb.Context(), seed.Installation{Keys: w.Keys.Transport(), Operator: w.Operator, Dir: dir, FingerprintKey: []byte("a fingerprint key for the tests only")}, &seed.Document{
 		Organization:        seed.Organization{Slug: slug, Name: slug},
 		Owner:               seed.Owner{Email: owner.Email, Password: owner.Password},
 		PlatformCredentials: platform,
