@@ -21,6 +21,6 @@ fi
 failed=0
 for module in $modules; do
   printf '    %s\n' "$module"
-  (cd "$module" && golangci-lint run --timeout 15m ./...) || failed=1
+  (cd "$module" && golangci-lint run --allow-serial-runners --timeout 15m ./...) || failed=1
 done
 exit "$failed"

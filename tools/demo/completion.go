@@ -28,7 +28,7 @@ func (s *Story) complete(ctx context.Context, step *Step) error {
 	begun := time.Now()
 	err = until(ctx, func(context.Context) (bool, error) {
 		begun = time.Now()
-		answer, err = s.post(ctx, body)
+		answer, err = s.post(ctx, body) //nolint:bodyclose // closed below, or before the next try
 		if err != nil {
 			return false, err
 		}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,7 +59,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if scripted != nil {
-		defer scripted.Stop()
+		defer func() { err = errors.Join(err, scripted.Stop()) }()
 		options.EgressAllow = []string{scripted.Address}
 	}
 	var running *suite.Running
@@ -192,18 +193,16 @@ func (s *Scripted) OpenAIURL() string { return "http://" + s.Address + "/openai/
 // another address already.
 func (s *Scripted) Serving(o suite.Options) suite.Options {
 	urls := map[string]string{"openai": s.OpenAIURL(), "anthropic": "http://" + s.Address + "/anthropic"}
-	for slug, url := range o.ProviderURLs {
-		urls[slug] = url
-	}
+	maps.Copy(urls, o.ProviderURLs)
 	o.ProviderURLs = urls
 	o.EgressAllow = append([]string{s.Address}, o.EgressAllow...)
 	return o
 }
 
 // Stop ends it.
-func (s *Scripted) Stop() {
+func (s *Scripted) Stop() error {
 	s.stop()
-	<-s.done
+	return <-s.done
 }
 
 // examples prints lines that work as they stand.

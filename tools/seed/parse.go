@@ -24,7 +24,7 @@ func ParseFile(path string) (*Document, []Problem, error) {
 	return Parse(path, text, os.LookupEnv)
 }
 
-// Parse reads a seed file. It returns warnings beside the document; the error is Problems if the file
+// Parse reads a seed file. It returns warnings beside the document; the error is a FileError if the file
 // has mistakes.
 func Parse(path string, text []byte, lookup func(string) (string, bool)) (*Document, []Problem, error) {
 	p := &parsing{

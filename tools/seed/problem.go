@@ -26,13 +26,13 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s\n%s | %s\n%s | %s^", head, number, p.Source, strings.Repeat(" ", len(number)), strings.Repeat(" ", max(p.Column-1, 0)))
 }
 
-// Problems is an error that lists every mistake of a file.
-type Problems []Problem
+// FileError lists every mistake of a file.
+type FileError []Problem
 
 // Error lists the mistakes.
-func (p Problems) Error() string {
-	lines := make([]string, len(p))
-	for i, problem := range p {
+func (e FileError) Error() string {
+	lines := make([]string, len(e))
+	for i, problem := range e {
 		lines[i] = problem.String()
 	}
 	return strings.Join(lines, "\n")

@@ -20,7 +20,7 @@ import (
 type reader struct {
 	file     string
 	lines    []string
-	problems Problems
+	problems FileError
 	warnings []Problem
 }
 

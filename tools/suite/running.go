@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -197,10 +198,10 @@ func (s *suite) serve(ctx context.Context, l listeners) error {
 		serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(s.ready, nil), nil, s.log)),
 	)
 	<-drained
-	for i := len(services) - 1; i >= 0; i-- {
-		services[i].stop()
-		<-services[i].done
-		err = errors.Join(err, services[i].err)
+	for _, service := range slices.Backward(services) {
+		service.stop()
+		<-service.done
+		err = errors.Join(err, service.err)
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -248,8 +249,8 @@ func (s *suite) ready(ctx context.Context) error {
 
 func (s *suite) close() error {
 	var all error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		all = errors.Join(all, s.closers[i]())
+	for _, closer := range slices.Backward(s.closers) {
+		all = errors.Join(all, closer())
 	}
 	s.closers = nil
 	return all

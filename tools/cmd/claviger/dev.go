@@ -29,11 +29,10 @@ type devCommand struct {
 }
 
 // Run serves until a signal comes.
-func (c *devCommand) Run(ctx context.Context, std streams) error {
+func (c *devCommand) Run(ctx context.Context, std streams) (err error) {
 	var doc *seed.Document
 	if c.Seed != "" { // read before anything starts
 		var warnings []seed.Problem
-		var err error
 		doc, warnings, err = seed.ParseFile(c.Seed)
 		for _, w := range warnings {
 			fmt.Fprintln(std.err, "warning:", w)
@@ -48,11 +47,11 @@ func (c *devCommand) Run(ctx context.Context, std streams) error {
 	}
 	options := suite.Options{Dir: data, EgressAllow: c.EgressAllow, ProviderURLs: c.ProviderURL, Log: c.logger(std.err)}
 	if c.ScriptedProvider {
-		provider, err := demo.StartProvider(ctx)
-		if err != nil {
-			return err
+		provider, failure := demo.StartProvider(ctx)
+		if failure != nil {
+			return failure
 		}
-		defer provider.Stop()
+		defer func() { err = errors.Join(err, provider.Stop()) }()
 		options = provider.Serving(options)
 	}
 	running, err := suite.Start(ctx, c.Listen, options)
@@ -110,5 +109,5 @@ func (c *devCommand) logger(w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: c.LogLevel}))
 	}
 	_, plain := os.LookupEnv("NO_COLOR")
-	return slog.New(tint.NewHandler(w, &tint.Options{Level: c.LogLevel, NoColor: plain || !demo.IsTerminal(w), TimeFormat: "15:04:05.000"}))
+	return slog.New(tint.NewTextHandler(w, &tint.Options{Level: c.LogLevel, NoColor: plain || !demo.IsTerminal(w), TimeFormat: "15:04:05.000"}))
 }
