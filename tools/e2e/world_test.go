@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -108,6 +109,9 @@ type answer struct {
 	complete  bool // a finish reason and, in a stream, [DONE]
 }
 
+// finished finds the reason for the end of an answer.
+var finished = regexp.MustCompile(`"finish_reason":\s*"`)
+
 // httpError is an answer with an error status.
 type httpError struct {
 	status int
@@ -152,7 +156,7 @@ func (w *world) complete(ctx context.Context, router int, c call) (answer, error
 	if err != nil {
 		return out, err
 	}
-	out.complete = bytes.Contains(raw, []byte(`"finish_reason":"`)) && (!c.stream || bytes.Contains(raw, []byte("data: [DONE]")))
+	out.complete = finished.Match(raw) && (!c.stream || bytes.Contains(raw, []byte("data: [DONE]")))
 	if !out.complete {
 		return out, errors.New("the answer is incomplete")
 	}
