@@ -28,12 +28,19 @@ type mark struct {
 	usage       bool
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}
+var buffers sync.Pool
+
+func takeBuffer() []byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, 1024)
+}
 
 func newSink(c *call) *sink {
 	return &sink{
 		c: c, ctx: c.r.Context(), rc: http.NewResponseController(c.w),
-		buf: (*buffers.Get().(*[]byte))[:0],
+		buf: takeBuffer(),
 	}
 }
 
@@ -100,7 +107,7 @@ func (s *sink) write(b []byte) bool {
 		b = b[:limit-s.sent]
 		s.cut = true
 	}
-	if _, err := s.c.w.Write(b); err != nil {
+	if _, err := s.c.w.Write(b); err != nil { //nolint:gosec // JSON for an API client, not HTML for a browser
 		s.gone = true
 		return false
 	}

@@ -38,7 +38,7 @@ func New(t TB, options ...Option) *Server {
 	if err != nil {
 		t.Fatalf("llmtest: %v", err)
 	}
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0") //nolint:contextcheck // lives as long as the test
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("llmtest: listen: %v", err)
 	}

@@ -169,7 +169,7 @@ var errTooLarge = errors.New("answer too large")
 
 // Whole reads the body of an answer that is not streamed, and closes it.
 func (r *Response) Whole() ([]byte, error) {
-	defer r.Body.Close() //nolint:errcheck // was read to its end, or is given up
+	defer r.Body.Close()
 	var b bytes.Buffer
 	if r.ContentLength > 0 && r.ContentLength <= MaxAnswer {
 		b.Grow(int(r.ContentLength) + bytes.MinRead)
@@ -187,7 +187,7 @@ func (r *Response) Whole() ([]byte, error) {
 // ErrorBody reads what an error says, as far as it is bounded, and closes the body. What breaks off
 // is used as it is: the status says enough.
 func (r *Response) ErrorBody() []byte {
-	defer r.Body.Close() //nolint:errcheck // nothing depends on it
+	defer r.Body.Close()
 	b, _ := io.ReadAll(io.LimitReader(r.Body, maxErrorBody))
 	return b
 }

@@ -35,8 +35,7 @@ func StatusMessage(status int) string {
 
 // Reason is what an error of a call says to people.
 func Reason(err error) string {
-	var failed *completion.ProviderError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*completion.ProviderError](err); ok {
 		return failed.Message
 	}
 	return "the call failed"

@@ -47,6 +47,11 @@ func TestScrubBoundsBeforeAndAfter(t *testing.T) {
 	if len(got) > 2048 || strings.Contains(got, "canary") {
 		t.Errorf("%d bytes, end %q", len(got), got[len(got)-40:])
 	}
+	// Half of the key lies before the first cut, which is at 32 KiB, and all before it shrinks.
+	got = provider.Scrub(strings.Repeat("0123456789", 3276)+" canary-0123456789", key)
+	if got != "[removed] " {
+		t.Errorf("half a key is left: %q", got)
+	}
 }
 
 func FuzzScrub(f *testing.F) {

@@ -18,24 +18,38 @@ var keyLike = regexp.MustCompile(`(?i:bearer)\s+[^\s"',;]+|\b(?:sk|pk|rk|clv|gsk
 const scrubbed = "[removed]"
 
 // Scrub takes secrets out of a text that a provider wrote, the call's own key first, and bounds it.
+// What does not print goes before that: else its removal could put a key together again.
 func Scrub(text string, key secret.Text) string {
-	if len(text) > 16*maxMessage { // before the expensive part
+	plain := key.Reveal()
+	if len(text) > 16*maxMessage { // before the expensive part, and so that no half of the key is left
 		text = text[:16*maxMessage]
+		for n := min(len(plain)-1, len(text)); n > 0; n-- {
+			if strings.HasSuffix(text, plain[:n]) {
+				text = text[:len(text)-n]
+				break
+			}
+		}
 	}
-	if plain := key.Reveal(); len(plain) >= 4 {
+	text = printable(text)
+	if len(plain) >= 4 {
 		text = strings.ReplaceAll(text, plain, scrubbed)
 	}
 	return Bounded(keyLike.ReplaceAllLiteralString(text, scrubbed), maxMessage)
 }
 
-// Bounded cuts a text to so many bytes, and takes out what is no printable UTF-8.
-func Bounded(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
+// printable takes out what is no printable UTF-8.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || (r < ' ' && r != '\n' && r != '\t') || r == 0x7f {
 			return -1
 		}
 		return r
 	}, text)
+}
+
+// Bounded cuts a text to so many bytes, and takes out what is no printable UTF-8.
+func Bounded(text string, limit int) string {
+	text = printable(text)
 	if len(text) <= limit {
 		return text
 	}

@@ -28,9 +28,9 @@ func RetryAfter(h http.Header, now time.Time) time.Duration {
 	return min(max(wait, 0), maxWait)
 }
 
-// seconds avoids overflow; NaN becomes nothing.
+// seconds avoids overflow; NaN, for which no comparison is true, becomes nothing.
 func seconds(s float64) time.Duration {
-	if !(s > 0) { //nolint:staticcheck // the form that is false for NaN
+	if !(s > 0) {
 		return 0
 	}
 	return time.Duration(min(s, maxWait.Seconds()) * float64(time.Second))

@@ -30,7 +30,15 @@ var (
 	ErrUnfinished = errors.New("sse: the last event is unfinished")
 )
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, startSize); return &b }}
+var buffers sync.Pool
+
+func takeBuffer() *[]byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, startSize)
+	return &b
+}
 
 // Reader cuts a source into runs of whole events.
 type Reader struct {
@@ -45,7 +53,7 @@ type Reader struct {
 
 // NewReader returns a reader of src. Release it after use.
 func NewReader(src io.Reader) *Reader {
-	return &Reader{src: src, buf: buffers.Get().(*[]byte), lineStart: true}
+	return &Reader{src: src, buf: takeBuffer(), lineStart: true}
 }
 
 // Release gives the buffer back for another stream. Call it only when no run is used any more: a

@@ -19,8 +19,6 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider/providertest"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func text(role completion.Role, texts ...string) completion.Message {
 	m := completion.Message{Role: role}
 	for _, t := range texts {
@@ -35,7 +33,8 @@ func full() *completion.Prompt {
 		Messages: []completion.Message{
 			text(completion.System, "Be brief & <clear>.", " "),
 			{Role: completion.User, Parts: []completion.Part{
-				{Text: "What is this?"}, {Text: ""},
+				{Text: "What is this?"},
+				{Text: ""},
 				{ImageURL: "https://example.com/a.png", Detail: "low"},
 				{ImageData: []byte("GIF89a"), MediaType: "image/gif"},
 			}},
@@ -49,11 +48,11 @@ func full() *completion.Prompt {
 			text(completion.User, "Well?"),
 		},
 		Tools: []completion.Tool{
-			{Name: "look", Description: "Looks.", Parameters: `{"type": "object", "properties": {}}`, Strict: ptr(true)},
+			{Name: "look", Description: "Looks.", Parameters: `{"type": "object", "properties": {}}`, Strict: new(true)},
 			{Name: "nothing"},
 		},
-		ToolChoice: completion.ToolChoice{Mode: "named", Name: "look"}, ParallelToolCalls: ptr(false),
-		MaxOutputTokens: ptr(int64(10_000)), Temperature: ptr(1.5), TopP: ptr(0.5), Stop: []string{"END", "\n"},
+		ToolChoice: completion.ToolChoice{Mode: "named", Name: "look"}, ParallelToolCalls: new(false),
+		MaxOutputTokens: new(int64(10_000)), Temperature: new(1.5), TopP: new(0.5), Stop: []string{"END", "\n"},
 		ReasoningEffort: "medium", User: "u1",
 		ResponseFormat: completion.ResponseFormat{Kind: "json_schema", Name: "r", Schema: `{"type":"object","additionalProperties":false}`},
 	}
@@ -183,7 +182,7 @@ func TestModelsAreToldWhatTheyTake(t *testing.T) {
 	forced := user(func(p *completion.Prompt) {
 		p.Tools, p.ToolChoice = []completion.Tool{{Name: "f"}}, completion.ToolChoice{Mode: "required"}
 	})
-	warm := user(func(p *completion.Prompt) { p.Temperature, p.TopP = ptr(1.7), ptr(0.9) })
+	warm := user(func(p *completion.Prompt) { p.Temperature, p.TopP = new(1.7), new(0.9) })
 	for name, test := range map[string]struct {
 		model  string
 		prompt *completion.Prompt
@@ -192,12 +191,12 @@ func TestModelsAreToldWhatTheyTake(t *testing.T) {
 		"the model's maximum":     {"claude-haiku-4-5", effort(""), fields{"max_tokens": 64_000.0, "thinking": nil, "output_config": nil}},
 		"newer maximum":           {"claude-opus-4-7", effort(""), fields{"max_tokens": 128_000.0}},
 		"unknown model":           {"claude-next", effort("high"), fields{"max_tokens": 4096.0, "thinking": nil, "output_config": fields{"effort": "high"}}},
-		"bounded by the model":    {"claude-haiku-4-5", user(func(p *completion.Prompt) { p.MaxOutputTokens = ptr(int64(1 << 30)) }), fields{"max_tokens": 64_000.0}},
+		"bounded by the model":    {"claude-haiku-4-5", user(func(p *completion.Prompt) { p.MaxOutputTokens = new(int64(1 << 30)) }), fields{"max_tokens": 64_000.0}},
 		"clamped":                 {"claude-haiku-4-5", warm, fields{"temperature": 1.0, "top_p": nil}},
 		"no sampling":             {"claude-opus-4-7", warm, fields{"temperature": nil, "top_p": nil}},
 		"budget":                  {"claude-haiku-4-5", effort("high"), fields{"thinking": fields{"type": "enabled", "budget_tokens": 16_384.0}}},
 		"no budget":               {"claude-haiku-4-5", effort("none"), fields{"thinking": nil}},
-		"no room to think":        {"claude-haiku-4-5", user(func(p *completion.Prompt) { p.ReasoningEffort, p.MaxOutputTokens = "high", ptr(int64(500)) }), fields{"thinking": nil}},
+		"no room to think":        {"claude-haiku-4-5", user(func(p *completion.Prompt) { p.ReasoningEffort, p.MaxOutputTokens = "high", new(int64(500)) }), fields{"thinking": nil}},
 		"adaptive":                {"claude-opus-4-7", effort("xhigh"), fields{"thinking": fields{"type": "adaptive"}, "output_config": fields{"effort": "xhigh"}}},
 		"adaptive, older":         {"claude-sonnet-4-6", effort("xhigh"), fields{"output_config": fields{"effort": "high"}}},
 		"off":                     {"claude-opus-4-7", effort("none"), fields{"thinking": fields{"type": "disabled"}}},
@@ -209,7 +208,7 @@ func TestModelsAreToldWhatTheyTake(t *testing.T) {
 		"a JSON object":           {"claude-opus-5-5", user(func(p *completion.Prompt) { p.ResponseFormat.Kind = "json_object" }), fields{"system": []any{fields{"type": "text", "text": "Answer with one JSON object and nothing else."}}}},
 		"longest prefix of three": {"claude-sonnet-5-5-20261007", effort("none"), fields{"thinking": fields{"type": "between_tools"}}},
 		"long answers streamed":   {"claude-opus-4-7", effort(""), fields{"stream": true}},
-		"short answers not":       {"claude-opus-4-7", user(func(p *completion.Prompt) { p.MaxOutputTokens = ptr(int64(21_333)) }), fields{"stream": nil}},
+		"short answers not":       {"claude-opus-4-7", user(func(p *completion.Prompt) { p.MaxOutputTokens = new(int64(21_333)) }), fields{"stream": nil}},
 	} {
 		got, body, err := encoded(t, test.prompt, test.model, false)
 		if err != nil {
@@ -230,7 +229,7 @@ func TestWhatCannotBeCarriedIsNamed(t *testing.T) {
 		model  string
 		change func(*completion.Prompt)
 	}{
-		"seed":                   {"claude-opus-4-7", func(p *completion.Prompt) { p.Seed = ptr(int64(1)) }},
+		"seed":                   {"claude-opus-4-7", func(p *completion.Prompt) { p.Seed = new(int64(1)) }},
 		"messages":               {"claude-opus-4-7", func(p *completion.Prompt) { p.Messages = p.Messages[:1] }},
 		"messages[0].content[0]": {"claude-opus-4-7", func(p *completion.Prompt) { p.Messages[0].Parts[0].ImageURL = "https://x" }},
 		"messages[1].content[3]": {"claude-opus-4-7", func(p *completion.Prompt) { p.Messages[1].Parts[3].MediaType = "image/tiff" }},

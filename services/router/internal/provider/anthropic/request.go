@@ -348,14 +348,13 @@ func (e *encoder) output() *wireOutput {
 // think says how much to think, in the way that the model is told.
 func (e *encoder) think() error {
 	effort := e.prompt.ReasoningEffort
-	switch {
-	case effort == "":
+	switch effort {
+	case "":
 		return nil
-	case effort == "none":
+	case "none":
 		e.doNotThink()
 		return nil
-	}
-	if effort == "minimal" {
+	case "minimal":
 		effort = "low"
 	}
 	switch e.model.thinking {

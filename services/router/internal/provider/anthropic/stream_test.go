@@ -90,7 +90,7 @@ var tokens = usage.Tokens{
 func TestRunsPassByteForByte(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(60) {
-		random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // not a secret
+		random := rand.New(rand.NewPCG(seed, 2))
 		r := &replay{stream: wholeStream, next: func() int { return 1 + random.IntN(1+int(seed)*20) }}
 		answer, err := anthropic.New(r).Start(t.Context(), rawCall(true))
 		if err != nil {
@@ -248,7 +248,7 @@ func FuzzStream(f *testing.F) {
 	f.Add("data: {\"type\":\"message_stop\"}", uint64(3))
 	f.Fuzz(func(t *testing.T, stream string, seed uint64) {
 		read := func(raw bool, sizes uint64) (providertest.Answer, error) {
-			random := rand.New(rand.NewPCG(seed, sizes)) //nolint:gosec // not a secret
+			random := rand.New(rand.NewPCG(seed, sizes))
 			call := providertest.Converted("http://provider.invalid", "claude-x", true, llmtest.Script{})
 			if raw {
 				call = rawCall(true)

@@ -13,8 +13,6 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider/providertest"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // full is a prompt that uses everything the neutral form has.
 func full() *completion.Prompt {
 	return &completion.Prompt{
@@ -32,13 +30,13 @@ func full() *completion.Prompt {
 			{Role: completion.User, Parts: []completion.Part{{Text: "Und?"}}},
 		},
 		Tools: []completion.Tool{
-			{Name: "look", Description: "Looks.", Parameters: `{"type": "object", "properties": {}}`, Strict: ptr(true)},
+			{Name: "look", Description: "Looks.", Parameters: `{"type": "object", "properties": {}}`, Strict: new(true)},
 			{Name: "nothing"},
 		},
-		ToolChoice: completion.ToolChoice{Mode: "named", Name: "look"}, ParallelToolCalls: ptr(false),
-		MaxOutputTokens: ptr(int64(100)), Temperature: ptr(0.0), TopP: ptr(0.5), Stop: []string{"END"},
-		ReasoningEffort: "low", Seed: ptr(int64(7)), User: "u1",
-		ResponseFormat: completion.ResponseFormat{Kind: "json_schema", Schema: `{"type":"object"}`, Strict: ptr(true)},
+		ToolChoice: completion.ToolChoice{Mode: "named", Name: "look"}, ParallelToolCalls: new(false),
+		MaxOutputTokens: new(int64(100)), Temperature: new(0.0), TopP: new(0.5), Stop: []string{"END"},
+		ReasoningEffort: "low", Seed: new(int64(7)), User: "u1",
+		ResponseFormat: completion.ResponseFormat{Kind: "json_schema", Schema: `{"type":"object"}`, Strict: new(true)},
 	}
 }
 

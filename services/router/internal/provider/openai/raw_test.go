@@ -172,7 +172,7 @@ func TestRunsPassByteForByte(t *testing.T) {
 				want += "\n\n"
 			}
 			for seed := range uint64(60) {
-				random := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // not a secret
+				random := rand.New(rand.NewPCG(seed, 2))
 				r := &replay{stream: stream, next: func() int { return 1 + random.IntN(1+int(seed)*20) }}
 				answer, err := openai.New(r).Start(t.Context(), rawCall(`{"model":"a"}`, true, include))
 				if err != nil {
@@ -334,7 +334,7 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, stream string, seed uint64, hide bool) {
 		read := func(raw bool, sizes uint64) (providertest.Answer, error) {
-			random := rand.New(rand.NewPCG(seed, sizes)) //nolint:gosec // not a secret
+			random := rand.New(rand.NewPCG(seed, sizes))
 			call := providertest.Converted("http://provider.invalid", "gpt-x", true, llmtest.Script{})
 			if raw {
 				call = rawCall(`{"model":"a"}`, true, !hide)

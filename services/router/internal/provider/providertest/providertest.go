@@ -346,7 +346,7 @@ func Ended(t *testing.T, s *llmtest.Server, n int) llmtest.Entry {
 		if all := s.Ledger(); len(all) >= n && all[n-1].Done {
 			return all[n-1]
 		}
-		time.Sleep(time.Millisecond) // polls with a deadline
+		<-time.After(time.Millisecond) // polls with a deadline
 	}
 	t.Fatalf("call %d has not ended at the provider", n)
 	return llmtest.Entry{}
@@ -426,7 +426,7 @@ func start(ctx context.Context, r *rig, stream bool, s llmtest.Script, cancel fu
 		before := len(r.server.Ledger())
 		go func() {
 			for len(r.server.Ledger()) == before {
-				time.Sleep(time.Millisecond) // the call comes, or the test times out
+				<-time.After(time.Millisecond) // the call comes, or the test times out
 			}
 			cancel()
 		}()
