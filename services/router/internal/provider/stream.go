@@ -49,9 +49,10 @@ type Stream struct {
 	id     string
 	// chunk is here and not on the stack, since its address goes through an interface.
 	chunk completion.Chunk
-	// ended is what the next call of Next returns. inRun says that a decoded run has more events.
-	ended error
-	inRun bool
+	// ended is what the next call of Next returns. inRun says that a decoded run has more events, told
+	// that one of it was returned.
+	ended       error
+	inRun, told bool
 	// clean says that the answer came to its end, so that the connection can serve again.
 	clean atomic.Bool
 }
@@ -79,11 +80,19 @@ func (s *Stream) Close() error {
 	return s.res.Body.Close()
 }
 
-// Next returns the next run of events, or in a converted call the next event that says something.
+// Next returns the next run of events, or in a converted call the next event that says something. Of a
+// run in which none does, such as pings while a model thinks, it returns an empty chunk: the provider is
+// alive, and whoever watches for its silence has to know.
 func (s *Stream) Next() (completion.Chunk, error) {
 	for {
-		if s.inRun && s.nextDecoded() {
-			return s.chunk, nil
+		if s.inRun {
+			if s.nextDecoded() {
+				s.told = true
+				return s.chunk, nil
+			}
+			if !s.told && s.ended == nil {
+				return completion.Chunk{}, nil
+			}
 		}
 		if s.ended != nil {
 			s.reader.Release()
@@ -101,7 +110,7 @@ func (s *Stream) Next() (completion.Chunk, error) {
 			s.pass(run)
 			return s.chunk, nil
 		}
-		s.inRun = true
+		s.inRun, s.told = true, false
 	}
 }
 

@@ -69,7 +69,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	}
 	answer := provider.NewStream(res, f, call.Raw)
 	if !call.Request.Stream {
-		return &assembled{Answer: answer}, nil
+		return &assembled{Answer: answer, now: p.now}, nil
 	}
 	return answer, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -353,44 +354,64 @@ func (c *counts) neutral(final bool) *completion.Usage {
 // assembled is a streamed answer in one piece, for a caller who does not stream.
 type assembled struct {
 	completion.Answer
-	ended error
+	now             func() time.Time
+	whole           completion.Chunk
+	text, reasoning bytes.Buffer
+	ended           error
 }
 
-// Next returns the whole answer, once. Of one that breaks off, the count so far comes before the error,
-// without content: another target may still serve.
+// signOfLife is how often an answer that is being put together says that it still comes.
+const signOfLife = 5 * time.Second
+
+// Next returns the whole answer, once. Before it come now and then chunks without content: what they
+// count is not counted again, and keeps the count of an answer that breaks off.
 func (a *assembled) Next() (completion.Chunk, error) {
 	if a.ended != nil {
 		return completion.Chunk{}, a.ended
 	}
-	var whole completion.Chunk
-	var text, reasoning bytes.Buffer
+	begun := a.now()
 	for {
 		chunk, err := a.Answer.Next()
 		if err != nil {
 			a.ended = err
 			break
 		}
-		text.WriteString(chunk.Delta.Text)
-		reasoning.WriteString(chunk.Delta.Reasoning)
-		whole.Pieces += chunk.Pieces
-		whole.PieceBytes += chunk.PieceBytes
-		for _, c := range chunk.Delta.ToolCalls {
-			if c.Index >= len(whole.Delta.ToolCalls) {
-				whole.Delta.ToolCalls = append(whole.Delta.ToolCalls, completion.ToolCallDelta{Index: c.Index, ID: c.ID, Name: c.Name})
-			}
-			whole.Delta.ToolCalls[c.Index].Arguments += c.Arguments
-		}
-		if chunk.Finish != "" {
-			whole.Finish = chunk.Finish
-		}
-		if chunk.Usage != nil {
-			whole.Usage = chunk.Usage
+		a.add(&chunk)
+		if a.now().Sub(begun) >= signOfLife {
+			return a.count(), nil
 		}
 	}
 	if !errors.Is(a.ended, io.EOF) {
-		return completion.Chunk{Usage: whole.Usage, Pieces: whole.Pieces, PieceBytes: whole.PieceBytes}, nil
+		return a.count(), nil
 	}
-	whole.Content = true
-	whole.Delta.Text, whole.Delta.Reasoning = text.String(), reasoning.String()
-	return whole, nil
+	a.whole.Content = true
+	a.whole.Delta.Text, a.whole.Delta.Reasoning = a.text.String(), a.reasoning.String()
+	return a.whole, nil
+}
+
+func (a *assembled) add(c *completion.Chunk) {
+	w := &a.whole
+	a.text.WriteString(c.Delta.Text)
+	a.reasoning.WriteString(c.Delta.Reasoning)
+	w.Pieces += c.Pieces
+	w.PieceBytes += c.PieceBytes
+	for _, t := range c.Delta.ToolCalls {
+		if t.Index >= len(w.Delta.ToolCalls) {
+			w.Delta.ToolCalls = append(w.Delta.ToolCalls, completion.ToolCallDelta{Index: t.Index, ID: t.ID, Name: t.Name})
+		}
+		w.Delta.ToolCalls[t.Index].Arguments += t.Arguments
+	}
+	if c.Finish != "" {
+		w.Finish = c.Finish
+	}
+	if c.Usage != nil {
+		w.Usage = c.Usage
+	}
+}
+
+// count returns what has been counted since the last time, without content.
+func (a *assembled) count() completion.Chunk {
+	c := completion.Chunk{Usage: a.whole.Usage, Pieces: a.whole.Pieces, PieceBytes: a.whole.PieceBytes}
+	a.whole.Pieces, a.whole.PieceBytes = 0, 0
+	return c
 }

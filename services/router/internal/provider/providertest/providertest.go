@@ -179,6 +179,7 @@ func Run(t *testing.T, a Adapter) {
 		"KeysAreTested":               keysAreTested,
 		"RedirectsAreNotFollowed":     redirectsAreNotFollowed,
 		"NonsenseIsAProvidersFailure": nonsenseIsAProvidersFailure,
+		"SignsOfLifeAreSeen":          signsOfLifeAreSeen,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -472,6 +473,38 @@ func connectionsServeAgain(t *testing.T, a Adapter) {
 		t.Errorf("%d connections for 80 calls, one after the other", got)
 	}
 }
+
+// signsOfLifeAreSeen: a model that thinks for minutes sends pings, and must not look as if it hung.
+func signsOfLifeAreSeen(t *testing.T, a Adapter) {
+	for _, raw := range []bool{false, true} {
+		p := a.New(&pings{})
+		call := Converted("http://provider.invalid", a.Model, true, llmtest.Script{})
+		call.Raw, call.Request.Raw = raw, []byte(`{"model":"x"}`)
+		answer, err := p.Start(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			if chunk, err := answer.Next(); err != nil || chunk.Content {
+				t.Fatalf("raw %v: chunk %+v, %v", raw, chunk, err)
+			}
+		}
+		_ = answer.Close()
+	}
+}
+
+// pings is a provider that sends nothing but signs of life, for ever.
+type pings struct{}
+
+func (*pings) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: &pings{}, ContentLength: -1}, nil
+}
+
+func (*pings) Read(b []byte) (int, error) {
+	return copy(b, ": keep-alive\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n"), nil
+}
+
+func (*pings) Close() error { return nil }
 
 func unknownUsageIsNotZero(t *testing.T, a Adapter) {
 	r := newRig(t, a)
