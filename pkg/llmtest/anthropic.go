@@ -75,10 +75,66 @@ func (c *call) checkAnthropic(raw []byte) (last string, _ *wire) {
 		return refuse("messages: first message must use the \"user\" role")
 	}
 	last, problem := checkTurns(turns, fields["tools"] != nil)
+	if problem == "" && turns[len(turns)-1].Role == "assistant" && !continues(c.model) {
+		problem = "This model does not support assistant message prefill. The conversation must end with a user message."
+	}
+	if problem == "" {
+		problem = checkOptions(fields, c.model)
+	}
 	if problem != "" {
 		return refuse(problem)
 	}
 	return last, nil
+}
+
+// continues reports whether the model goes on with a last message of the assistant.
+func continues(model string) bool {
+	return strings.HasPrefix(model, "claude-3") || strings.Contains(model, "-4-5") || !strings.HasPrefix(model, "claude")
+}
+
+// checkOptions checks what does not go together.
+func checkOptions(fields map[string]json.RawMessage, model string) string {
+	var o struct {
+		MaxTokens   int      `json:"max_tokens"`
+		Temperature *float64 `json:"temperature"`
+		TopP        *float64 `json:"top_p"`
+		Stop        []string `json:"stop_sequences"`
+		Choice      struct {
+			Type string `json:"type"`
+		} `json:"tool_choice"`
+		Thinking struct {
+			Type   string `json:"type"`
+			Budget int    `json:"budget_tokens"`
+		} `json:"thinking"`
+	}
+	whole, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(whole, &o)
+	}
+	forced := o.Choice.Type == "any" || o.Choice.Type == "tool"
+	switch thinks := o.Thinking.Type == "enabled" || o.Thinking.Type == "adaptive"; {
+	case err != nil:
+		return "The request body is not valid: " + err.Error()
+	case o.Temperature != nil && (*o.Temperature < 0 || *o.Temperature > 1):
+		return "temperature: Input should be less than or equal to 1"
+	case o.Temperature != nil && o.TopP != nil && strings.Contains(model, "-4-"):
+		return "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+	case slices.ContainsFunc(o.Stop, func(s string) bool { return strings.TrimSpace(s) == "" }):
+		return "stop_sequences: each stop sequence must contain non-whitespace"
+	case thinks && forced:
+		return "Thinking may not be enabled when tool_choice forces tool use."
+	case thinks && (o.Temperature != nil && *o.Temperature != 1 || o.TopP != nil):
+		return "`temperature` may only be set to 1 when thinking is enabled."
+	case o.Thinking.Type == "enabled" && (o.Thinking.Budget < 1024 || o.MaxTokens > 0 && o.Thinking.Budget >= o.MaxTokens):
+		return "thinking.enabled.budget_tokens: Input should be greater than or equal to 1024 and less than max_tokens"
+	case o.Thinking.Type == "enabled" && newerThanSampling(model):
+		return "\"thinking.type.enabled\" is not supported for this model."
+	case forced && (strings.HasPrefix(model, "claude-sonnet-5-5") || strings.HasPrefix(model, "claude-opus-5-5") || strings.HasPrefix(model, "claude-fable-5-")):
+		return "tool_choice forces tool use is not supported with this model."
+	case o.Thinking.Type == "disabled" && (strings.HasPrefix(model, "claude-opus-5-5") || strings.HasPrefix(model, "claude-fable-5")):
+		return "\"thinking.type.disabled\" is not supported for this model."
+	}
+	return ""
 }
 
 // newerThanSampling reports whether the model takes no sampling parameters.
