@@ -3,6 +3,7 @@ module github.com/claviger/claviger/tools
 go 1.26.0
 
 require (
+	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2
 	buf.build/go/protovalidate v1.4.0
 	buf.build/go/protoyaml v0.7.0
 	code.dny.dev/ssrf v0.3.0
@@ -13,6 +14,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/anthropics/anthropic-sdk-go v1.84.0
 	github.com/claviger/claviger/pkg v0.0.0
+	github.com/claviger/claviger/proto v0.0.0
 	github.com/claviger/claviger/services/keys v0.0.0
 	github.com/claviger/claviger/services/metering v0.0.0
 	github.com/claviger/claviger/services/router v0.0.0
@@ -43,7 +45,6 @@ require (
 )
 
 require (
-	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2 // indirect
 	cel.dev/cel-go v0.32.0 // indirect
 	cel.dev/expr v0.25.3 // indirect
 	connectrpc.com/connect v1.21.0 // indirect
