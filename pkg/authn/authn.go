@@ -68,6 +68,7 @@ func (p Principal) Actor() string {
 		return p.APIKeyID
 	case Service:
 		return p.Service + "/" + p.Instance
+	case optionsv1.PrincipalKind_PRINCIPAL_KIND_UNSPECIFIED:
 	}
 	return ""
 }

@@ -119,7 +119,7 @@ func (t transport) NewClientStream(ctx context.Context, spec connect.Spec) (conn
 
 // clientStream opens the gRPC stream on first use, when request headers are complete.
 type clientStream struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a stream is one call, and this is the call's
 	cancel context.CancelFunc
 	cc     grpc.ClientConnInterface
 	spec   connect.Spec

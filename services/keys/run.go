@@ -119,7 +119,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.I
 	log := a.deps.Log
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
-	grpcServer := serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment()))) //nolint:contextcheck // a call's context comes with the call
+	grpcServer := serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment())))
 	var group errgroup.Group
 	group.Go(func() error { return a.Run(working) })
 	group.Go(func() error {

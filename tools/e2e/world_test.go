@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
@@ -22,7 +24,6 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	"github.com/claviger/claviger/tools/e2e/cluster"
 	"github.com/claviger/claviger/tools/seed"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 const (
@@ -74,7 +75,7 @@ func (w *world) seed(slug string, owner seed.Login, openAIKey string) string {
 	}
 	err = seed.Apply(w.tb.Context(), seed.Installation{Keys: w.Keys.Transport(), Operator: w.Operator, Dir: dir, FingerprintKey: []byte("a fingerprint key for the tests only")}, &seed.Document{
 		Organization:        seed.Organization{Slug: slug, Name: slug},
-		Owner:               seed.Owner{Email: owner.Email, Password: owner.Password},
+		Owner:               seed.Owner(owner),
 		PlatformCredentials: platform,
 		Credentials:         []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(openAIKey), BaseURL: w.Provider.OpenAIURL(), Priority: 1}},
 		Policies: []seed.Policy{{Name: "main", Targets: []seed.Target{

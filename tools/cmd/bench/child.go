@@ -49,7 +49,7 @@ type ready struct {
 	APIKey string `json:"api_key,omitempty"`
 }
 
-func (r ready) print() error { return json.NewEncoder(os.Stdout).Encode(r) }
+func (r ready) print() error { return json.NewEncoder(os.Stdout).Encode(r) } //nolint:gosec // to our own parent, which calls with it
 
 // child runs one of the processes until standard input ends: so it never outlives its parent.
 func child(ctx context.Context, name string, args []string) error {
@@ -208,14 +208,14 @@ func sharedSecrets(dir string) (*transit.Keyset, secret.Text, ed25519.PrivateKey
 		return nil, secret.Text{}, nil, err
 	}
 	path := filepath.Join(dir, "config.seed")
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(path) //nolint:gosec // our own folder
 	if errors.Is(err, os.ErrNotExist) {
 		_, key, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			return nil, secret.Text{}, nil, err
 		}
 		raw = key.Seed()
-		if err := os.WriteFile(path, raw, 0o600); err != nil {
+		if err := os.WriteFile(path, raw, 0o600); err != nil { //nolint:gosec // our own folder
 			return nil, secret.Text{}, nil, err
 		}
 	} else if err != nil {
@@ -286,8 +286,8 @@ func routerChild(ctx context.Context, dir, keysAddr, natsURL, provider string, l
 		return serve.Until(ctx, log, time.Second, nil,
 			serve.OnHTTP("router", ln, serve.HTTP(serve.Mux(app.MaxMessageBytes(), app.HTTP(), []*connect.Server{app.Public()}...), nil, log)))
 	})
-	for app.Ready(ctx) != nil && ctx.Err() == nil {
-		time.Sleep(10 * time.Millisecond)
+	for tick := time.NewTicker(10 * time.Millisecond); app.Ready(ctx) != nil && ctx.Err() == nil; {
+		<-tick.C
 	}
 	if err := (ready{Addr: ln.Addr().String()}).print(); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -64,8 +65,8 @@ func startRig(ctx context.Context) (_ *rig, err error) {
 }
 
 func (r *rig) stop() {
-	for i := len(r.ends) - 1; i >= 0; i-- {
-		r.ends[i]()
+	for _, end := range slices.Backward(r.ends) {
+		end()
 	}
 }
 

@@ -83,7 +83,7 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 		err = a.conclude(ctx, callCtx, err)
 		a.record()
 	}()
-	defer context.AfterFunc(a.s.stopped, func() { cancel(ErrDraining) })()
+	defer context.AfterFunc(a.s.stopped, func() { cancel(ErrDraining) })() //nolint:contextcheck // the end of the service ends the call, too
 	var started atomic.Bool
 	alarm := time.AfterFunc(a.s.o.Limits.FirstByte, func() {
 		if started.Load() {
@@ -132,9 +132,10 @@ func (a *attempt) pass(chunk *Chunk, answer Answer, out Sink) error {
 		return out.Chunk(chunk)
 	}
 	if !chunk.Content && len(a.held)+len(chunk.Raw) <= maxHeld {
-		if a.raw {
+		switch {
+		case a.raw:
 			a.held = append(a.held, chunk.Raw...)
-		} else {
+		case !chunk.Delta.Empty() || chunk.Finish != "": // the rest are signs of life
 			a.heldDeltas = append(a.heldDeltas, *chunk)
 		}
 		return nil
@@ -175,7 +176,7 @@ func (a *attempt) end(head AnswerHead, out Sink) error {
 			return err
 		}
 	}
-	tokens, source := a.counted(true)
+	tokens, source := a.counted()
 	return out.End(Final{Finish: a.finish, Tokens: tokens, Source: source})
 }
 
@@ -198,20 +199,20 @@ func (a *attempt) note(c *Chunk) {
 	}
 	now := a.s.o.Now()
 	if a.pieces-a.checkpointPieces >= checkpointPieces || now.Sub(a.checkpointAt) >= checkpointEvery {
-		tokens, source := a.counted(false)
+		tokens, source := a.counted()
 		a.s.o.Recorder.Checkpoint(a.event.AttemptID, *tokens, source)
 		a.checkpointAt, a.checkpointPieces = now, a.pieces
 	}
 }
 
 // counted returns the tokens so far: the provider's count where it gave one, an estimate else.
-func (a *attempt) counted(complete bool) (*usage.Tokens, usage.Source) {
+func (a *attempt) counted() (*usage.Tokens, usage.Source) {
 	guess := estimate(a.req, a.pieces, a.pieceBytes)
 	if a.reported == nil {
 		return guess, usage.Estimated
 	}
 	tokens := a.reported.Tokens
-	if a.reported.Final || complete {
+	if a.reported.Final {
 		return &tokens, usage.ProviderFinal
 	}
 	if guess.OutputTotal > tokens.OutputTotal {
@@ -241,10 +242,10 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	e.FinishReason = string(a.finish)
 	if err == nil {
 		e.Outcome = usage.OK
-		e.Tokens, e.Source = a.counted(true)
+		e.Tokens, e.Source = a.counted()
 		return nil
 	}
-	e.Tokens, e.Source = a.counted(false)
+	e.Tokens, e.Source = a.counted()
 	provider := providerError(callCtx, err)
 	switch {
 	case ctx.Err() != nil || (provider == nil && a.begun):

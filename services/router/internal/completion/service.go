@@ -98,7 +98,7 @@ type Service struct {
 	o        Options
 	open     atomic.Int64
 	draining atomic.Bool
-	stopped  context.Context // ends when what is open must end
+	stopped  context.Context //nolint:containedctx // not a call's: it ends when what is open must end
 	stop     context.CancelFunc
 	requests sync.WaitGroup
 }

@@ -46,7 +46,7 @@ func (p *scripted) Start(ctx context.Context, call completion.Call) (completion.
 }
 
 type scriptedAnswer struct {
-	ctx    context.Context //nolint:containedctx // a call's own
+	ctx    context.Context
 	script script
 	next   int
 }
@@ -338,7 +338,7 @@ func TestDrainRefusesTheNewAndEndsTheOld(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			if err := r.Complete(t.Context(), completion.Caller{}, request(), &sink{}); !errors.Is(err, completion.ErrDraining) {
 				t.Errorf("new request while draining = %v", err)
 			}

@@ -107,9 +107,13 @@ func TestKeepOpensAheadAndForgetsTheRest(t *testing.T) {
 	one := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-one")
 	two := seal(completion.Credential{ID: "cred_2", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-two")
 	ring.Keep(t.Context(), []*completion.Credential{one, two})
-	deadline := time.Now().Add(5 * time.Second)
-	for v.count.Load() < 2 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+	deadline := time.After(5 * time.Second)
+	for tick := time.NewTicker(time.Millisecond); v.count.Load() < 2; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("not opened ahead within 5 s")
+		}
 	}
 	v.away.Store(true)
 	if _, err := ring.Secret(t.Context(), two); err != nil {

@@ -25,6 +25,7 @@ func (c *config) PolicyByName(orgID, name string) (*plan.Policy, bool) {
 	p, ok := c.policies[orgID+"/"+name]
 	return p, ok
 }
+
 func (c *config) PolicyByID(orgID, policyID string) (*plan.Policy, bool) {
 	for key, p := range c.policies {
 		if strings.HasPrefix(key, orgID+"/") && p.ID == policyID {
@@ -33,6 +34,7 @@ func (c *config) PolicyByID(orgID, policyID string) (*plan.Policy, bool) {
 	}
 	return nil, false
 }
+
 func (c *config) Credentials(orgID, provider string) []*completion.Credential {
 	return c.credentials[orgID+"/"+provider]
 }

@@ -78,7 +78,7 @@ func (r *Reporter) Probe(job *keysv1.ProbeJob) {
 // Refused implements completion.Evidence.
 func (r *Reporter) Refused(c *completion.Credential, class usage.Class, e *completion.ProviderError) {
 	r.o.Out(c, fmt.Sprintf("was refused by %s just now (%s)", c.Provider, e.Class))
-	revision := int32(c.Revision) //nolint:gosec // counts from 1
+	revision := int32(c.Revision)
 	r.mu.Lock()
 	if key := (evidenceKey{c.ID, revision, string(e.Class)}); len(r.evidence) < maxKept || r.evidence[key] != nil {
 		r.evidence[key] = &keysv1.CredentialEvidence{

@@ -143,7 +143,7 @@ func (p *pieces) Chunk(c *completion.Chunk) error {
 		}
 	}
 	for _, t := range d.ToolCalls {
-		call := &routerv1.ToolCallDelta{Index: int32(t.Index), Id: t.ID, Name: t.Name, Arguments: t.Arguments} //nolint:gosec // a count of tool calls
+		call := &routerv1.ToolCallDelta{Index: int32(t.Index), Id: t.ID, Name: t.Name, Arguments: t.Arguments}
 		p.msg.Event = &routerv1.StreamCompletionResponse_ToolCall{ToolCall: call}
 		if err := p.stream.Send(&p.msg); err != nil {
 			return err

@@ -134,7 +134,7 @@ func writePiece(w io.Writer, p *keysv1.SignedConfig) error {
 	if err != nil {
 		return fmt.Errorf("encode configuration: %w", err)
 	}
-	_, err = w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(raw))), raw...)) //nolint:gosec // bounded by the message size
+	_, err = w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(raw))), raw...))
 	return err
 }
 

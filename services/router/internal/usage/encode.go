@@ -36,7 +36,7 @@ func appendEvent(b []byte, e *Event) []byte {
 		for _, k := range slices.Sorted(maps.Keys(e.Tags)) {
 			v := e.Tags[k]
 			b = protowire.AppendTag(b, 20, protowire.BytesType)
-			b = protowire.AppendVarint(b, uint64(sizeString(1, k)+sizeString(2, v))) //nolint:gosec // a size
+			b = protowire.AppendVarint(b, uint64(sizeString(1, k)+sizeString(2, v)))
 			b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), k)
 			b = protowire.AppendString(protowire.AppendTag(b, 2, protowire.BytesType), v)
 		}
@@ -67,10 +67,10 @@ func appendTokens(b []byte, field protowire.Number, t *Tokens) []byte {
 	size := 0
 	for i, n := range counts {
 		if n != 0 {
-			size += protowire.SizeTag(protowire.Number(i+1)) + protowire.SizeVarint(uint64(n)) //nolint:gosec // two's complement is the encoding
+			size += protowire.SizeTag(protowire.Number(i+1)) + protowire.SizeVarint(uint64(n))
 		}
 	}
-	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size)) //nolint:gosec // a size
+	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size))
 	for i, n := range counts {
 		b = appendInt(b, protowire.Number(i+1), n)
 	}
@@ -88,7 +88,7 @@ func appendInt(b []byte, field protowire.Number, n int64) []byte {
 	if n == 0 {
 		return b
 	}
-	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), uint64(n)) //nolint:gosec // two's complement is the encoding
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), uint64(n))
 }
 
 func appendTime(b []byte, field protowire.Number, t time.Time) []byte {
@@ -98,12 +98,12 @@ func appendTime(b []byte, field protowire.Number, t time.Time) []byte {
 	seconds, nanos := t.Unix(), int64(t.Nanosecond())
 	size := 0
 	if seconds != 0 {
-		size += 1 + protowire.SizeVarint(uint64(seconds)) //nolint:gosec // two's complement is the encoding
+		size += 1 + protowire.SizeVarint(uint64(seconds))
 	}
 	if nanos != 0 {
-		size += 1 + protowire.SizeVarint(uint64(nanos)) //nolint:gosec // below a billion
+		size += 1 + protowire.SizeVarint(uint64(nanos))
 	}
-	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size)) //nolint:gosec // a size
+	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size))
 	return appendInt(appendInt(b, 1, seconds), 2, nanos)
 }
 
@@ -118,9 +118,9 @@ func appendFrame(b []byte, router, epoch string, partition int, entries []entry,
 	b = appendString(b, 3, epoch)
 	b = appendInt(b, 4, int64(partition))
 	for _, e := range entries {
-		size := 1 + protowire.SizeVarint(uint64(e.sequence)) + 1 + protowire.SizeBytes(len(e.event))    //nolint:gosec // never negative
-		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(size))        //nolint:gosec // a size
-		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(e.sequence)) //nolint:gosec // never negative
+		size := 1 + protowire.SizeVarint(uint64(e.sequence)) + 1 + protowire.SizeBytes(len(e.event))
+		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(size)) //nolint:gosec // a size
+		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(e.sequence))
 		b = protowire.AppendBytes(protowire.AppendTag(b, 2, protowire.BytesType), e.event)
 	}
 	return appendTime(b, 6, sent)

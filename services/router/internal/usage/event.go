@@ -48,6 +48,7 @@ const (
 	Platform
 )
 
+// String is the class in words: "own", "platform", or nothing.
 func (c Class) String() string {
 	switch c {
 	case Own:

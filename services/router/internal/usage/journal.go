@@ -191,7 +191,7 @@ func (j *Journal) append(t recordType, e *Event, partition int, encoded []byte) 
 	b := beginRecord(j.buf[:0], t)
 	if t == typeResult {
 		b = append(b, byte(partition))
-		b = binary.LittleEndian.AppendUint64(b, uint64(sequence)) //nolint:gosec // counts up from 1
+		b = binary.LittleEndian.AppendUint64(b, uint64(sequence))
 	}
 	if e != nil {
 		b = appendEvent(b, e)
@@ -241,7 +241,7 @@ func (j *Journal) rotate() error {
 		}
 	}
 	path := filepath.Join(j.dir, fmt.Sprintf("%016x.seg", number))
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // our own folder
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("new journal segment: %w", err)
 	}
@@ -254,7 +254,7 @@ func (j *Journal) rotate() error {
 }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("sync journal folder: %w", err)
 	}
@@ -486,7 +486,7 @@ func (j *Journal) recover() ([]unfinished, error) {
 }
 
 func (j *Journal) recoverSegment(path string, number int64, pending map[string]*unfinished) (*segment, error) {
-	f, err := os.Open(path) //nolint:gosec // our own folder
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open journal segment: %w", err)
 	}

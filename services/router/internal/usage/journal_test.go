@@ -321,12 +321,15 @@ func TestRecoveredAttemptsAreClosedOnce(t *testing.T) {
 
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
 	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatal("waited 10 s")
+		select {
+		case <-deadline:
+			t.Fatal("waited 20 s")
+		case <-tick.C:
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 

@@ -308,7 +308,7 @@ func (p *Publisher) behind() bool {
 func (p *Publisher) sendHead(heads []Head, at time.Time, closing bool) {
 	msg := &eventsv1.SpoolHead{Router: p.router, Time: timestamppb.New(at), Closing: closing}
 	for _, h := range heads {
-		msg.Heads = append(msg.Heads, &eventsv1.EpochHead{Epoch: h.Epoch, Partition: int32(h.Partition), Sequence: h.Sequence}) //nolint:gosec // below 16
+		msg.Heads = append(msg.Heads, &eventsv1.EpochHead{Epoch: h.Epoch, Partition: int32(h.Partition), Sequence: h.Sequence})
 	}
 	raw, err := proto.Marshal(msg)
 	if err == nil {

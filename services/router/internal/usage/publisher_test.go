@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	natsjs "github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/nats-io/nats.go"
 
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"

@@ -34,7 +34,7 @@ func beginRecord(b []byte, t recordType) []byte {
 // endRecord fills in the head of the record that starts at from.
 func endRecord(b []byte, from int) []byte {
 	body := b[from+recordHead:]
-	binary.LittleEndian.PutUint32(b[from:], uint32(len(body))) //nolint:gosec // bounded by maxPayload
+	binary.LittleEndian.PutUint32(b[from:], uint32(len(body)))
 	binary.LittleEndian.PutUint32(b[from+4:], crc32.Checksum(body, castagnoli))
 	return b
 }
@@ -77,5 +77,5 @@ func scan(b []byte, visit func(t recordType, payload []byte)) (skipped int) {
 
 // result splits the payload of a typeResult.
 func result(payload []byte) (partition int, e entry) {
-	return int(payload[0]), entry{sequence: int64(binary.LittleEndian.Uint64(payload[1:])), event: payload[sequenceEnd:]} //nolint:gosec // written by us, and under the CRC
+	return int(payload[0]), entry{sequence: int64(binary.LittleEndian.Uint64(payload[1:])), event: payload[sequenceEnd:]}
 }

@@ -1,0 +1,177 @@
+// Package httpapi serves the edges that SDKs expect, over plain HTTP: the same use case as package
+// rpc, decoded and encoded by a dialect.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/snapshot"
+)
+
+// bodyTime is how long a caller may take to send a whole body.
+const bodyTime = 60 * time.Second
+
+// The faults of this edge.
+var (
+	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST /v1/chat/completions and GET /v1/models are; the typed API is claviger.router.v1.CompletionService")
+	errMethod   = fault.New(fault.Invalid, "METHOD_NOT_SUPPORTED", "this route does not know the method")
+	errEncoding = fault.New(fault.Invalid, "CONTENT_ENCODING_NOT_SUPPORTED", "request bodies must not be compressed").Hinting("send the body without Content-Encoding")
+	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large")
+	errBody     = fault.New(fault.Invalid, "BODY_INCOMPLETE", "the request body did not arrive whole")
+	errTags     = fault.New(fault.Invalid, "TAGS_INVALID", `the header x-claviger-tags is not "key=value,key=value"`)
+)
+
+// Options configures the edge.
+type Options struct {
+	Completions *completion.Service
+	// Caller says who presents an API key.
+	Caller func(presented string) (completion.Caller, error)
+	// Models lists what a caller may name.
+	Models func(caller completion.Caller) ([]string, error)
+	// MaxBodyBytes bounds a request.
+	MaxBodyBytes int64
+	Log          *slog.Logger
+	Now          func() time.Time
+}
+
+type api struct{ o Options }
+
+// New returns the handler of /v1.
+func New(o Options) http.Handler {
+	a := &api{o}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v1/chat/completions", a.chat)
+	mux.HandleFunc("/v1/models", a.models)
+	mux.HandleFunc("/v1/models/{model...}", a.model)
+	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
+		a.fail(w, r, id.New("req"), errRoute.With("path", r.URL.Path))
+	})
+	return mux
+}
+
+// caller authenticates: "Authorization: Bearer", or x-api-key as Anthropic's SDKs send.
+func (a *api) caller(r *http.Request) (completion.Caller, error) {
+	presented := r.Header.Get("Authorization")
+	if presented != "" {
+		scheme, token, ok := strings.Cut(presented, " ")
+		if !ok || !strings.EqualFold(scheme, "bearer") {
+			return completion.Caller{}, snapshot.ErrKeyMissing
+		}
+		presented = strings.TrimSpace(token)
+	} else {
+		presented = r.Header.Get("x-api-key")
+	}
+	if presented == "" {
+		return completion.Caller{}, snapshot.ErrKeyMissing
+	}
+	return a.o.Caller(presented)
+}
+
+// body reads the request's body, within bounds of size and time.
+func (a *api) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if e := r.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, errEncoding.With("content_encoding", e)
+	}
+	if r.ContentLength > a.o.MaxBodyBytes {
+		return nil, a.tooLarge()
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // not every writer can; then the server's bounds hold
+	limited := http.MaxBytesReader(w, r.Body, a.o.MaxBodyBytes)
+	var body []byte
+	var err error
+	if r.ContentLength > 0 {
+		body = make([]byte, r.ContentLength)
+		_, err = io.ReadFull(limited, body)
+	} else {
+		body, err = io.ReadAll(limited)
+	}
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, a.tooLarge()
+		}
+		return nil, errBody.Because(err)
+	}
+	_ = rc.SetReadDeadline(time.Time{})
+	return body, nil
+}
+
+func (a *api) tooLarge() error {
+	return errTooLarge.Saying("the request body is larger than %d bytes", a.o.MaxBodyBytes)
+}
+
+const (
+	maxTags     = 16
+	maxTagKey   = 64
+	maxTagValue = 256
+	maxSession  = 256
+)
+
+// addHeaders takes tags and session from the request's headers; a tag there wins over one in the body.
+func addHeaders(r *http.Request, req *completion.Request) error {
+	if s := r.Header.Get("x-claviger-session"); s != "" {
+		if len(s) > maxSession {
+			return errTags.Saying("x-claviger-session is longer than %d bytes", maxSession)
+		}
+		req.Session = s
+	}
+	if h := r.Header.Get("x-claviger-tags"); h != "" {
+		for pair := range strings.SplitSeq(h, ",") {
+			key, value, ok := strings.Cut(strings.TrimSpace(pair), "=")
+			key = strings.TrimSpace(key)
+			if !ok || key == "" || len(key) > maxTagKey || len(value) > maxTagValue {
+				return errTags.Hinting("a key has 1 to 64 bytes, a value at most 256")
+			}
+			if req.Tags == nil {
+				req.Tags = map[string]string{}
+			}
+			req.Tags[key] = strings.TrimSpace(value)
+		}
+		if len(req.Tags) > maxTags {
+			return errTags.Saying("a request may have %d tags, this one has %d", maxTags, len(req.Tags))
+		}
+	}
+	req.TraceID = traceID(r.Header.Get("traceparent"))
+	return nil
+}
+
+// traceID reads the trace id of a W3C traceparent; anything else is no trace.
+func traceID(h string) string {
+	if len(h) < 55 || h[:3] != "00-" || h[35] != '-' {
+		return ""
+	}
+	t := h[3:35]
+	for _, c := range []byte(t) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ""
+		}
+	}
+	if t == strings.Repeat("0", 32) {
+		return ""
+	}
+	return t
+}
+
+// levelOf tells what an operator should look at from what is a caller's own business.
+func levelOf(err error) slog.Level {
+	if errors.Is(err, context.Canceled) {
+		return slog.LevelDebug
+	}
+	switch fault.KindOf(err) {
+	case fault.Internal:
+		return slog.LevelError
+	case fault.Unavailable, fault.Timeout:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}

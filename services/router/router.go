@@ -1,0 +1,230 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/claviger/claviger/pkg/authn"
+	"github.com/claviger/claviger/pkg/egress"
+	"github.com/claviger/claviger/pkg/intercept"
+	"github.com/claviger/claviger/pkg/pricing"
+	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/httpapi"
+	"github.com/claviger/claviger/services/router/internal/keyring"
+	"github.com/claviger/claviger/services/router/internal/plan"
+	"github.com/claviger/claviger/services/router/internal/report"
+	"github.com/claviger/claviger/services/router/internal/rpc"
+	"github.com/claviger/claviger/services/router/internal/snapshot"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// App is a router, built from opened things.
+type App struct {
+	d           Deps
+	journal     *usage.Journal
+	publisher   *usage.Publisher
+	follower    *snapshot.Follower
+	reporter    *report.Reporter
+	completions *completion.Service
+	planner     *plan.Planner
+}
+
+// New opens the journal and the last configuration, and builds the router. It serves from the
+// configuration on disk at once; Run keeps it up to date.
+func New(ctx context.Context, d Deps) (*App, error) {
+	a := &App{d: d}
+	journalBytes := d.JournalMaxBytes
+	if journalBytes == 0 {
+		journalBytes = defaultJournalBytes
+	}
+	var err error
+	if a.journal, err = usage.OpenJournal(filepath.Join(d.DataDir, "journal"), journalBytes, d.Now, d.Log); err != nil {
+		return nil, err
+	}
+	a.publisher = usage.NewPublisher(a.journal, d.Name, d.NATS, d.JetStream, d.Log)
+
+	// Small buffers: a connection per open stream holds them for as long as the stream is open, and
+	// pieces of an answer are far smaller.
+	adapters := providers(d.Egress.Transport(egress.TransportOptions{ReadBuffer: 4 << 10, WriteBuffer: 4 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024}))
+	urls := baseURLs(d.BaseURLs)
+	memory := plan.NewMemory(d.Now)
+	ring := keyring.New(d.Environment, d.Opener, d.Now, d.Log)
+	client := snapshot.NewClient(d.Keys)
+	a.planner = &plan.Planner{Providers: adapters, Health: memory}
+	a.reporter = report.New(report.Options{
+		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: ring.Secret, Out: memory.Refused,
+		Credential: a.credential, Version: a.version, Log: d.Log, Now: d.Now,
+	})
+	if a.follower, err = snapshot.New(snapshot.Options{
+		Environment: d.Environment, Dir: d.DataDir, Key: d.ConfigKey, Pepper: d.Pepper, Client: client, Log: d.Log, Now: d.Now,
+		OnProbe: a.reporter.Probe,
+		OnChange: func(s *snapshot.State) {
+			var credentials []*completion.Credential
+			s.AllCredentials(func(c *completion.Credential) { credentials = append(credentials, c) })
+			ring.Keep(context.WithoutCancel(ctx), credentials)
+		},
+	}); err != nil {
+		return nil, errors.Join(err, a.journal.Close())
+	}
+	a.completions = completion.New(completion.Options{
+		Planner: planner{a}, Keyring: ring, Recorder: a.journal, Evidence: a.reporter, Providers: adapters, BaseURLs: urls,
+		Log: d.Log, Now: d.Now, Limits: d.Limits,
+	})
+	return a, nil
+}
+
+// planner joins the pure planner with the newest configuration.
+type planner struct{ a *App }
+
+func (p planner) Plan(caller completion.Caller, model string) (completion.Plan, error) {
+	state, err := p.a.follower.State()
+	if err != nil {
+		return completion.Plan{}, err
+	}
+	return p.a.planner.Make(state, caller, model)
+}
+
+func (a *App) credential(orgID, credentialID string) (*completion.Credential, bool) {
+	state, err := a.follower.State()
+	if err != nil {
+		return nil, false
+	}
+	return state.Credential(orgID, credentialID)
+}
+
+func (a *App) version() int64 {
+	state, err := a.follower.State()
+	if err != nil {
+		return 0
+	}
+	return state.Version()
+}
+
+// Public returns the typed API, for net/http and grpc-go alike.
+func (a *App) Public() *connect.Server {
+	server := connect.NewServer(intercept.Chain(intercept.Options{Log: a.d.Log, Authenticate: a.authenticate})...)
+	routerv1connect.RegisterCompletionServiceHandler(server, &rpc.CompletionServer{
+		Completions: a.completions,
+		Caller: func(ctx context.Context) completion.Caller {
+			return a.follower.ByID(authn.FromContext(ctx).APIKeyID)
+		},
+		Models: func(caller completion.Caller) ([]rpc.Model, error) {
+			names, err := a.models(caller)
+			out := make([]rpc.Model, 0, len(names))
+			for _, name := range names {
+				owner, _, _ := strings.Cut(name, "/")
+				out = append(out, rpc.Model{ID: name, OwnedBy: owner})
+			}
+			return out, err
+		},
+	})
+	return server
+}
+
+func (a *App) authenticate(_ context.Context, info *connect.CallInfo) (authn.Principal, error) {
+	presented, ok := intercept.Bearer(info)
+	if !ok {
+		presented = info.RequestHeader().Get("x-api-key")
+	}
+	if presented == "" {
+		return authn.Principal{}, snapshot.ErrKeyMissing
+	}
+	caller, err := a.follower.Caller(presented)
+	if err != nil {
+		return authn.Principal{}, err
+	}
+	return authn.Principal{Kind: authn.APIKey, OrgID: caller.OrgID, MemberID: caller.MemberID, APIKeyID: caller.APIKeyID}, nil
+}
+
+// HTTP returns the edges for OpenAI SDKs.
+func (a *App) HTTP() http.Handler {
+	maxBody := a.d.MaxBodyBytes
+	if maxBody == 0 {
+		maxBody = defaultBodyBytes
+	}
+	return httpapi.New(httpapi.Options{
+		Completions: a.completions, Caller: a.follower.Caller, Models: a.models, MaxBodyBytes: maxBody, Log: a.d.Log, Now: a.d.Now,
+	})
+}
+
+// MaxMessageBytes bounds a message of the typed API.
+func (a *App) MaxMessageBytes() int {
+	if a.d.MaxBodyBytes == 0 {
+		return defaultBodyBytes
+	}
+	return int(a.d.MaxBodyBytes)
+}
+
+// models lists what a caller may name: the policies, and the known models of providers for which
+// the organization has credentials of its own.
+func (a *App) models(caller completion.Caller) ([]string, error) {
+	state, err := a.follower.State()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, name := range state.Policies(caller.OrgID) {
+		out = append(out, plan.PolicyPrefix+name)
+	}
+	own := state.Providers(caller.OrgID)
+	for _, model := range pricing.Models() {
+		if provider, _, _ := strings.Cut(model, "/"); slices.Contains(own, provider) {
+			out = append(out, model)
+		}
+	}
+	return out, nil
+}
+
+// Ready says what is missing to serve.
+func (a *App) Ready(context.Context) error {
+	if a.journal.Stats().Broken {
+		return usage.ErrBroken
+	}
+	return a.follower.Ready()
+}
+
+// Drain refuses new requests and waits for open ones until ctx ends, then ends them.
+func (a *App) Drain(ctx context.Context) { a.completions.Drain(ctx) }
+
+// lastFrames is how long a stopping router waits for metering to take what it still holds.
+const lastFrames = 10 * time.Second
+
+// Run follows keys, reports to it and publishes usage until ctx ends. Call Drain first, so that
+// every event is in the journal; what cannot be published in time stays there.
+func (a *App) Run(ctx context.Context) error {
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return a.follower.Run(ctx) })
+	group.Go(func() error { return a.reporter.Run(ctx) })
+	group.Go(func() error { return a.publisher.Run(publishing) })
+	group.Go(func() error {
+		defer stopPublishing()
+		<-ctx.Done()
+		deadline := time.After(lastFrames)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for !a.publisher.Drained() {
+			select {
+			case <-deadline:
+				return nil
+			case <-tick.C:
+			}
+		}
+		return nil
+	})
+	err := group.Wait()
+	if closing := a.journal.Close(); closing != nil {
+		err = errors.Join(err, fmt.Errorf("close journal: %w", closing))
+	}
+	return err
+}

@@ -1,0 +1,153 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/claviger/claviger/pkg/config"
+	"github.com/claviger/claviger/pkg/egress"
+	"github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/rpcmount"
+	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/pkg/serve"
+	"github.com/claviger/claviger/pkg/transit"
+	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+const (
+	defaultDrain = 300 * time.Second
+	// lastWords is the end of the drain time that is kept for streams to be told why they end.
+	lastWords = 2 * time.Second
+)
+
+// Run is `claviger router`: it opens everything that the settings name, serves until ctx ends, and
+// drains.
+func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
+	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
+	if err != nil {
+		return err
+	}
+	configKey, err := config.LoadEd25519Public(s.GetConfigPublicKeyFile())
+	if err != nil {
+		return err
+	}
+	vault, err := openVault(ctx, s, log)
+	if err != nil {
+		return err
+	}
+	defer vault.Close()
+	keys, err := grpc.NewClient(s.GetKeysAddress(),
+		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(s.GetKeysAddress()))),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
+	if err != nil {
+		return fmt.Errorf("reach keys: %w", err)
+	}
+	defer func() { _ = keys.Close() }()
+	nc, js, err := jetstream.Connect(ctx, jetstream.Options{URL: s.GetNats().GetUrl(), Name: "router/" + s.GetName(), CredentialsFile: s.GetNats().GetCredentialsFile(), Log: log})
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	public, err := openListeners(ctx, s)
+	if err != nil {
+		return err
+	}
+	guard, err := egress.New(egress.Options{Allow: s.GetEgress().GetAllow(), Deny: public.addresses()})
+	if err != nil {
+		return err
+	}
+	pepperPath := s.GetVault().GetPepperPath()
+	if pepperPath == "" {
+		pepperPath = "secret/data/claviger/api-key-pepper"
+	}
+	app, err := New(ctx, Deps{
+		Environment: s.GetEnvironment(), Name: s.GetName(), DataDir: s.GetDataDir(), Keys: rpcmount.NewTransport(keys), ConfigKey: configKey,
+		Opener: vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
+		NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
+		JournalMaxBytes: s.GetJournalMaxBytes(), MaxBodyBytes: s.GetMaxBodyBytes(),
+		Limits: completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
+	})
+	if err != nil {
+		return err
+	}
+	return app.serve(ctx, public, s.GetDrainTimeout().AsDuration())
+}
+
+func openVault(ctx context.Context, s *settingsv1.Router, log *slog.Logger) (*transit.Vault, error) {
+	v := s.GetVault()
+	key := v.GetTransitKey()
+	if key == "" {
+		key = "claviger-" + s.GetEnvironment()
+	}
+	return transit.NewVault(ctx, transit.VaultOptions{
+		Address: v.GetAddress(), CAFile: v.GetCaFile(), RoleID: v.GetRoleId(), SecretID: secret.New(v.GetSecretId()),
+		Token: secret.New(v.GetToken()), Mount: v.GetTransitMount(), Key: key, Log: log,
+	})
+}
+
+// listeners are the bound addresses of a router.
+type listeners struct{ http, grpc, ops net.Listener }
+
+func openListeners(ctx context.Context, s *settingsv1.Router) (l listeners, err error) {
+	if l.http, err = serve.Listen(ctx, "the public API", s.GetHttpListen()); err != nil {
+		return l, err
+	}
+	if l.grpc, err = serve.Listen(ctx, "public gRPC", s.GetGrpcListen()); err != nil {
+		return l, err
+	}
+	l.ops, err = serve.Listen(ctx, "operations", s.GetOpsListen())
+	return l, err
+}
+
+// addresses are where we can be reached ourselves: no call to a provider may lead there.
+func (l listeners) addresses() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, ln := range []net.Listener{l.http, l.grpc, l.ops} {
+		if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
+			out = append(out, tcp.AddrPort())
+		}
+	}
+	return out
+}
+
+// serve serves until ctx ends and then drains: not ready, no new requests, open ones go on, what is
+// still open near the end is told so, and only then does the work behind them stop.
+func (a *App) serve(ctx context.Context, l listeners, drain time.Duration) error {
+	if drain == 0 {
+		drain = defaultDrain
+	}
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	var group errgroup.Group
+	group.Go(func() error { return a.Run(working) })
+	group.Go(func() error {
+		defer stopWorking()
+		public := a.Public()
+		drained := make(chan struct{})
+		err := serve.Until(ctx, a.d.Log, drain+lastWords, func() {
+			go func() {
+				defer close(drained)
+				limit, cancel := context.WithTimeout(working, drain)
+				defer cancel()
+				a.Drain(limit)
+			}()
+		},
+			serve.OnHTTP("the public API", l.http, serve.HTTP(serve.Mux(a.MaxMessageBytes(), a.HTTP(), public), nil, a.d.Log)),
+			serve.OnGRPC("public gRPC", l.grpc, serve.GRPC(a.MaxMessageBytes(), nil, public)),
+			serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, a.d.Log)))
+		<-drained
+		return err
+	})
+	return group.Wait()
+}
