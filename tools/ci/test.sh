@@ -95,5 +95,6 @@ if [ "$skipped" -ne 0 ]; then
   status=1
 fi
 summary "tests"
-printf '  %s passed, %s failed, %s skipped\n' "$(count pass)" "$(count fail)" "$skipped"
+broken=$(cat "$results"/*.json 2>/dev/null | grep '"Action":"fail"' | grep -vc '"Test":' || true)
+printf '  %s tests passed, %s failed, %s skipped; %s packages failed\n' "$(count pass)" "$(count fail)" "$skipped" "$broken"
 exit "$status"
