@@ -10,19 +10,20 @@ type Class string
 
 // The classes.
 const (
-	InvalidRequest Class = "invalid_request"      // the caller's; stop
-	TooLarge       Class = "too_large"            // the caller's: body or context too long; stop
-	ContentRefused Class = "content_refused"      // the provider refuses this content; stop
-	Unsupported    Class = "unsupported_by_model" // this model cannot do it; another may
-	AuthInvalid    Class = "auth_invalid"         // the credential is wrong or revoked
-	AuthLimited    Class = "auth_limited"         // the credential may not use this model or endpoint
-	QuotaExhausted Class = "quota_exhausted"      // no money or quota left
-	RateLimited    Class = "rate_limited"
-	Overloaded     Class = "overloaded"
-	ServerError    Class = "server_error"
-	TimedOut       Class = "timeout"
-	Network        Class = "network"
-	ModelNotFound  Class = "model_not_found"
+	InvalidRequest  Class = "invalid_request"      // the caller's; stop
+	TooLarge        Class = "too_large"            // the caller's: body or context too long; stop
+	ContentRefused  Class = "content_refused"      // the provider refuses this content; stop
+	Unsupported     Class = "unsupported_by_model" // this model cannot do it; another may
+	AuthInvalid     Class = "auth_invalid"         // the credential is wrong or revoked
+	AuthLimited     Class = "auth_limited"         // the credential may not use this model or endpoint
+	QuotaExhausted  Class = "quota_exhausted"      // no money or quota left
+	RateLimited     Class = "rate_limited"
+	Overloaded      Class = "overloaded"
+	ServerError     Class = "server_error"
+	TimedOut        Class = "timeout"
+	Network         Class = "network"
+	ModelNotFound   Class = "model_not_found"
+	CredentialError Class = "credential_error" //nolint:gosec // ours: the credential could not be opened
 )
 
 // MayMoveOn reports whether another target may serve after an error of this class.
