@@ -1472,18 +1472,18 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06router\x12'\n" +
 	"\x0fapplied_version\x18\x02 \x01(\x03R\x0eappliedVersion\x12M\n" +
 	"\rprobe_results\x18\x03 \x03(\v2\x1d.claviger.keys.v1.ProbeResultB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\fprobeResults\x12K\n" +
-	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\"\x8b\x02\n" +
-	"\vProbeResult\x12\x19\n" +
-	"\bprobe_id\x18\x01 \x01(\tR\aprobeId\x12\x15\n" +
-	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12#\n" +
-	"\rcredential_id\x18\x03 \x01(\tR\fcredentialId\x12\x1a\n" +
+	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\"\xa6\x02\n" +
+	"\vProbeResult\x12\"\n" +
+	"\bprobe_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\aprobeId\x12\x1e\n" +
+	"\x06org_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
+	"\rcredential_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12\x1a\n" +
 	"\brevision\x18\x04 \x01(\x05R\brevision\x127\n" +
 	"\x05state\x18\x05 \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\x12 \n" +
 	"\x06reason\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\x12.\n" +
-	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xb8\x02\n" +
-	"\x12CredentialEvidence\x12\x15\n" +
-	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12#\n" +
-	"\rcredential_id\x18\x02 \x01(\tR\fcredentialId\x12\x1a\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xca\x02\n" +
+	"\x12CredentialEvidence\x12\x1e\n" +
+	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
+	"\rcredential_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x05R\brevision\x12N\n" +
 	"\x10credential_class\x18\x04 \x01(\x0e2#.claviger.events.v1.CredentialClassR\x0fcredentialClass\x12(\n" +
 	"\verror_class\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\n" +

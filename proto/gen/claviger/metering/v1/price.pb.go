@@ -478,9 +478,9 @@ var File_claviger_metering_v1_price_proto protoreflect.FileDescriptor
 
 const file_claviger_metering_v1_price_proto_rawDesc = "" +
 	"\n" +
-	" claviger/metering/v1/price.proto\x12\x14claviger.metering.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
-	"\x05Price\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12 \n" +
+	" claviger/metering/v1/price.proto\x12\x14claviger.metering.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x01\n" +
+	"\x05Price\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12 \n" +
 	"\x05model\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x03\x18\x80\x02R\x05model\x12A\n" +
 	"\n" +
