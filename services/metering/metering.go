@@ -69,7 +69,7 @@ func assemble(ctx context.Context, d Deps, timing ingest.Timing) (*App, error) {
 	a.book = price.NewBook(a.store, d.Now)
 	var err error
 	a.follower, err = follow.New(follow.Options{
-		Keys: d.Keys, Key: d.ConfigKey, Environment: d.Environment, Dir: filepath.Join(d.DataDir, "config"), Log: d.Log,
+		Keys: d.Keys, Key: d.ConfigKey, Environment: d.Environment, Dir: filepath.Join(d.DataDir, "config"), Log: d.Log, Now: d.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("metering: %w", err)

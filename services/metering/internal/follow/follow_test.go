@@ -98,7 +98,7 @@ func (r *rig) follower() *follow.Follower {
 	keysv1connect.RegisterConfigServiceHandler(server, r.feed)
 	pub, _ := r.key.Public().(ed25519.PublicKey)
 	f, err := follow.New(follow.Options{
-		Keys: connectinprocess.New(server), Key: pub, Environment: "test", Dir: r.dir, Log: slog.New(slog.DiscardHandler),
+		Keys: connectinprocess.New(server), Key: pub, Environment: "test", Dir: r.dir, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		r.t.Fatalf("follow.New: %v", err)

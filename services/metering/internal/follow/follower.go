@@ -48,6 +48,7 @@ type Options struct {
 	// Dir is where the configuration is kept.
 	Dir string
 	Log *slog.Logger
+	Now func() time.Time
 }
 
 // Follower follows the configuration. Its methods are safe for concurrent use.
@@ -55,6 +56,7 @@ type Follower struct {
 	options Options
 	client  keysv1connect.ConfigServiceClient
 	current atomic.Pointer[View]
+	heard   atomic.Pointer[time.Time]
 	disk    *disk
 
 	mu      sync.Mutex
@@ -109,6 +111,15 @@ func New(o Options) (*Follower, error) {
 
 // View returns the configuration, nil if none has ever come.
 func (f *Follower) View() *View { return f.current.Load() }
+
+// HeardAt is when keys was last heard of; what it had said by then is in View. Zero is never, since the
+// start.
+func (f *Follower) HeardAt() time.Time {
+	if at := f.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // TokenKey returns the public key that verifies access tokens with a key id.
 func (f *Follower) TokenKey(keyID string) (ed25519.PublicKey, bool) {
@@ -178,16 +189,16 @@ func (f *Follower) watch(ctx context.Context) (heard bool, err error) {
 		}
 		heard = true
 		quiet.Reset(silence)
-		signed := msg.GetConfig()
-		if signed == nil {
-			continue
-		}
-		if err := f.take(ctx, signed); err != nil {
-			if errors.Is(err, errGap) {
-				f.whole = true
+		at := f.options.Now()
+		if signed := msg.GetConfig(); signed != nil {
+			if err := f.take(ctx, signed); err != nil {
+				if errors.Is(err, errGap) {
+					f.whole = true
+				}
+				return heard, err
 			}
-			return heard, err
 		}
+		f.heard.Store(&at)
 		if f.deltas > maxDeltas {
 			f.whole = true
 			return heard, errors.New("time for the whole configuration")

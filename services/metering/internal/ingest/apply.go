@@ -173,6 +173,7 @@ func (s *session) lookAtWaiting(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	heard := s.Config.HeardAt()
 	s.nextLook = b.batch.At.Add(s.Timing.Patience)
 	for _, row := range rows {
 		var entry eventsv1.UsageEntry
@@ -181,11 +182,12 @@ func (s *session) lookAtWaiting(ctx context.Context) error {
 		}
 		due := row.Since.Add(s.Timing.Patience)
 		before := len(b.batch.Attempts) + len(b.batch.Quarantine)
-		b.item(item{subject: waitingSubject, origin: row.Origin, entry: &entry}, row.Since, !b.batch.At.Before(due))
+		final := !b.batch.At.Before(due) && !heard.Before(due)
+		b.item(item{subject: waitingSubject, origin: row.Origin, entry: &entry}, row.Since, final)
 		if len(b.batch.Attempts)+len(b.batch.Quarantine) > before {
 			b.batch.Judged = append(b.batch.Judged, row.WaitingKey)
-		} else if due.Before(s.nextLook) {
-			s.nextLook = due
+		} else if next := maxTime(due, b.batch.At.Add(s.Timing.Beat)); next.Before(s.nextLook) {
+			s.nextLook = next
 		}
 	}
 	if len(b.batch.Judged) > 0 {
@@ -199,6 +201,13 @@ func (s *session) lookAtWaiting(ctx context.Context) error {
 		s.nextLook = time.Time{} // there may be more
 	}
 	return nil
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // waitingSubject stands in quarantine for events that waited; their origin names the router.

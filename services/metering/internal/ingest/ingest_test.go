@@ -127,7 +127,7 @@ func (r *rig) start() (stop func()) {
 		r.t.Fatalf("Seed: %v", err)
 	}
 	follower, err := follow.New(follow.Options{
-		Keys: r.keys.Transport(), Key: r.keys.Public(), Environment: followtest.Environment, Dir: r.t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Keys: r.keys.Transport(), Key: r.keys.Public(), Environment: followtest.Environment, Dir: r.t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		r.t.Fatalf("follow.New: %v", err)
@@ -635,7 +635,25 @@ func TestEventsWaitNoLongerThanAWhile(t *testing.T) {
 	r.publish(frame(entries(1, never.event(func(e *eventsv1.UsageEvent) { e.ConfigVersion = 1 << 60 })), nil))
 	foreign := r.a.event(func(e *eventsv1.UsageEvent) { e.ConfigVersion, e.ApiKeyId = 1<<60, r.b.key })
 	r.publish(frame(entries(1, foreign), nil)) // known to be another's: nothing to wait for
+	r.keys.Mute(true)                          // while keys says nothing it may well know what we do not
 	r.start()
+	r.eventually("the foreign one is judged", func() error {
+		if diff := cmp.Diff(map[usage.Reason]int{usage.ReasonForeignKey: 1}, r.reasons()); diff != "" {
+			return errors.New(diff)
+		}
+		return nil
+	})
+	r.eventually("its time is up", func() error {
+		waiting, err := r.store.Waiting(t.Context(), 10)
+		if err == nil && (len(waiting) != 1 || time.Since(waiting[0].Since) < 2*r.timing.Patience) {
+			err = fmt.Errorf("waiting %+v", waiting)
+		}
+		return err
+	})
+	if got := r.reasons()[usage.ReasonUnknownOrg]; got != 0 {
+		t.Fatal("an event was judged for want of configuration while keys was away")
+	}
+	r.keys.Mute(false)
 	r.eventually("quarantine", func() error {
 		want := map[usage.Reason]int{usage.ReasonUnknownOrg: 1, usage.ReasonForeignKey: 1}
 		if diff := cmp.Diff(want, r.reasons()); diff != "" {

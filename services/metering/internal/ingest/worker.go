@@ -53,6 +53,8 @@ type Book interface {
 type Config interface {
 	View() *follow.View
 	Changed() <-chan struct{}
+	// HeardAt is when keys was last heard of.
+	HeardAt() time.Time
 }
 
 // Timing are the waits of the worker.
@@ -61,7 +63,8 @@ type Timing struct {
 	Fetch time.Duration
 	// AckWait is after how long the broker delivers a frame again that was not acknowledged.
 	AckWait time.Duration
-	// Patience is how long an event may wait for configuration that is newer than ours.
+	// Patience is how long an event may wait for configuration that is newer than ours. It ends no sooner
+	// than keys was heard of again: while keys is away nothing is judged for want of configuration.
 	Patience time.Duration
 	// Beat is how often the worker's lock is looked after, feedback is sent and progress is stored.
 	Beat time.Duration

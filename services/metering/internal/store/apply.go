@@ -74,7 +74,7 @@ func (s *Store) count(ctx context.Context, tx bun.Tx, b usage.Batch, out *usage.
 	if err := saveTags(ctx, tx, attempts); err != nil {
 		return err
 	}
-	fresh, err := insertEvents(ctx, tx, attempts)
+	fresh, err := s.insertEvents(ctx, tx, attempts)
 	if err != nil {
 		return err
 	}
@@ -161,30 +161,38 @@ func insertNew[T any](ctx context.Context, tx bun.Tx, rows []T) error {
 }
 
 // insertEvents inserts the attempts that are not there and returns their keys.
-func insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.Attempt) (map[eventKey]bool, error) {
+func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.Attempt) (map[eventKey]bool, error) {
+	insert := insertValues
+	if s.db.Engine() == sqldb.Postgres {
+		insert = insertArrays
+	}
 	fresh := make(map[eventKey]bool, len(attempts))
 	for part := range slices.Chunk(attempts, chunk) {
 		rows := make([]*eventRow, len(part))
 		for i, a := range part {
 			rows[i] = toEventRow(a)
 		}
-		var inserted []struct {
-			OrgID     string `bun:"org_id"`
-			Day       int64  `bun:"day"`
-			AttemptID string `bun:"attempt_id"`
-		}
-		err := tx.NewInsert().Model(&rows).
-			On("CONFLICT (org_id, day, attempt_id) DO NOTHING").
-			Returning("org_id, day, attempt_id").
-			Scan(ctx, &inserted)
-		if err != nil {
+		if err := insert(ctx, tx, rows, fresh); err != nil {
 			return nil, fmt.Errorf("insert usage events: %w", err)
-		}
-		for _, k := range inserted {
-			fresh[eventKey{orgID: k.OrgID, day: k.Day, attemptID: k.AttemptID}] = true
 		}
 	}
 	return fresh, nil
+}
+
+// insertValues inserts the rows that are not there and adds their keys to fresh.
+func insertValues(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
+	var inserted []eventRow
+	err := tx.NewInsert().Model(&rows).
+		On("CONFLICT (org_id, day, attempt_id) DO NOTHING").
+		Returning("org_id, day, attempt_id").
+		Scan(ctx, &inserted)
+	if err != nil {
+		return err
+	}
+	for i := range inserted {
+		fresh[eventKey{orgID: inserted[i].OrgID, day: inserted[i].Day, attemptID: inserted[i].AttemptID}] = true
+	}
+	return nil
 }
 
 // revise replaces attempts that are there in a lower revision and adds the difference to sums. It
@@ -264,24 +272,35 @@ func compareRollupKeys(a, b usage.Key) int {
 // advance moves the watermarks of the batch's sequences.
 func advance(ctx context.Context, tx bun.Tx, b usage.Batch) (map[spool.Key]spool.Mark, error) {
 	marks := make(map[spool.Key]spool.Mark, len(b.Sequences))
-	for _, key := range slices.SortedFunc(maps.Keys(b.Sequences), compareSequences) {
-		var row markRow
-		err := tx.NewSelect().Model(&row).
-			Where("router = ? AND epoch = ? AND partition_id = ?", key.Router, key.Epoch, key.Partition).Scan(ctx)
-		if err != nil && !isNoRows(err) {
-			return nil, fmt.Errorf("read watermark: %w", err)
+	if len(b.Sequences) == 0 {
+		return marks, nil
+	}
+	keys := slices.SortedFunc(maps.Keys(b.Sequences), compareSequences)
+	for part := range slices.Chunk(keys, chunk) {
+		var rows []markRow
+		query := tx.NewSelect().Model(&rows)
+		for _, key := range part {
+			query = query.WhereOr("router = ? AND epoch = ? AND partition_id = ?", key.Router, key.Epoch, key.Partition)
 		}
-		mark, err := row.mark()
-		if err != nil {
-			return nil, err
+		if err := query.Scan(ctx); err != nil {
+			return nil, fmt.Errorf("read watermarks: %w", err)
 		}
-		mark = mark.Add(b.Sequences[key]...)
-		marks[key] = mark
-		_, err = tx.NewInsert().Model(toMarkRow(key, mark, micros(b.At))).
-			On("CONFLICT (router, epoch, partition_id) DO UPDATE").
+		for i := range rows {
+			mark, err := rows[i].mark()
+			if err != nil {
+				return nil, err
+			}
+			marks[rows[i].key()] = mark
+		}
+		moved := make([]*markRow, len(part))
+		for i, key := range part {
+			marks[key] = marks[key].Add(b.Sequences[key]...)
+			moved[i] = toMarkRow(key, marks[key], micros(b.At))
+		}
+		_, err := tx.NewInsert().Model(&moved).On("CONFLICT (router, epoch, partition_id) DO UPDATE").
 			Set("contiguous = EXCLUDED.contiguous, ranges = EXCLUDED.ranges, updated_at = EXCLUDED.updated_at").Exec(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("save watermark: %w", err)
+			return nil, fmt.Errorf("save watermarks: %w", err)
 		}
 	}
 	return marks, nil
@@ -354,6 +373,10 @@ func toMarkRow(key spool.Key, m spool.Mark, at int64) *markRow {
 		Router: key.Router, Epoch: key.Epoch, PartitionID: key.Partition,
 		Contiguous: m.Contiguous, Ranges: toJSON(pairs), UpdatedAt: at,
 	}
+}
+
+func (r *markRow) key() spool.Key {
+	return spool.Key{Router: r.Router, Epoch: r.Epoch, Partition: r.PartitionID}
 }
 
 func (r *markRow) mark() (spool.Mark, error) {

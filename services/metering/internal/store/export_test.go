@@ -67,30 +67,31 @@ func explain(ctx context.Context, tx bun.Tx, engine sqldb.Engine, query string) 
 	return plan.String(), rows.Err()
 }
 
-// Multiply adds n copies of every event, each a little earlier, and makes the sums anew.
+// Multiply adds n copies of every event and of the sums, each 30 hours before the one before it.
 func (s *Store) Multiply(ctx context.Context, n int) error {
-	err := s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		var columns, values []string
-		for _, f := range tx.Dialect().Tables().Get(reflect.TypeFor[eventRow]()).Fields {
-			columns = append(columns, f.Name)
-			switch f.Name {
-			case "attempt_id", "request_id":
-				values = append(values, f.Name+" || '_' || i")
-			case "ended_at":
-				values = append(values, "ended_at - i * 1000000")
-			default:
-				values = append(values, f.Name)
+	return s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		for table, row := range map[string]reflect.Type{"usage_event": reflect.TypeFor[eventRow](), "usage_rollup": reflect.TypeFor[rollupRow]()} {
+			var columns, values []string
+			for _, f := range tx.Dialect().Tables().Get(row).Fields {
+				columns = append(columns, f.Name)
+				switch f.Name {
+				case "attempt_id", "request_id":
+					values = append(values, f.Name+" || '_' || i")
+				case "ended_at", "bucket":
+					values = append(values, f.Name+" - i * 108000000000")
+				default:
+					values = append(values, f.Name)
+				}
+			}
+			_, err := tx.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+
+				") WITH RECURSIVE copy(i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM copy WHERE i < ?) SELECT "+
+				strings.Join(values, ", ")+" FROM "+table+" CROSS JOIN copy", n)
+			if err != nil {
+				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO usage_event ("+strings.Join(columns, ", ")+
-			") WITH RECURSIVE copy(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM copy WHERE i < ?) SELECT "+
-			strings.Join(values, ", ")+" FROM usage_event CROSS JOIN copy", n)
-		return err
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return s.Rebuild(ctx)
 }
 
 // Exec runs a statement.

@@ -51,7 +51,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 		s := migrated(t, db)
 		attempts := load(4000, 26*time.Second)
 		apply(t, s, usage.Batch{Attempts: attempts})
-		if err := s.Multiply(t.Context(), 49); err != nil {
+		if err := s.Multiply(t.Context(), copies); err != nil {
 			t.Fatalf("Multiply: %v", err)
 		}
 		mustVerify(t, s)
@@ -93,7 +93,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 func TestRebuildEqualsAggregates(t *testing.T) {
 	t.Parallel()
 	run(t, func(t *testing.T, s *store.Store) {
-		attempts := load(2000, 30*time.Second)
+		attempts := load(some, 30*time.Second)
 		for i := range attempts {
 			attempts[i].Outcome = []usage.Outcome{usage.OutcomeUnknown, usage.OK, usage.Failed, usage.Broken, usage.Canceled, usage.NotSent, usage.RouterCrash}[i%7]
 			attempts[i].Source = []usage.Source{usage.SourceUnknown, usage.ProviderFinal, usage.ProviderPartial, usage.Estimated, usage.NoUsage}[i%5]

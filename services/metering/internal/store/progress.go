@@ -47,7 +47,7 @@ func (s *Store) Marks(ctx context.Context) (map[spool.Key]spool.Mark, error) {
 			if err != nil {
 				return err
 			}
-			marks[spool.Key{Router: rows[i].Router, Epoch: rows[i].Epoch, Partition: rows[i].PartitionID}] = mark
+			marks[rows[i].key()] = mark
 		}
 		return nil
 	})
@@ -189,7 +189,7 @@ func (s *Store) Clean(ctx context.Context, now time.Time) error {
 		}
 		for i := range marks {
 			// A router that is quiet still lists its sequences; without the mark they would look lost.
-			if listed[spool.Key{Router: marks[i].Router, Epoch: marks[i].Epoch, Partition: marks[i].PartitionID}] {
+			if listed[marks[i].key()] {
 				continue
 			}
 			if _, err := tx.NewDelete().Model(&marks[i]).WherePK().Exec(ctx); err != nil {

@@ -80,6 +80,8 @@ const (
 	lockSpace  = 0x636c766d // "clvm"
 	lockWorker = 1          // held by the one process that applies usage
 	lockApply  = 2          // held while a transaction changes usage
+
+	lockTimeout = 10 * time.Second
 )
 
 // serialize makes transactions that change usage wait for each other, so that two workers, should there
@@ -128,13 +130,22 @@ func (s *Store) HoldWorker(ctx context.Context, beat time.Duration, work func(ct
 			case err := <-done:
 				return err
 			case <-ticker.C:
-				if _, err := tx.ExecContext(txCtx, "SELECT 1"); err != nil {
+				if err := stillThere(txCtx, tx); err != nil {
 					cancel(fmt.Errorf("worker lock lost: %w", err))
 					return errors.Join(fmt.Errorf("keep worker lock: %w", err), <-done)
 				}
 			}
 		}
 	})
+}
+
+// stillThere asks over the connection that holds the lock. One that does not answer is as good as lost:
+// the server may have given the lock to another.
+func stillThere(ctx context.Context, tx bun.Tx) error {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	_, err := tx.ExecContext(ctx, "SELECT 1")
+	return err
 }
 
 // micros is how times are stored.

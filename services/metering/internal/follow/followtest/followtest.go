@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,10 @@ type Keys struct {
 	mu      sync.Mutex
 	deltas  []*keysv1.ConfigBatch // the n-th leads from version n to n+1
 	changed chan struct{}
+	mute    atomic.Bool
 }
+
+const heartbeatEvery = 20 * time.Millisecond
 
 // Start returns a control plane at version 1.
 func Start(tb testing.TB) *Keys {
@@ -57,6 +61,9 @@ func Start(tb testing.TB) *Keys {
 
 // Transport reaches the ConfigService.
 func (k *Keys) Transport() connect.Transport { return connectinprocess.New(k.server) }
+
+// Mute ends the heartbeats, or begins them again.
+func (k *Keys) Mute(mute bool) { k.mute.Store(mute) }
 
 // Server serves the ConfigService, for tests with listeners.
 func (k *Keys) Server() *connect.Server { return k.server }
@@ -110,10 +117,18 @@ func (k *Keys) WatchConfig(ctx context.Context, req *keysv1.WatchConfigRequest, 
 			}
 			at = newest
 		}
+		heartbeat := &keysv1.WatchConfigResponse{Message: &keysv1.WatchConfigResponse_Heartbeat{Heartbeat: &keysv1.Heartbeat{Version: at}}}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
+		case <-time.After(heartbeatEvery):
+			if k.mute.Load() {
+				continue
+			}
+			if err := out.Send(heartbeat); err != nil {
+				return err
+			}
 		}
 	}
 }
