@@ -52,8 +52,9 @@ node_is_new() {
 prepare() {
   check_go
   "$root/tools/ci/tools.sh" gotestsum vaultd grpcurl || die "a tool does not build"
-  go_build claviger -p 2 -o "$bin/claviger" ./tools/cmd/claviger
-  export CLAVIGER_BINARY=$bin/claviger CLAVIGER_VAULTD=$bin/vaultd
+  # The processes of end-to-end tests are watched as the tests are.
+  export CLAVIGER_BINARY=$bin/claviger${race[0]:-} CLAVIGER_VAULTD=$bin/vaultd
+  go_build claviger -p 2 ${race[@]+"${race[@]}"} -o "$CLAVIGER_BINARY" ./tools/cmd/claviger
   prepare_node
   postgres_start
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Service struct {
 	log         string
 	process     *exec.Cmd
 	ended       chan struct{}
+	exit        error // how the process ended, once it has
 }
 
 // service writes the settings of a service, which is not started yet.
@@ -55,6 +57,9 @@ func (c *Cluster) service(command, name string, s proto.Message) *Service {
 	c.tb.Cleanup(func() {
 		if service.Running() {
 			service.Stop()
+		}
+		if text, err := os.ReadFile(service.log); err == nil && bytes.Contains(text, []byte("WARNING: DATA RACE")) {
+			c.tb.Errorf("cluster: the race detector has found something in %s", name)
 		}
 		if c.tb.Failed() {
 			c.tb.Logf("log of %s ends:\n%s", name, service.logTail())
@@ -99,7 +104,7 @@ func (s *Service) Launch() {
 	s.c.must(s.process.Start())
 	s.ended = make(chan struct{})
 	go func(process *exec.Cmd, ended chan struct{}) {
-		_ = process.Wait() // how it ended is in its log
+		s.exit = process.Wait()
 		close(ended)
 	}(s.process, s.ended)
 }
@@ -146,12 +151,15 @@ func (s *Service) Ready() error {
 	return err
 }
 
-// Stop asks the process to end, as a deployment does, and waits until it has.
+// Stop asks the process to end, as a deployment does, and waits until it has: in time and in order.
 func (s *Service) Stop() {
 	s.c.tb.Helper()
 	s.signal(syscall.SIGTERM)
 	select {
 	case <-s.ended:
+		if s.exit != nil {
+			s.c.tb.Errorf("cluster: %s, asked to end, did so with %v", s.Name, s.exit)
+		}
 	case <-time.After(stopTimeout):
 		s.Kill()
 		s.c.tb.Errorf("cluster: %s did not end within %s of SIGTERM", s.Name, stopTimeout)
