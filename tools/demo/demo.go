@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/claviger/claviger/pkg/llmtest"
@@ -46,7 +47,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove(err)) }()
+	keep := false // somebody will want to look
+	defer func() {
+		if !keep {
+			err = errors.Join(err, remove())
+		}
+	}()
 	log, closeLog, err := logFile(dir)
 	if err != nil {
 		return err
@@ -65,8 +71,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	var running *suite.Running
 	err = console.Step("Keys, router, metering, NATS and two databases start in this process", func(step *Step) error {
 		running, err = suite.Start(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port)), options)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%w: choose another port and the two above it with PORT=…, or free ones with PORT=0", err)
+		}
 		if err != nil {
-			return err
+			keep = true
+			return fmt.Errorf("%w\nthe log is in %s", err, filepath.Join(dir, logName))
 		}
 		step.Note("%s, gRPC on %s, data in %s", running.BaseURL, running.GRPCAddress, dir)
 		if scripted != nil {
@@ -89,6 +99,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		story.Organization += "-" + strconv.FormatInt(time.Now().Unix(), 36)
 	}
 	if err := story.Tell(ctx); err != nil {
+		keep = true
 		return fmt.Errorf("%w\nthe log is in %s", err, filepath.Join(dir, logName))
 	}
 	examples(console, running, story.KeyFile)
@@ -106,23 +117,17 @@ func Run(ctx context.Context, o Options) (err error) {
 
 const logName = "claviger.log"
 
-// folder returns the data folder and what to do with it at the end: a temporary one is removed, unless
-// something went wrong and somebody wants to look.
-func folder(dir string) (string, func(error) error, error) {
+// folder returns the data folder and how to remove it, which is done for a temporary one only.
+func folder(dir string) (string, func() error, error) {
 	if dir != "" {
 		dir, err := filepath.Abs(dir)
 		if err == nil {
 			err = os.MkdirAll(dir, 0o700)
 		}
-		return dir, func(error) error { return nil }, err
+		return dir, func() error { return nil }, err
 	}
 	dir, err := os.MkdirTemp("", "claviger-demo-")
-	return dir, func(failed error) error {
-		if failed != nil {
-			return nil
-		}
-		return os.RemoveAll(dir)
-	}, err
+	return dir, func() error { return os.RemoveAll(dir) }, err
 }
 
 func logFile(dir string) (*slog.Logger, func() error, error) {

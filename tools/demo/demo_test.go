@@ -2,6 +2,8 @@ package demo_test
 
 import (
 	"bytes"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,26 @@ func TestAKeyThatTheProviderRefusesFailsTheStory(t *testing.T) {
 	err := demo.Run(t.Context(), demo.Options{Out: &out, Exit: true, ScriptedKey: secret.New("sk-invalid-0123456789")})
 	if err == nil || !strings.Contains(err.Error(), "the provider refuses the key") || !strings.Contains(err.Error(), "the log is in") {
 		t.Fatalf("Run = %v\n%s", err, out.String())
+	}
+}
+
+func TestATakenPortSaysWhatToDo(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	address, ok := taken.Addr().(*net.TCPAddr)
+	if !ok {
+		t.Fatalf("address = %v", taken.Addr())
+	}
+	err = demo.Run(t.Context(), demo.Options{Out: io.Discard, Exit: true, Port: address.Port})
+	if err == nil || !strings.Contains(err.Error(), "PORT=0") {
+		t.Fatalf("Run = %v, want a hint to another port", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(os.TempDir(), "claviger-demo-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 
