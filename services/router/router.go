@@ -55,7 +55,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 
 	// Small buffers: a connection per open stream holds them for as long as the stream is open, and
 	// pieces of an answer are far smaller.
-	adapters := providers(d.Egress.Transport(egress.TransportOptions{ReadBuffer: 4 << 10, WriteBuffer: 4 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024}))
+	adapters := providers(d.Egress.Transport(egress.TransportOptions{ReadBuffer: 2 << 10, WriteBuffer: 2 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024}))
 	urls := baseURLs(d.BaseURLs)
 	memory := plan.NewMemory(d.Now)
 	ring := keyring.New(d.Environment, d.Opener, d.Now, d.Log)
