@@ -97,5 +97,6 @@ if [ "$skipped" -ne 0 ]; then
 fi
 summary "tests"
 broken=$(cat "$results"/*.json 2>/dev/null | grep '"Action":"fail"' | grep -vc '"Test":' || true)
-printf '  %s tests passed, %s failed, %s skipped; %s packages failed\n' "$(count pass)" "$(count fail)" "$skipped" "$broken"
+[ "$broken" -eq 0 ] || printf '  %s packages failed\n' "$broken"
+printf '%s passed, %s failed, %s skipped\n' "$(count pass)" "$(count fail)" "$skipped" | tee "$cache/test-total"
 exit "$status"
