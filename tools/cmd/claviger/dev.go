@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/lmittmann/tint"
@@ -89,10 +91,8 @@ func (c *devCommand) announce(out io.Writer, running *suite.Running, options sui
 		{"operator", fmt.Sprintf("%s of the organization \"platform\", password in %s", suite.OperatorEmail, filepath.Join(options.Dir, "keys", "operator.password"))},
 		{"data", options.Dir},
 	}
-	if len(options.ProviderURLs) > 0 {
-		for slug, url := range options.ProviderURLs {
-			lines = append(lines, [2]string{"provider", slug + " is called at " + url})
-		}
+	for _, slug := range slices.Sorted(maps.Keys(options.ProviderURLs)) {
+		lines = append(lines, [2]string{"provider", slug + " is called at " + options.ProviderURLs[slug]})
 	}
 	var b strings.Builder
 	b.WriteString("\nClaviger is ready, for trying out only: the keys that protect credentials lie in clear in\n" +
