@@ -5,6 +5,7 @@ package plan
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -13,6 +14,9 @@ import (
 
 // PolicyPrefix begins a model id that names a policy.
 const PolicyPrefix = "policy/"
+
+// maxModel bounds a model's name: it goes into headers and into the accounts.
+const maxModel = 256
 
 // Config is one version of the configuration, as the planner needs it.
 type Config interface {
@@ -136,7 +140,7 @@ func (p *Planner) resolve(c Config, caller completion.Caller, model string) (*Po
 	if name, ok := strings.CutPrefix(model, PolicyPrefix); ok {
 		policy, ok := c.PolicyByName(caller.OrgID, name)
 		if !ok {
-			return nil, Line{}, completion.ErrPolicyUnknown.Saying("there is no policy %q in this organization", name).With("param", "model")
+			return nil, Line{}, completion.ErrPolicyUnknown.Saying("there is no policy %q in this organization", shown(name)).With("param", "model")
 		}
 		return policy, Line{}, nil
 	}
@@ -146,6 +150,9 @@ func (p *Planner) resolve(c Config, caller completion.Caller, model string) (*Po
 
 // Line reads "provider/model".
 func (p *Planner) Line(model string, class usage.Class) (Line, error) {
+	if len(model) > maxModel || strings.ContainsFunc(model, func(r rune) bool { return r <= ' ' || r == 0x7f || r == utf8.RuneError }) {
+		return Line{}, completion.ErrModelUnknown.Saying("the model's name is longer than %d bytes or holds blanks or control characters", maxModel).With("param", "model")
+	}
 	provider, name, ok := strings.Cut(model, "/")
 	if !ok || provider == "" || name == "" {
 		return Line{}, unknown(model).Hinting(fmt.Sprintf(`write the provider first, such as "openai/%s"; GET /v1/models lists what this API key may use`, model))
@@ -154,6 +161,14 @@ func (p *Planner) Line(model string, class usage.Class) (Line, error) {
 		return Line{}, unknown(model).Saying("there is no provider %q", provider)
 	}
 	return Line{Provider: provider, Model: model, Name: name, Class: class}, nil
+}
+
+// shown is a caller's text, cut for an answer.
+func shown(s string) string {
+	if len(s) > maxModel {
+		return s[:maxModel] + "…"
+	}
+	return s
 }
 
 func unknown(model string) *fault.Error {

@@ -3,7 +3,9 @@ package usage
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -34,7 +36,7 @@ func appendEvent(b []byte, e *Event) []byte {
 	}
 	if len(e.Tags) > 0 {
 		for _, k := range slices.Sorted(maps.Keys(e.Tags)) {
-			v := e.Tags[k]
+			k, v := clean(k), clean(e.Tags[k])
 			b = protowire.AppendTag(b, 20, protowire.BytesType)
 			b = protowire.AppendVarint(b, uint64(sizeString(1, k)+sizeString(2, v)))
 			b = protowire.AppendString(protowire.AppendTag(b, 1, protowire.BytesType), k)
@@ -77,8 +79,24 @@ func appendTokens(b []byte, field protowire.Number, t *Tokens) []byte {
 	return b
 }
 
+// maxText bounds every text of an event. Callers' texts are bounded at the edge; what providers call
+// their models and requests is bounded here.
+const maxText = 256
+
+// clean makes a text fit for a message and a database: valid UTF-8, without zero bytes, bounded. One
+// text that is not would spoil the whole frame, other organizations' events in it included.
+func clean(s string) string {
+	if len(s) > maxText {
+		s = s[:maxText] // a rune that is cut in two is mended below
+	}
+	if utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, ""), "\x00", "")
+}
+
 func appendString(b []byte, field protowire.Number, s string) []byte {
-	if s == "" {
+	if s = clean(s); s == "" {
 		return b
 	}
 	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)

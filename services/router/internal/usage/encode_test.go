@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -77,6 +78,26 @@ func TestEncodedFrameIsTheContracts(t *testing.T) {
 	}
 	if diff := cmp.Diff(frame, &got, protocmp.Transform()); diff != "" {
 		t.Errorf("decoded frame (-want +got):\n%s", diff)
+	}
+}
+
+func TestHostileTextsNeverSpoilAFrame(t *testing.T) {
+	t.Parallel()
+	huge := strings.Repeat("é", 1<<20)
+	e := &Event{
+		AttemptID: "att_1", OrgID: "org_1", RequestedModel: "openai/\xff\x00x", ResponseModel: huge, ProviderRequestID: huge, User: "\x00\x00",
+		Session: "a" + huge, Tags: map[string]string{"k\xff": "v\x00w", huge: huge},
+	}
+	raw := appendEvent(nil, e)
+	if len(raw) > 4096 {
+		t.Errorf("the event has %d bytes", len(raw))
+	}
+	var got eventsv1.UsageEvent
+	if err := proto.Unmarshal(raw, &got); err != nil {
+		t.Fatalf("the event cannot be decoded: %v", err)
+	}
+	if got.GetRequestedModel() != "openai/x" || got.GetUser() != "" || got.GetTags()["k"] != "vw" || len(got.GetSession()) > maxText {
+		t.Errorf("decoded: model %q, user %q, tags %d, session of %d bytes", got.GetRequestedModel(), got.GetUser(), len(got.GetTags()), len(got.GetSession()))
 	}
 }
 
