@@ -1,6 +1,7 @@
 package suite_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -174,6 +175,38 @@ func TestASuiteGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
+func TestAStopLetsOpenStreamsFinish(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	provider := llmtest.New(t)
+	running := start(t, dir, func(o *suite.Options) { o.EgressAllow = []string{strings.TrimPrefix(provider.URL, "http://")} })
+	doc, _, err := seed.Parse("seed.yaml", fmt.Appendf(nil, seedFile, provider.OpenAIURL()), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Seed(t.Context(), doc, func(seed.Change) {}); err != nil {
+		t.Fatal(err)
+	}
+	keyFile := filepath.Join(dir, "app.key")
+	complete(t, running.BaseURL, keyFile)
+	answer := post(t.Context(), t, running.BaseURL, keyFile,
+		`{"model": "policy/main", "stream": true, "messages": [{"role": "user", "content": "script:tokens=60,delay=10ms"}]}`)
+	defer func() { _ = answer.Body.Close() }()
+	lines := bufio.NewReader(answer.Body)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatalf("the stream does not begin: %v", err)
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- running.Stop() }()
+	rest, err := io.ReadAll(lines)
+	if err != nil || !strings.Contains(string(rest), "[DONE]") {
+		t.Errorf("the stream broke off with %v after %d bytes", err, len(rest))
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Stop = %v", err)
+	}
+}
+
 func TestOnlyTheOwnerCanReadTheKeys(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -193,29 +226,35 @@ func TestOnlyTheOwnerCanReadTheKeys(t *testing.T) {
 	}
 }
 
-// complete asks for a completion until the router has heard of the API key.
-func complete(t *testing.T, baseURL, keyFile string) {
+// post asks for a completion.
+func post(ctx context.Context, t *testing.T, baseURL, keyFile, body string) *http.Response {
 	t.Helper()
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
 		t.Fatal(err)
 	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(key)))
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// complete asks for a completion until the router has heard of the API key.
+func complete(t *testing.T, baseURL, keyFile string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		body := `{"model": "policy/main", "messages": [{"role": "user", "content": "Hello"}]}`
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL+"/v1/chat/completions", strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(key)))
-		request.Header.Set("Content-Type", "application/json")
-		answer, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := post(ctx, t, baseURL, keyFile, `{"model": "policy/main", "messages": [{"role": "user", "content": "Hello"}]}`)
 		text, err := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
 		if err != nil {
