@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -13,8 +12,6 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/pkg/jetstream"
@@ -94,14 +91,7 @@ func dialKeys(s *settingsv1.Metering, log *slog.Logger) (*grpc.ClientConn, error
 		return nil, err
 	}
 	identity.Log = log
-	conn, err := grpc.NewClient(s.GetKeysAddress(),
-		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(s.GetKeysAddress()))),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}))
-	if err != nil {
-		return nil, fmt.Errorf("dial keys: %w", err)
-	}
-	return conn, nil
+	return serve.Dial(s.GetKeysAddress(), identity.Client(s.GetKeysAddress()))
 }
 
 func connectNATS(ctx context.Context, n *settingsv1.Nats, log *slog.Logger) (*nats.Conn, js.JetStream, error) {

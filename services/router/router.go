@@ -190,6 +190,9 @@ func (a *App) Ready(context.Context) error {
 	if a.journal.Stats().Broken {
 		return usage.ErrBroken
 	}
+	if a.completions.Draining() {
+		return completion.ErrDraining
+	}
 	return a.follower.Ready()
 }
 

@@ -2,16 +2,14 @@ package router
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	natsjs "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/pkg/egress"
@@ -46,15 +44,12 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 		return err
 	}
 	defer vault.Close()
-	keys, err := grpc.NewClient(s.GetKeysAddress(),
-		grpc.WithTransportCredentials(credentials.NewTLS(identity.Client(s.GetKeysAddress()))),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20)),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}))
+	keys, err := serve.Dial(s.GetKeysAddress(), identity.Client(s.GetKeysAddress()))
 	if err != nil {
-		return fmt.Errorf("reach keys: %w", err)
+		return err
 	}
 	defer func() { _ = keys.Close() }()
-	nc, js, err := jetstream.Connect(ctx, jetstream.Options{URL: s.GetNats().GetUrl(), Name: "router/" + s.GetName(), CredentialsFile: s.GetNats().GetCredentialsFile(), Log: log})
+	nc, js, err := connectNATS(ctx, s, log)
 	if err != nil {
 		return err
 	}
@@ -94,6 +89,19 @@ func openVault(ctx context.Context, s *settingsv1.Router, log *slog.Logger) (*tr
 		Address: v.GetAddress(), CAFile: v.GetCaFile(), RoleID: v.GetRoleId(), SecretID: secret.New(v.GetSecretId()),
 		Token: secret.New(v.GetToken()), Mount: v.GetTransitMount(), Key: key, Log: log,
 	})
+}
+
+func connectNATS(ctx context.Context, s *settingsv1.Router, log *slog.Logger) (*nats.Conn, natsjs.JetStream, error) {
+	n := s.GetNats()
+	o := jetstream.Options{URL: n.GetUrl(), Name: "router/" + s.GetName(), CredentialsFile: n.GetCredentialsFile(), Log: log}
+	if n.GetTls() != nil {
+		identity, err := config.TLS(n.GetTls().GetCertFile(), n.GetTls().GetKeyFile(), n.GetTls().GetCaFile())
+		if err != nil {
+			return nil, nil, err
+		}
+		o.TLS = identity.Client("")
+	}
+	return jetstream.Connect(ctx, o)
 }
 
 // listeners are the bound addresses of a router.

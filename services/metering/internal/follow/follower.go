@@ -30,7 +30,7 @@ const (
 	view = "metering"
 	// Between tries to connect: full jitter over a bound that doubles.
 	firstDelay = 500 * time.Millisecond
-	maxDelay   = 30 * time.Second
+	maxDelay   = 5 * time.Second
 	// silence is how long the feed may say nothing; keys sends a heartbeat every ten seconds.
 	silence = 45 * time.Second
 	// maxDeltas is after how many changes the whole configuration is asked for again, so that what is on

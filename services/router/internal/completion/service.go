@@ -172,6 +172,9 @@ func (s *Service) enter() (leave func(), err error) {
 	return func() { s.open.Add(-1); s.requests.Done() }, nil
 }
 
+// Draining reports whether new requests are refused.
+func (s *Service) Draining() bool { return s.draining.Load() }
+
 // Open is the number of requests being served.
 func (s *Service) Open() int64 { return s.open.Load() }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"strings"
@@ -74,6 +75,12 @@ func (a *api) failed(ctx context.Context, w http.ResponseWriter, r *http.Request
 func (a *api) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
 	a.log(r.Context(), r, requestID, err)
 	failure := openai.Fail(err, requestID)
+	switch { // HTTP has words of its own for these two
+	case errors.Is(err, errMethod):
+		failure.Status = http.StatusMethodNotAllowed
+	case errors.Is(err, errEncoding):
+		failure.Status = http.StatusUnsupportedMediaType
+	}
 	maps.Copy(w.Header(), failure.Header())
 	w.Header().Set("Content-Type", jsonType)
 	w.Header().Set("X-Request-Id", requestID)

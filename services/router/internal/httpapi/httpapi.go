@@ -23,10 +23,10 @@ const bodyTime = 60 * time.Second
 // The faults of this edge.
 var (
 	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST /v1/chat/completions and GET /v1/models are; the typed API is claviger.router.v1.CompletionService")
-	errMethod   = fault.New(fault.Invalid, "METHOD_NOT_SUPPORTED", "this route does not know the method")
+	errMethod   = fault.New(fault.Invalid, "METHOD_NOT_SUPPORTED", "this route does not know the method").Hinting("the header Allow names the method that it knows")
 	errEncoding = fault.New(fault.Invalid, "CONTENT_ENCODING_NOT_SUPPORTED", "request bodies must not be compressed").Hinting("send the body without Content-Encoding")
-	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large")
-	errBody     = fault.New(fault.Invalid, "BODY_INCOMPLETE", "the request body did not arrive whole")
+	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large").Hinting("shorten the conversation, or name pictures by their address")
+	errBody     = fault.New(fault.Invalid, "BODY_INCOMPLETE", "the request body did not arrive whole").Hinting("send it again")
 	errTags     = fault.New(fault.Invalid, "TAGS_INVALID", `the header x-claviger-tags is not "key=value,key=value"`)
 )
 

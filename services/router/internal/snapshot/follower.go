@@ -21,7 +21,7 @@ import (
 
 const (
 	minBackoff = 500 * time.Millisecond
-	maxBackoff = 30 * time.Second
+	maxBackoff = 5 * time.Second
 	// silence is how long keys may say nothing, heartbeats included, before we dial again.
 	silence = 35 * time.Second
 )

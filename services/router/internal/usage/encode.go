@@ -137,7 +137,7 @@ func appendFrame(b []byte, router, epoch string, partition int, entries []entry,
 	b = appendInt(b, 4, int64(partition))
 	for _, e := range entries {
 		size := 1 + protowire.SizeVarint(uint64(e.sequence)) + 1 + protowire.SizeBytes(len(e.event))
-		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(size)) //nolint:gosec // a size
+		b = protowire.AppendVarint(protowire.AppendTag(b, 5, protowire.BytesType), uint64(size))
 		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(e.sequence))
 		b = protowire.AppendBytes(protowire.AppendTag(b, 2, protowire.BytesType), e.event)
 	}
