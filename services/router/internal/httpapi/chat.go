@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -74,6 +75,8 @@ func (a *api) failed(ctx context.Context, w http.ResponseWriter, r *http.Request
 // fail answers with an error status.
 func (a *api) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
 	a.log(r.Context(), r, requestID, err)
+	// net/http reads what is left of a body before it answers: who never sends it must not hold us.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))
 	failure := openai.Fail(err, requestID)
 	switch { // HTTP has words of its own for these two
 	case errors.Is(err, errMethod):

@@ -20,6 +20,9 @@ import (
 // bodyTime is how long a caller may take to send a whole body.
 const bodyTime = 60 * time.Second
 
+// restTime is how long a caller that was refused may take to send the rest of a body.
+const restTime = 5 * time.Second
+
 // The faults of this edge.
 var (
 	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST /v1/chat/completions and GET /v1/models are; the typed API is claviger.router.v1.CompletionService")
