@@ -3,12 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"os"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/services/keys"
@@ -73,31 +68,11 @@ func (c checkMeteringCommand) Run(ctx context.Context, std streams) error {
 	return c.meteringCommand.Run(ctx, std)
 }
 
-// settings are the settings of a service.
-type settings interface {
-	proto.Message
-	GetLogFormat() string
-}
-
-// service reads the settings of a service, which begin as its defaults, and runs it.
-func service[S settings](ctx context.Context, std streams, name string, args []string, s S, run func(context.Context, S, *slog.Logger) error) error {
-	usage := config.Usage(s)
-	err := config.Load(s, config.Source{Args: args, Environ: os.Environ(), File: name + ".yaml"})
-	switch {
-	case errors.Is(err, config.ErrHelp):
-		_, err = io.WriteString(std.out, usage)
-		return err
-	case errors.Is(err, config.ErrCheck):
-		_, err = fmt.Fprintf(std.out, "%v:\n\n%s", err, config.Print(s))
-		return err
-	case err != nil:
-		return usageError{err}
+// service runs a service, as its own binary would.
+func service[S config.Settings](ctx context.Context, std streams, name string, args []string, s S, run func(context.Context, S, *slog.Logger) error) error {
+	err := config.Run(ctx, std.out, std.err, name, args, s, run)
+	if mistake, ok := errors.AsType[config.UsageError](err); ok {
+		return usageError{mistake}
 	}
-	var handler slog.Handler = slog.NewJSONHandler(std.err, nil)
-	if s.GetLogFormat() == "text" {
-		handler = slog.NewTextHandler(std.err, nil)
-	}
-	log := slog.New(handler)
-	log.InfoContext(ctx, "service starts", "service", name, "settings", config.Print(s))
-	return run(ctx, s, log)
+	return err
 }
