@@ -287,7 +287,7 @@ func TestMessagesOfTheTypedAPIAreBounded(t *testing.T) {
 func TestWhoSendsSlowlyIsCutOff(t *testing.T) {
 	t.Parallel()
 	w := startEdge(t)
-	garbage := "Authorization: Bearer garbage\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+	garbage := "Authorization: Bearer garbage\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
 	cases := map[string]struct{ address, head, drip string }{
 		"nothing at all":                {w.BaseURL, "", ""},
 		"nothing at all, grpc":          {w.GRPCAddress, "", ""},

@@ -563,7 +563,7 @@ func TestGrpcurlWorksWithReflectionOnBothListeners(t *testing.T) {
 	w := startEdge(t)
 	for name, address := range w.grpcListeners() {
 		run := func(args ...string) string {
-			out, err := exec.CommandContext(t.Context(), binary, append([]string{"-plaintext", "-max-time", "20"}, args...)...).CombinedOutput() //nolint:gosec // a test's own arguments
+			out, err := exec.CommandContext(t.Context(), binary, append([]string{"-plaintext", "-max-time", "20"}, args...)...).CombinedOutput()
 			if err != nil {
 				return fmt.Sprintf("%v: %s", err, out)
 			}
@@ -595,7 +595,7 @@ func TestGrpcurlWorksWithReflectionOnBothListeners(t *testing.T) {
 
 // frame is the envelope of a message in Connect's and gRPC-Web's streams.
 func frame(flags byte, message []byte) []byte {
-	return append(binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(message))), message...) //nolint:gosec // a small message
+	return append(binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(message))), message...)
 }
 
 // frames takes a body apart, into messages and what ends the stream.
