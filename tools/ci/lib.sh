@@ -20,6 +20,10 @@ die() {
   exit 1
 }
 
+# A script that ends early says where.
+set -E
+trap 'warn "${BASH_SOURCE[0]}:$LINENO: \"$BASH_COMMAND\" ended with $?"' ERR
+
 # took SECONDS prints a duration for people.
 took() {
   if [ "$1" -lt 60 ]; then printf '%ds' "$1"; else printf '%dm%02ds' $(($1 / 60)) $(($1 % 60)); fi
