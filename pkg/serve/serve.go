@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,7 +78,7 @@ func HTTP(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Server 
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(tlsConfig == nil)
 	return &http.Server{
-		Handler:           h,
+		Handler:           boundBodies(h),
 		TLSConfig:         tlsConfig,
 		Protocols:         protocols,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -86,6 +87,57 @@ func HTTP(h http.Handler, tlsConfig *tls.Config, log *slog.Logger) *http.Server 
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+}
+
+const (
+	// bodyTime is how long a caller may take to send a whole body.
+	bodyTime = 60 * time.Second
+	// restTime is how long one that has its answer may take to send the rest.
+	restTime = 5 * time.Second
+)
+
+// boundBodies cuts off callers that do not send what they announced: on HTTP/1 net/http waits for the
+// rest of a body before it answers. A ReadTimeout would do so too, and end long answers with it. A
+// body without an announced length may belong to a call that reads while it answers: only what is
+// left of it after the answer is bounded.
+func boundBodies(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 || r.Body == nil || r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
+		body := &timedBody{ReadCloser: r.Body, rc: http.NewResponseController(w), left: r.ContentLength}
+		if body.left > 0 {
+			_ = body.rc.SetReadDeadline(time.Now().Add(bodyTime)) // not every writer can
+		}
+		// A copy: net/http looks at its own request's body to decide how to end the connection.
+		timed := *r
+		timed.Body = body
+		defer func() {
+			if !body.whole {
+				_ = body.rc.SetReadDeadline(time.Now().Add(restTime)) // not every writer can
+			}
+		}()
+		next.ServeHTTP(w, &timed)
+	})
+}
+
+// timedBody lifts the deadline once the body is whole: an answer may take long.
+type timedBody struct {
+	io.ReadCloser
+	rc    *http.ResponseController
+	left  int64 // of the announced length, negative if there is none
+	whole bool
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
+	if !b.whole && (b.left == 0 || errors.Is(err, io.EOF)) {
+		b.whole = true
+		_ = b.rc.SetReadDeadline(time.Time{}) // not every writer can
+	}
+	return n, err
 }
 
 // GRPC returns a grpc-go server with servers, health and reflection.

@@ -20,6 +20,9 @@ import (
 // bodyTime is how long a caller may take to send a whole body.
 const bodyTime = 60 * time.Second
 
+// eagerBody is how much memory an announced length gets before its bytes arrive.
+const eagerBody = 256 << 10
+
 // restTime is how long a caller that was refused may take to send the rest of a body.
 const restTime = 5 * time.Second
 
@@ -92,7 +95,7 @@ func (a *api) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	limited := http.MaxBytesReader(w, r.Body, a.o.MaxBodyBytes)
 	var body []byte
 	var err error
-	if r.ContentLength > 0 {
+	if r.ContentLength > 0 && r.ContentLength <= eagerBody {
 		body = make([]byte, r.ContentLength)
 		_, err = io.ReadFull(limited, body)
 	} else {
