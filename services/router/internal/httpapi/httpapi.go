@@ -5,9 +5,11 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -61,7 +63,25 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, id.New("req"), errRoute.With("path", r.URL.Path))
 	})
-	return mux
+	return a.recovering(mux)
+}
+
+// recovering tells of a panic, which net/http would hide. Its value may hold anything that was being
+// worked on: only its type is told. What has gone out by then cannot be mended; the connection is cut.
+func (a *api) recovering(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if p != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+				a.o.Log.ErrorContext(r.Context(), "panic", "path", r.URL.Path, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			}
+			panic(http.ErrAbortHandler)
+		}()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // caller authenticates: "Authorization: Bearer", or x-api-key as Anthropic's SDKs send.
