@@ -70,16 +70,7 @@ func New(o Options) http.Handler {
 // worked on: only its type is told. What has gone out by then cannot be mended; the connection is cut.
 func (a *api) recovering(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			p := recover()
-			if p == nil {
-				return
-			}
-			if p != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
-				a.o.Log.ErrorContext(r.Context(), "panic", "path", r.URL.Path, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			}
-			panic(http.ErrAbortHandler)
-		}()
+		defer a.recovered(r)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -133,6 +124,17 @@ func (a *api) body(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 
 func (a *api) tooLarge() error {
 	return errTooLarge.Saying("the request body is larger than %d bytes", a.o.MaxBodyBytes)
+}
+
+func (a *api) recovered(r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+		a.o.Log.ErrorContext(r.Context(), "panic", "path", r.URL.Path, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	}
+	panic(http.ErrAbortHandler)
 }
 
 const (
