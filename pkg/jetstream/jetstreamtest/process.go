@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +19,7 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/porttest"
 )
 
 const (
@@ -54,7 +53,7 @@ func StartProcess(tb testing.TB) *Process {
 	p := &Process{tb: tb, dir: tb.TempDir()}
 	tb.Cleanup(p.Kill)
 	for range startTries { // somebody else may take a port between the look and the start
-		if p.port, err = freePort(); err == nil {
+		if p.port, err = porttest.Free(); err == nil {
 			err = p.launch(bin)
 		}
 		if err == nil {
@@ -182,12 +181,3 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return bin, nil
 })
-
-func freePort() (int, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	address, err := netip.ParseAddrPort(l.Addr().String())
-	return int(address.Port()), errors.Join(err, l.Close())
-}

@@ -1,10 +1,7 @@
 package sqltest
 
 import (
-	"context"
 	"errors"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/user"
@@ -73,16 +70,6 @@ func serverOwner() (*syscall.Credential, error) {
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
 	return nil, errors.New("root cannot run Postgres, and there is neither a user postgres nor nobody")
-}
-
-// freePort returns a port that nobody listens on just now.
-func freePort() (int, error) {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	address, err := netip.ParseAddrPort(l.Addr().String())
-	return int(address.Port()), errors.Join(err, l.Close())
 }
 
 // childrenOf lists the processes that pid has started. It knows Linux only; elsewhere they notice

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/claviger/claviger/pkg/porttest"
 )
 
 const (
@@ -166,7 +168,7 @@ func (s *PostgresServer) start() error {
 	var err error
 	for range startTries {
 		if !s.answered { // once it has answered its address stays
-			if s.port, err = freePort(); err != nil {
+			if s.port, err = porttest.Free(); err != nil {
 				return err
 			}
 		}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/claviger/claviger/pkg/porttest"
 	"github.com/claviger/claviger/pkg/transit/transittest"
 )
 
@@ -58,12 +58,8 @@ func ends(t *testing.T, command *exec.Cmd) {
 
 func TestVaultdListensWhereToldAndEndsWithItsInput(t *testing.T) {
 	t.Parallel()
-	reserved, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address, err := porttest.Address()
 	if err != nil {
-		t.Fatal(err)
-	}
-	address := reserved.Addr().String()
-	if err := reserved.Close(); err != nil {
 		t.Fatal(err)
 	}
 	command, stdin, got := launch(t, "-listen", address)

@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
 
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"
 	"github.com/claviger/claviger/pkg/llmtest"
+	"github.com/claviger/claviger/pkg/porttest"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
 	"github.com/claviger/claviger/pkg/transit/transittest"
@@ -183,10 +183,9 @@ func (c *Cluster) data(name string) string { return filepath.Join(c.dir, "data",
 // address reserves a loopback address that stays the same over restarts.
 func (c *Cluster) address() string {
 	c.tb.Helper()
-	ln, err := new(net.ListenConfig).Listen(c.tb.Context(), "tcp", "127.0.0.1:0")
+	address, err := porttest.Address()
 	c.must(err)
-	c.must(ln.Close())
-	return ln.Addr().String()
+	return address
 }
 
 // SignIn signs in at keys and returns the session.
