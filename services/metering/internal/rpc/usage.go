@@ -14,7 +14,11 @@ import (
 )
 
 // UsageServer serves UsageService.
-type UsageServer struct{ Usage *usage.Service }
+type UsageServer struct {
+	meteringv1connect.UnimplementedUsageServiceHandler
+
+	Usage *usage.Service
+}
 
 var _ meteringv1connect.UsageServiceHandler = (*UsageServer)(nil)
 

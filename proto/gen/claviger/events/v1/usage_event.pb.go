@@ -432,7 +432,9 @@ type UsageEvent struct {
 	// provider_request_id is the provider's name for the call.
 	ProviderRequestId string `protobuf:"bytes,33,opt,name=provider_request_id,json=providerRequestId,proto3" json:"provider_request_id,omitempty"`
 	// trace_id is the W3C trace id of the request, in hex.
-	TraceId       string `protobuf:"bytes,34,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	TraceId string `protobuf:"bytes,34,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
+	// span_id is the span of the attempt, in hex. Empty if the trace was not sampled.
+	SpanId        string `protobuf:"bytes,35,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -701,6 +703,13 @@ func (x *UsageEvent) GetProviderRequestId() string {
 func (x *UsageEvent) GetTraceId() string {
 	if x != nil {
 		return x.TraceId
+	}
+	return ""
+}
+
+func (x *UsageEvent) GetSpanId() string {
+	if x != nil {
+		return x.SpanId
 	}
 	return ""
 }
@@ -1192,7 +1201,7 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	" \x01(\x03R\aaudioIn\x12\x1b\n" +
 	"\taudio_out\x18\v \x01(\x03R\baudioOut\x12\x19\n" +
 	"\bimage_in\x18\f \x01(\x03R\aimageIn\x12\x1b\n" +
-	"\timage_out\x18\r \x01(\x03R\bimageOut\"\x8a\v\n" +
+	"\timage_out\x18\r \x01(\x03R\bimageOut\"\xa3\v\n" +
 	"\n" +
 	"UsageEvent\x12\x1d\n" +
 	"\n" +
@@ -1235,7 +1244,8 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	"\fusage_source\x18\x1f \x01(\x0e2\x1f.claviger.events.v1.UsageSourceR\vusageSource\x12<\n" +
 	"\x06tokens\x18  \x01(\v2\x1f.claviger.events.v1.TokenCountsH\x00R\x06tokens\x88\x01\x01\x12.\n" +
 	"\x13provider_request_id\x18! \x01(\tR\x11providerRequestId\x12\x19\n" +
-	"\btrace_id\x18\" \x01(\tR\atraceId\x1a7\n" +
+	"\btrace_id\x18\" \x01(\tR\atraceId\x12\x17\n" +
+	"\aspan_id\x18# \x01(\tR\x06spanId\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +

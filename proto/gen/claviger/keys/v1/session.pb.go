@@ -34,7 +34,10 @@ type SignInRequest struct {
 	// email is the person's address.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
 	// password is the person's password.
-	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// cookie puts the session token into a cookie that scripts cannot read, one per organization,
+	// instead of into the answer. Browsers set it; it works on HTTP listeners only.
+	Cookie        bool `protobuf:"varint,4,opt,name=cookie,proto3" json:"cookie,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -90,10 +93,17 @@ func (x *SignInRequest) GetPassword() string {
 	return ""
 }
 
+func (x *SignInRequest) GetCookie() bool {
+	if x != nil {
+		return x.Cookie
+	}
+	return false
+}
+
 // SignInResponse is the answer of SignIn.
 type SignInResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session_token renews access tokens. Keep it secret; a browser gets it as a cookie later.
+	// session_token renews access tokens. Keep it secret. Empty if it went into a cookie.
 	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
 	// access_token goes into "Authorization: Bearer".
 	AccessToken string `protobuf:"bytes,2,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
@@ -175,8 +185,10 @@ func (x *SignInResponse) GetOrganization() *Organization {
 // RefreshSessionRequest is the input of RefreshSession.
 type RefreshSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session_token is the one from SignIn.
-	SessionToken  string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	// session_token is the one from SignIn. Empty takes the cookie of organization.
+	SessionToken string `protobuf:"bytes,1,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	// organization is the slug whose cookie is meant, if session_token is empty.
+	Organization  string `protobuf:"bytes,2,opt,name=organization,proto3" json:"organization,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -218,6 +230,13 @@ func (x *RefreshSessionRequest) GetSessionToken() string {
 	return ""
 }
 
+func (x *RefreshSessionRequest) GetOrganization() string {
+	if x != nil {
+		return x.Organization
+	}
+	return ""
+}
+
 // RefreshSessionResponse is the answer of RefreshSession.
 type RefreshSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -225,8 +244,12 @@ type RefreshSessionResponse struct {
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
 	// access_expire_time is when the access token dies.
 	AccessExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=access_expire_time,json=accessExpireTime,proto3" json:"access_expire_time,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// member is who is signed in.
+	Member *Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// organization is where.
+	Organization  *Organization `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RefreshSessionResponse) Reset() {
@@ -269,6 +292,20 @@ func (x *RefreshSessionResponse) GetAccessToken() string {
 func (x *RefreshSessionResponse) GetAccessExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.AccessExpireTime
+	}
+	return nil
+}
+
+func (x *RefreshSessionResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *RefreshSessionResponse) GetOrganization() *Organization {
+	if x != nil {
+		return x.Organization
 	}
 	return nil
 }
@@ -544,23 +581,27 @@ var File_claviger_keys_v1_session_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclaviger/keys/v1/session.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dclaviger/keys/v1/member.proto\x1a#claviger/keys/v1/organization.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n" +
+	"\x1eclaviger/keys/v1/session.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dclaviger/keys/v1/member.proto\x1a#claviger/keys/v1/organization.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n" +
 	"\rSignInRequest\x12-\n" +
 	"\forganization\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\forganization\x12 \n" +
 	"\x05email\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\xfe\x01R\x05email\x12)\n" +
-	"\bpassword\x18\x03 \x01(\tB\r\xbaH\ar\x05 \x01(\x80\x02\x80\x01\x01R\bpassword\"\xa2\x02\n" +
+	"\bpassword\x18\x03 \x01(\tB\r\xbaH\ar\x05 \x01(\x80\x02\x80\x01\x01R\bpassword\x12\x16\n" +
+	"\x06cookie\x18\x04 \x01(\bR\x06cookie\"\xa2\x02\n" +
 	"\x0eSignInResponse\x12(\n" +
 	"\rsession_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\fsessionToken\x12&\n" +
 	"\faccess_token\x18\x02 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12H\n" +
 	"\x12access_expire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10accessExpireTime\x120\n" +
 	"\x06member\x18\x04 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\x12B\n" +
-	"\forganization\x18\x05 \x01(\v2\x1e.claviger.keys.v1.OrganizationR\forganization\"K\n" +
-	"\x15RefreshSessionRequest\x122\n" +
-	"\rsession_token\x18\x01 \x01(\tB\r\xbaH\ar\x05 \x01(\x80\x02\x80\x01\x01R\fsessionToken\"\x8a\x01\n" +
+	"\forganization\x18\x05 \x01(\v2\x1e.claviger.keys.v1.OrganizationR\forganization\"v\n" +
+	"\x15RefreshSessionRequest\x120\n" +
+	"\rsession_token\x18\x01 \x01(\tB\v\xbaH\x05r\x03(\x80\x02\x80\x01\x01R\fsessionToken\x12+\n" +
+	"\forganization\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\forganization\"\x80\x02\n" +
 	"\x16RefreshSessionResponse\x12&\n" +
 	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12H\n" +
-	"\x12access_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10accessExpireTime\"\x10\n" +
+	"\x12access_expire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x10accessExpireTime\x120\n" +
+	"\x06member\x18\x03 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\x12B\n" +
+	"\forganization\x18\x04 \x01(\v2\x1e.claviger.keys.v1.OrganizationR\forganization\"\x10\n" +
 	"\x0eSignOutRequest\"\x11\n" +
 	"\x0fSignOutResponse\"\x13\n" +
 	"\x11GetSessionRequest\"\x8a\x01\n" +
@@ -615,23 +656,25 @@ var file_claviger_keys_v1_session_proto_depIdxs = []int32{
 	11, // 1: claviger.keys.v1.SignInResponse.member:type_name -> claviger.keys.v1.Member
 	12, // 2: claviger.keys.v1.SignInResponse.organization:type_name -> claviger.keys.v1.Organization
 	10, // 3: claviger.keys.v1.RefreshSessionResponse.access_expire_time:type_name -> google.protobuf.Timestamp
-	11, // 4: claviger.keys.v1.GetSessionResponse.member:type_name -> claviger.keys.v1.Member
-	12, // 5: claviger.keys.v1.GetSessionResponse.organization:type_name -> claviger.keys.v1.Organization
-	0,  // 6: claviger.keys.v1.SessionService.SignIn:input_type -> claviger.keys.v1.SignInRequest
-	2,  // 7: claviger.keys.v1.SessionService.RefreshSession:input_type -> claviger.keys.v1.RefreshSessionRequest
-	4,  // 8: claviger.keys.v1.SessionService.SignOut:input_type -> claviger.keys.v1.SignOutRequest
-	6,  // 9: claviger.keys.v1.SessionService.GetSession:input_type -> claviger.keys.v1.GetSessionRequest
-	8,  // 10: claviger.keys.v1.SessionService.ChangePassword:input_type -> claviger.keys.v1.ChangePasswordRequest
-	1,  // 11: claviger.keys.v1.SessionService.SignIn:output_type -> claviger.keys.v1.SignInResponse
-	3,  // 12: claviger.keys.v1.SessionService.RefreshSession:output_type -> claviger.keys.v1.RefreshSessionResponse
-	5,  // 13: claviger.keys.v1.SessionService.SignOut:output_type -> claviger.keys.v1.SignOutResponse
-	7,  // 14: claviger.keys.v1.SessionService.GetSession:output_type -> claviger.keys.v1.GetSessionResponse
-	9,  // 15: claviger.keys.v1.SessionService.ChangePassword:output_type -> claviger.keys.v1.ChangePasswordResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	11, // 4: claviger.keys.v1.RefreshSessionResponse.member:type_name -> claviger.keys.v1.Member
+	12, // 5: claviger.keys.v1.RefreshSessionResponse.organization:type_name -> claviger.keys.v1.Organization
+	11, // 6: claviger.keys.v1.GetSessionResponse.member:type_name -> claviger.keys.v1.Member
+	12, // 7: claviger.keys.v1.GetSessionResponse.organization:type_name -> claviger.keys.v1.Organization
+	0,  // 8: claviger.keys.v1.SessionService.SignIn:input_type -> claviger.keys.v1.SignInRequest
+	2,  // 9: claviger.keys.v1.SessionService.RefreshSession:input_type -> claviger.keys.v1.RefreshSessionRequest
+	4,  // 10: claviger.keys.v1.SessionService.SignOut:input_type -> claviger.keys.v1.SignOutRequest
+	6,  // 11: claviger.keys.v1.SessionService.GetSession:input_type -> claviger.keys.v1.GetSessionRequest
+	8,  // 12: claviger.keys.v1.SessionService.ChangePassword:input_type -> claviger.keys.v1.ChangePasswordRequest
+	1,  // 13: claviger.keys.v1.SessionService.SignIn:output_type -> claviger.keys.v1.SignInResponse
+	3,  // 14: claviger.keys.v1.SessionService.RefreshSession:output_type -> claviger.keys.v1.RefreshSessionResponse
+	5,  // 15: claviger.keys.v1.SessionService.SignOut:output_type -> claviger.keys.v1.SignOutResponse
+	7,  // 16: claviger.keys.v1.SessionService.GetSession:output_type -> claviger.keys.v1.GetSessionResponse
+	9,  // 17: claviger.keys.v1.SessionService.ChangePassword:output_type -> claviger.keys.v1.ChangePasswordResponse
+	13, // [13:18] is the sub-list for method output_type
+	8,  // [8:13] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_session_proto_init() }

@@ -39,7 +39,7 @@ type SessionServiceClient interface {
 	SignIn(ctx context.Context, in *SignInRequest, opts ...grpc.CallOption) (*SignInResponse, error)
 	// RefreshSession gives a new access token for a session.
 	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
-	// SignOut ends the session. Its access token dies within minutes.
+	// SignOut ends the session and its cookie, if it has one. Its access token dies within minutes.
 	SignOut(ctx context.Context, in *SignOutRequest, opts ...grpc.CallOption) (*SignOutResponse, error)
 	// GetSession says who is signed in.
 	GetSession(ctx context.Context, in *GetSessionRequest, opts ...grpc.CallOption) (*GetSessionResponse, error)
@@ -116,7 +116,7 @@ type SessionServiceServer interface {
 	SignIn(context.Context, *SignInRequest) (*SignInResponse, error)
 	// RefreshSession gives a new access token for a session.
 	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)
-	// SignOut ends the session. Its access token dies within minutes.
+	// SignOut ends the session and its cookie, if it has one. Its access token dies within minutes.
 	SignOut(context.Context, *SignOutRequest) (*SignOutResponse, error)
 	// GetSession says who is signed in.
 	GetSession(context.Context, *GetSessionRequest) (*GetSessionResponse, error)

@@ -599,7 +599,11 @@ type ListRequestsRequest struct {
 	// page_size is 1 to 500, default 50.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// page_token is the next_page_token of the page before.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// filters must all hold.
+	Filters []*DimensionFilter `protobuf:"bytes,5,rep,name=filters,proto3" json:"filters,omitempty"`
+	// errors_only keeps attempts that did not end well.
+	ErrorsOnly    bool `protobuf:"varint,6,opt,name=errors_only,json=errorsOnly,proto3" json:"errors_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -662,6 +666,20 @@ func (x *ListRequestsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListRequestsRequest) GetFilters() []*DimensionFilter {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *ListRequestsRequest) GetErrorsOnly() bool {
+	if x != nil {
+		return x.ErrorsOnly
+	}
+	return false
+}
+
 // ListRequestsResponse is the answer of ListRequests.
 type ListRequestsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -717,6 +735,281 @@ func (x *ListRequestsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// WatchRequestsRequest is the input of WatchRequests.
+type WatchRequestsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// resume_token is the last one that was received. Empty starts with what is counted from now on.
+	ResumeToken string `protobuf:"bytes,1,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	// filters must all hold.
+	Filters []*DimensionFilter `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
+	// errors_only keeps attempts that did not end well.
+	ErrorsOnly    bool `protobuf:"varint,3,opt,name=errors_only,json=errorsOnly,proto3" json:"errors_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequestsRequest) Reset() {
+	*x = WatchRequestsRequest{}
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequestsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequestsRequest) ProtoMessage() {}
+
+func (x *WatchRequestsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequestsRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequestsRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WatchRequestsRequest) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+func (x *WatchRequestsRequest) GetFilters() []*DimensionFilter {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *WatchRequestsRequest) GetErrorsOnly() bool {
+	if x != nil {
+		return x.ErrorsOnly
+	}
+	return false
+}
+
+// WatchRequestsResponse is a batch of attempts, or a sign of life without any.
+type WatchRequestsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// attempts are in the order in which they were counted, at most 500.
+	Attempts []*Attempt `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// resume_token continues after this batch.
+	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequestsResponse) Reset() {
+	*x = WatchRequestsResponse{}
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequestsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequestsResponse) ProtoMessage() {}
+
+func (x *WatchRequestsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequestsResponse.ProtoReflect.Descriptor instead.
+func (*WatchRequestsResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *WatchRequestsResponse) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *WatchRequestsResponse) GetResumeToken() string {
+	if x != nil {
+		return x.ResumeToken
+	}
+	return ""
+}
+
+// ListLastUsesRequest is the input of ListLastUses.
+type ListLastUsesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// dimension is DIMENSION_API_KEY or DIMENSION_CREDENTIAL.
+	Dimension Dimension `protobuf:"varint,1,opt,name=dimension,proto3,enum=claviger.metering.v1.Dimension" json:"dimension,omitempty"`
+	// ids are those to look up.
+	Ids           []string `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLastUsesRequest) Reset() {
+	*x = ListLastUsesRequest{}
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLastUsesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLastUsesRequest) ProtoMessage() {}
+
+func (x *ListLastUsesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLastUsesRequest.ProtoReflect.Descriptor instead.
+func (*ListLastUsesRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListLastUsesRequest) GetDimension() Dimension {
+	if x != nil {
+		return x.Dimension
+	}
+	return Dimension_DIMENSION_UNSPECIFIED
+}
+
+func (x *ListLastUsesRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// ListLastUsesResponse is the answer of ListLastUses.
+type ListLastUsesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// last_uses are in no order. What was never used, or is not the caller's to see, is missing.
+	LastUses      []*LastUse `protobuf:"bytes,1,rep,name=last_uses,json=lastUses,proto3" json:"last_uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLastUsesResponse) Reset() {
+	*x = ListLastUsesResponse{}
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLastUsesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLastUsesResponse) ProtoMessage() {}
+
+func (x *ListLastUsesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLastUsesResponse.ProtoReflect.Descriptor instead.
+func (*ListLastUsesResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListLastUsesResponse) GetLastUses() []*LastUse {
+	if x != nil {
+		return x.LastUses
+	}
+	return nil
+}
+
+// LastUse is the last attempt of an API key or a credential.
+type LastUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the API key or the credential.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// last_time is when its last attempt ended.
+	LastTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LastUse) Reset() {
+	*x = LastUse{}
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LastUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LastUse) ProtoMessage() {}
+
+func (x *LastUse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LastUse.ProtoReflect.Descriptor instead.
+func (*LastUse) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *LastUse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LastUse) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
+	}
+	return nil
+}
+
 // GetRequestRequest is the input of GetRequest.
 type GetRequestRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -728,7 +1021,7 @@ type GetRequestRequest struct {
 
 func (x *GetRequestRequest) Reset() {
 	*x = GetRequestRequest{}
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[7]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +1033,7 @@ func (x *GetRequestRequest) String() string {
 func (*GetRequestRequest) ProtoMessage() {}
 
 func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[7]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +1046,7 @@ func (x *GetRequestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestRequest.ProtoReflect.Descriptor instead.
 func (*GetRequestRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{7}
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetRequestRequest) GetRequestId() string {
@@ -780,7 +1073,7 @@ type GetRequestResponse struct {
 
 func (x *GetRequestResponse) Reset() {
 	*x = GetRequestResponse{}
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[8]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +1085,7 @@ func (x *GetRequestResponse) String() string {
 func (*GetRequestResponse) ProtoMessage() {}
 
 func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[8]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +1098,7 @@ func (x *GetRequestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequestResponse.ProtoReflect.Descriptor instead.
 func (*GetRequestResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{8}
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetRequestResponse) GetRequestId() string {
@@ -855,7 +1148,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[9]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +1160,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_usage_proto_msgTypes[9]
+	mi := &file_claviger_metering_v1_usage_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +1173,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{9}
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Attempt) GetEvent() *v1.UsageEvent {
@@ -959,7 +1252,7 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\rcost_nano_usd\x18\x05 \x01(\x03R\vcostNanoUsd\x122\n" +
 	"\x15unknown_cost_attempts\x18\x06 \x01(\x03R\x13unknownCostAttempts\x12-\n" +
 	"\x12estimated_attempts\x18\a \x01(\x03R\x11estimatedAttempts\x125\n" +
-	"\x17estimated_cost_nano_usd\x18\b \x01(\x03R\x14estimatedCostNanoUsd\"\xd9\x01\n" +
+	"\x17estimated_cost_nano_usd\x18\b \x01(\x03R\x14estimatedCostNanoUsd\"\xc5\x02\n" +
 	"\x13ListRequestsRequest\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
@@ -967,10 +1260,30 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\tpage_size\x18\x03 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"y\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12I\n" +
+	"\afilters\x18\x05 \x03(\v2%.claviger.metering.v1.DimensionFilterB\b\xbaH\x05\x92\x01\x02\x10\bR\afilters\x12\x1f\n" +
+	"\verrors_only\x18\x06 \x01(\bR\n" +
+	"errorsOnly\"y\n" +
 	"\x14ListRequestsResponse\x129\n" +
 	"\battempts\x18\x01 \x03(\v2\x1d.claviger.metering.v1.AttemptR\battempts\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"=\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xaf\x01\n" +
+	"\x14WatchRequestsRequest\x12+\n" +
+	"\fresume_token\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\vresumeToken\x12I\n" +
+	"\afilters\x18\x02 \x03(\v2%.claviger.metering.v1.DimensionFilterB\b\xbaH\x05\x92\x01\x02\x10\bR\afilters\x12\x1f\n" +
+	"\verrors_only\x18\x03 \x01(\bR\n" +
+	"errorsOnly\"u\n" +
+	"\x15WatchRequestsResponse\x129\n" +
+	"\battempts\x18\x01 \x03(\v2\x1d.claviger.metering.v1.AttemptR\battempts\x12!\n" +
+	"\fresume_token\x18\x02 \x01(\tR\vresumeToken\"\x87\x01\n" +
+	"\x13ListLastUsesRequest\x12I\n" +
+	"\tdimension\x18\x01 \x01(\x0e2\x1f.claviger.metering.v1.DimensionB\n" +
+	"\xbaH\a\x82\x01\x04\x18\x01\x18\x03R\tdimension\x12%\n" +
+	"\x03ids\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xf4\x03\"\x06r\x04\x10\x01\x18@R\x03ids\"R\n" +
+	"\x14ListLastUsesResponse\x12:\n" +
+	"\tlast_uses\x18\x01 \x03(\v2\x1d.claviger.metering.v1.LastUseR\blastUses\"R\n" +
+	"\aLastUse\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x127\n" +
+	"\tlast_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\"=\n" +
 	"\x11GetRequestRequest\x12(\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\trequestId\"\xb1\x01\n" +
@@ -1003,13 +1316,15 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\x17TIME_BUCKET_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18TIME_BUCKET_QUARTER_HOUR\x10\x01\x12\x14\n" +
 	"\x10TIME_BUCKET_HOUR\x10\x02\x12\x13\n" +
-	"\x0fTIME_BUCKET_DAY\x10\x032\xcf\x02\n" +
+	"\x0fTIME_BUCKET_DAY\x10\x032\xb2\x04\n" +
 	"\fUsageService\x12g\n" +
 	"\n" +
 	"QueryUsage\x12'.claviger.metering.v1.QueryUsageRequest\x1a(.claviger.metering.v1.QueryUsageResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12m\n" +
-	"\fListRequests\x12).claviger.metering.v1.ListRequestsRequest\x1a*.claviger.metering.v1.ListRequestsResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12g\n" +
+	"\fListRequests\x12).claviger.metering.v1.ListRequestsRequest\x1a*.claviger.metering.v1.ListRequestsResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12r\n" +
+	"\rWatchRequests\x12*.claviger.metering.v1.WatchRequestsRequest\x1a+.claviger.metering.v1.WatchRequestsResponse\"\x06\xaa\xbb\x18\x02\b\x030\x01\x12g\n" +
 	"\n" +
-	"GetRequest\x12'.claviger.metering.v1.GetRequestRequest\x1a(.claviger.metering.v1.GetRequestResponse\"\x06\xaa\xbb\x18\x02\b\x03B\xe0\x01\n" +
+	"GetRequest\x12'.claviger.metering.v1.GetRequestRequest\x1a(.claviger.metering.v1.GetRequestResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12m\n" +
+	"\fListLastUses\x12).claviger.metering.v1.ListLastUsesRequest\x1a*.claviger.metering.v1.ListLastUsesResponse\"\x06\xaa\xbb\x18\x02\b\x03B\xe0\x01\n" +
 	"\x18com.claviger.metering.v1B\n" +
 	"UsageProtoP\x01ZFgithub.com/claviger/claviger/proto/gen/claviger/metering/v1;meteringv1\xa2\x02\x03CMX\xaa\x02\x14Claviger.Metering.V1\xca\x02\x14Claviger\\Metering\\V1\xe2\x02 Claviger\\Metering\\V1\\GPBMetadata\xea\x02\x16Claviger::Metering::V1b\x06proto3"
 
@@ -1026,7 +1341,7 @@ func file_claviger_metering_v1_usage_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_metering_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_claviger_metering_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_claviger_metering_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_claviger_metering_v1_usage_proto_goTypes = []any{
 	(Dimension)(0),                // 0: claviger.metering.v1.Dimension
 	(TimeBucket)(0),               // 1: claviger.metering.v1.TimeBucket
@@ -1037,43 +1352,58 @@ var file_claviger_metering_v1_usage_proto_goTypes = []any{
 	(*UsageTotals)(nil),           // 6: claviger.metering.v1.UsageTotals
 	(*ListRequestsRequest)(nil),   // 7: claviger.metering.v1.ListRequestsRequest
 	(*ListRequestsResponse)(nil),  // 8: claviger.metering.v1.ListRequestsResponse
-	(*GetRequestRequest)(nil),     // 9: claviger.metering.v1.GetRequestRequest
-	(*GetRequestResponse)(nil),    // 10: claviger.metering.v1.GetRequestResponse
-	(*Attempt)(nil),               // 11: claviger.metering.v1.Attempt
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*v1.TokenCounts)(nil),        // 13: claviger.events.v1.TokenCounts
-	(*v1.UsageEvent)(nil),         // 14: claviger.events.v1.UsageEvent
+	(*WatchRequestsRequest)(nil),  // 9: claviger.metering.v1.WatchRequestsRequest
+	(*WatchRequestsResponse)(nil), // 10: claviger.metering.v1.WatchRequestsResponse
+	(*ListLastUsesRequest)(nil),   // 11: claviger.metering.v1.ListLastUsesRequest
+	(*ListLastUsesResponse)(nil),  // 12: claviger.metering.v1.ListLastUsesResponse
+	(*LastUse)(nil),               // 13: claviger.metering.v1.LastUse
+	(*GetRequestRequest)(nil),     // 14: claviger.metering.v1.GetRequestRequest
+	(*GetRequestResponse)(nil),    // 15: claviger.metering.v1.GetRequestResponse
+	(*Attempt)(nil),               // 16: claviger.metering.v1.Attempt
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*v1.TokenCounts)(nil),        // 18: claviger.events.v1.TokenCounts
+	(*v1.UsageEvent)(nil),         // 19: claviger.events.v1.UsageEvent
 }
 var file_claviger_metering_v1_usage_proto_depIdxs = []int32{
-	12, // 0: claviger.metering.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	12, // 1: claviger.metering.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	17, // 0: claviger.metering.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	17, // 1: claviger.metering.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
 	0,  // 2: claviger.metering.v1.QueryUsageRequest.group_by:type_name -> claviger.metering.v1.Dimension
 	1,  // 3: claviger.metering.v1.QueryUsageRequest.bucket:type_name -> claviger.metering.v1.TimeBucket
 	3,  // 4: claviger.metering.v1.QueryUsageRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
 	0,  // 5: claviger.metering.v1.DimensionFilter.dimension:type_name -> claviger.metering.v1.Dimension
 	5,  // 6: claviger.metering.v1.QueryUsageResponse.rows:type_name -> claviger.metering.v1.UsageRow
 	6,  // 7: claviger.metering.v1.QueryUsageResponse.total:type_name -> claviger.metering.v1.UsageTotals
-	12, // 8: claviger.metering.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	12, // 9: claviger.metering.v1.UsageRow.bucket_time:type_name -> google.protobuf.Timestamp
+	17, // 8: claviger.metering.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	17, // 9: claviger.metering.v1.UsageRow.bucket_time:type_name -> google.protobuf.Timestamp
 	6,  // 10: claviger.metering.v1.UsageRow.totals:type_name -> claviger.metering.v1.UsageTotals
-	13, // 11: claviger.metering.v1.UsageTotals.tokens:type_name -> claviger.events.v1.TokenCounts
-	12, // 12: claviger.metering.v1.ListRequestsRequest.start_time:type_name -> google.protobuf.Timestamp
-	12, // 13: claviger.metering.v1.ListRequestsRequest.end_time:type_name -> google.protobuf.Timestamp
-	11, // 14: claviger.metering.v1.ListRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
-	11, // 15: claviger.metering.v1.GetRequestResponse.attempts:type_name -> claviger.metering.v1.Attempt
-	14, // 16: claviger.metering.v1.Attempt.event:type_name -> claviger.events.v1.UsageEvent
-	12, // 17: claviger.metering.v1.Attempt.applied_time:type_name -> google.protobuf.Timestamp
-	2,  // 18: claviger.metering.v1.UsageService.QueryUsage:input_type -> claviger.metering.v1.QueryUsageRequest
-	7,  // 19: claviger.metering.v1.UsageService.ListRequests:input_type -> claviger.metering.v1.ListRequestsRequest
-	9,  // 20: claviger.metering.v1.UsageService.GetRequest:input_type -> claviger.metering.v1.GetRequestRequest
-	4,  // 21: claviger.metering.v1.UsageService.QueryUsage:output_type -> claviger.metering.v1.QueryUsageResponse
-	8,  // 22: claviger.metering.v1.UsageService.ListRequests:output_type -> claviger.metering.v1.ListRequestsResponse
-	10, // 23: claviger.metering.v1.UsageService.GetRequest:output_type -> claviger.metering.v1.GetRequestResponse
-	21, // [21:24] is the sub-list for method output_type
-	18, // [18:21] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	18, // 11: claviger.metering.v1.UsageTotals.tokens:type_name -> claviger.events.v1.TokenCounts
+	17, // 12: claviger.metering.v1.ListRequestsRequest.start_time:type_name -> google.protobuf.Timestamp
+	17, // 13: claviger.metering.v1.ListRequestsRequest.end_time:type_name -> google.protobuf.Timestamp
+	3,  // 14: claviger.metering.v1.ListRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
+	16, // 15: claviger.metering.v1.ListRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	3,  // 16: claviger.metering.v1.WatchRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
+	16, // 17: claviger.metering.v1.WatchRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	0,  // 18: claviger.metering.v1.ListLastUsesRequest.dimension:type_name -> claviger.metering.v1.Dimension
+	13, // 19: claviger.metering.v1.ListLastUsesResponse.last_uses:type_name -> claviger.metering.v1.LastUse
+	17, // 20: claviger.metering.v1.LastUse.last_time:type_name -> google.protobuf.Timestamp
+	16, // 21: claviger.metering.v1.GetRequestResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	19, // 22: claviger.metering.v1.Attempt.event:type_name -> claviger.events.v1.UsageEvent
+	17, // 23: claviger.metering.v1.Attempt.applied_time:type_name -> google.protobuf.Timestamp
+	2,  // 24: claviger.metering.v1.UsageService.QueryUsage:input_type -> claviger.metering.v1.QueryUsageRequest
+	7,  // 25: claviger.metering.v1.UsageService.ListRequests:input_type -> claviger.metering.v1.ListRequestsRequest
+	9,  // 26: claviger.metering.v1.UsageService.WatchRequests:input_type -> claviger.metering.v1.WatchRequestsRequest
+	14, // 27: claviger.metering.v1.UsageService.GetRequest:input_type -> claviger.metering.v1.GetRequestRequest
+	11, // 28: claviger.metering.v1.UsageService.ListLastUses:input_type -> claviger.metering.v1.ListLastUsesRequest
+	4,  // 29: claviger.metering.v1.UsageService.QueryUsage:output_type -> claviger.metering.v1.QueryUsageResponse
+	8,  // 30: claviger.metering.v1.UsageService.ListRequests:output_type -> claviger.metering.v1.ListRequestsResponse
+	10, // 31: claviger.metering.v1.UsageService.WatchRequests:output_type -> claviger.metering.v1.WatchRequestsResponse
+	15, // 32: claviger.metering.v1.UsageService.GetRequest:output_type -> claviger.metering.v1.GetRequestResponse
+	12, // 33: claviger.metering.v1.UsageService.ListLastUses:output_type -> claviger.metering.v1.ListLastUsesResponse
+	29, // [29:34] is the sub-list for method output_type
+	24, // [24:29] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_claviger_metering_v1_usage_proto_init() }
@@ -1081,14 +1411,14 @@ func file_claviger_metering_v1_usage_proto_init() {
 	if File_claviger_metering_v1_usage_proto != nil {
 		return
 	}
-	file_claviger_metering_v1_usage_proto_msgTypes[9].OneofWrappers = []any{}
+	file_claviger_metering_v1_usage_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_metering_v1_usage_proto_rawDesc), len(file_claviger_metering_v1_usage_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,9 +21,11 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UsageService_QueryUsage_FullMethodName   = "/claviger.metering.v1.UsageService/QueryUsage"
-	UsageService_ListRequests_FullMethodName = "/claviger.metering.v1.UsageService/ListRequests"
-	UsageService_GetRequest_FullMethodName   = "/claviger.metering.v1.UsageService/GetRequest"
+	UsageService_QueryUsage_FullMethodName    = "/claviger.metering.v1.UsageService/QueryUsage"
+	UsageService_ListRequests_FullMethodName  = "/claviger.metering.v1.UsageService/ListRequests"
+	UsageService_WatchRequests_FullMethodName = "/claviger.metering.v1.UsageService/WatchRequests"
+	UsageService_GetRequest_FullMethodName    = "/claviger.metering.v1.UsageService/GetRequest"
+	UsageService_ListLastUses_FullMethodName  = "/claviger.metering.v1.UsageService/ListLastUses"
 )
 
 // UsageServiceClient is the client API for UsageService service.
@@ -36,8 +38,13 @@ type UsageServiceClient interface {
 	QueryUsage(ctx context.Context, in *QueryUsageRequest, opts ...grpc.CallOption) (*QueryUsageResponse, error)
 	// ListRequests lists the newest requests first.
 	ListRequests(ctx context.Context, in *ListRequestsRequest, opts ...grpc.CallOption) (*ListRequestsResponse, error)
+	// WatchRequests sends attempts as they are counted. The stream ends by itself before the access
+	// token that opened it dies; go on with the last resume_token, and nothing is missed or sent twice.
+	WatchRequests(ctx context.Context, in *WatchRequestsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRequestsResponse], error)
 	// GetRequest returns one request with its attempts.
 	GetRequest(ctx context.Context, in *GetRequestRequest, opts ...grpc.CallOption) (*GetRequestResponse, error)
+	// ListLastUses says when API keys or credentials were last used.
+	ListLastUses(ctx context.Context, in *ListLastUsesRequest, opts ...grpc.CallOption) (*ListLastUsesResponse, error)
 }
 
 type usageServiceClient struct {
@@ -68,10 +75,39 @@ func (c *usageServiceClient) ListRequests(ctx context.Context, in *ListRequestsR
 	return out, nil
 }
 
+func (c *usageServiceClient) WatchRequests(ctx context.Context, in *WatchRequestsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchRequestsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &UsageService_ServiceDesc.Streams[0], UsageService_WatchRequests_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequestsRequest, WatchRequestsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UsageService_WatchRequestsClient = grpc.ServerStreamingClient[WatchRequestsResponse]
+
 func (c *usageServiceClient) GetRequest(ctx context.Context, in *GetRequestRequest, opts ...grpc.CallOption) (*GetRequestResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetRequestResponse)
 	err := c.cc.Invoke(ctx, UsageService_GetRequest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *usageServiceClient) ListLastUses(ctx context.Context, in *ListLastUsesRequest, opts ...grpc.CallOption) (*ListLastUsesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLastUsesResponse)
+	err := c.cc.Invoke(ctx, UsageService_ListLastUses_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +124,13 @@ type UsageServiceServer interface {
 	QueryUsage(context.Context, *QueryUsageRequest) (*QueryUsageResponse, error)
 	// ListRequests lists the newest requests first.
 	ListRequests(context.Context, *ListRequestsRequest) (*ListRequestsResponse, error)
+	// WatchRequests sends attempts as they are counted. The stream ends by itself before the access
+	// token that opened it dies; go on with the last resume_token, and nothing is missed or sent twice.
+	WatchRequests(*WatchRequestsRequest, grpc.ServerStreamingServer[WatchRequestsResponse]) error
 	// GetRequest returns one request with its attempts.
 	GetRequest(context.Context, *GetRequestRequest) (*GetRequestResponse, error)
+	// ListLastUses says when API keys or credentials were last used.
+	ListLastUses(context.Context, *ListLastUsesRequest) (*ListLastUsesResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }
 
@@ -106,8 +147,14 @@ func (UnimplementedUsageServiceServer) QueryUsage(context.Context, *QueryUsageRe
 func (UnimplementedUsageServiceServer) ListRequests(context.Context, *ListRequestsRequest) (*ListRequestsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRequests not implemented")
 }
+func (UnimplementedUsageServiceServer) WatchRequests(*WatchRequestsRequest, grpc.ServerStreamingServer[WatchRequestsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchRequests not implemented")
+}
 func (UnimplementedUsageServiceServer) GetRequest(context.Context, *GetRequestRequest) (*GetRequestResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRequest not implemented")
+}
+func (UnimplementedUsageServiceServer) ListLastUses(context.Context, *ListLastUsesRequest) (*ListLastUsesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLastUses not implemented")
 }
 func (UnimplementedUsageServiceServer) mustEmbedUnimplementedUsageServiceServer() {}
 func (UnimplementedUsageServiceServer) testEmbeddedByValue()                      {}
@@ -166,6 +213,17 @@ func _UsageService_ListRequests_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UsageService_WatchRequests_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequestsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UsageServiceServer).WatchRequests(m, &grpc.GenericServerStream[WatchRequestsRequest, WatchRequestsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UsageService_WatchRequestsServer = grpc.ServerStreamingServer[WatchRequestsResponse]
+
 func _UsageService_GetRequest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetRequestRequest)
 	if err := dec(in); err != nil {
@@ -180,6 +238,24 @@ func _UsageService_GetRequest_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(UsageServiceServer).GetRequest(ctx, req.(*GetRequestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UsageService_ListLastUses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLastUsesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UsageServiceServer).ListLastUses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UsageService_ListLastUses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UsageServiceServer).ListLastUses(ctx, req.(*ListLastUsesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -203,7 +279,17 @@ var UsageService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetRequest",
 			Handler:    _UsageService_GetRequest_Handler,
 		},
+		{
+			MethodName: "ListLastUses",
+			Handler:    _UsageService_ListLastUses_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchRequests",
+			Handler:       _UsageService_WatchRequests_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "claviger/metering/v1/usage.proto",
 }

@@ -57,9 +57,11 @@ type Keys struct {
 	// egress are the rules for base URLs of credentials.
 	Egress *Egress `protobuf:"bytes,13,opt,name=egress,proto3" json:"egress,omitempty"`
 	// log_format is "json" or "text".
-	LogFormat     string `protobuf:"bytes,14,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LogFormat string `protobuf:"bytes,14,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
+	// trusted_proxies are the addresses or networks whose X-Forwarded-For is believed.
+	TrustedProxies []string `protobuf:"bytes,15,rep,name=trusted_proxies,json=trustedProxies,proto3" json:"trusted_proxies,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Keys) Reset() {
@@ -188,6 +190,13 @@ func (x *Keys) GetLogFormat() string {
 		return x.LogFormat
 	}
 	return ""
+}
+
+func (x *Keys) GetTrustedProxies() []string {
+	if x != nil {
+		return x.TrustedProxies
+	}
+	return nil
 }
 
 // Router configures the data plane.
@@ -430,7 +439,9 @@ type Metering struct {
 	// nats carries usage.
 	Nats *Nats `protobuf:"bytes,9,opt,name=nats,proto3" json:"nats,omitempty"`
 	// log_format is "json" or "text".
-	LogFormat     string `protobuf:"bytes,10,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
+	LogFormat string `protobuf:"bytes,10,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
+	// trace_url is the address of a trace in your trace viewer; "{trace_id}" in it is replaced.
+	TraceUrl      string `protobuf:"bytes,11,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -531,6 +542,13 @@ func (x *Metering) GetNats() *Nats {
 func (x *Metering) GetLogFormat() string {
 	if x != nil {
 		return x.LogFormat
+	}
+	return ""
+}
+
+func (x *Metering) GetTraceUrl() string {
+	if x != nil {
+		return x.TraceUrl
 	}
 	return ""
 }
@@ -888,7 +906,7 @@ var File_claviger_settings_v1_settings_proto protoreflect.FileDescriptor
 
 const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\n" +
-	"#claviger/settings/v1/settings.proto\x12\x14claviger.settings.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xe5\x05\n" +
+	"#claviger/settings/v1/settings.proto\x12\x14claviger.settings.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x06\n" +
 	"\x04Keys\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x12\x19\n" +
 	"\bdata_dir\x18\x02 \x01(\tR\adataDir\x12(\n" +
@@ -907,7 +925,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x11operator_password\x18\f \x01(\tB\x03\x80\x01\x01R\x10operatorPassword\x124\n" +
 	"\x06egress\x18\r \x01(\v2\x1c.claviger.settings.v1.EgressR\x06egress\x122\n" +
 	"\n" +
-	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\"\x97\t\n" +
+	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x125\n" +
+	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\x97\t\n" +
 	"\x06Router\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x124\n" +
 	"\x04name\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\"\n" +
@@ -937,7 +956,7 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x12provider_base_urls\x18\x14 \x03(\v22.claviger.settings.v1.Router.ProviderBaseUrlsEntryR\x10providerBaseUrls\x1aC\n" +
 	"\x15ProviderBaseUrlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x90\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x04\n" +
 	"\bMetering\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x12\"\n" +
 	"\bdata_dir\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\adataDir\x12(\n" +
@@ -952,7 +971,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x04nats\x18\t \x01(\v2\x1a.claviger.settings.v1.NatsB\x06\xbaH\x03\xc8\x01\x01R\x04nats\x122\n" +
 	"\n" +
 	"log_format\x18\n" +
-	" \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\"q\n" +
+	" \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x127\n" +
+	"\ttrace_url\x18\v \x01(\tB\x1a\xbaH\x17r\x15\x18\x80\b2\x10^(https?://.+)?$R\btraceUrl\"q\n" +
 	"\x03Tls\x12$\n" +
 	"\tcert_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bcertFile\x12\"\n" +
 	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\x12 \n" +

@@ -84,7 +84,7 @@ type SessionServiceClient interface {
 	SignIn(context.Context, *v1.SignInRequest) (*v1.SignInResponse, error)
 	// RefreshSession gives a new access token for a session.
 	RefreshSession(context.Context, *v1.RefreshSessionRequest) (*v1.RefreshSessionResponse, error)
-	// SignOut ends the session. Its access token dies within minutes.
+	// SignOut ends the session and its cookie, if it has one. Its access token dies within minutes.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)
 	// GetSession says who is signed in.
 	GetSession(context.Context, *v1.GetSessionRequest) (*v1.GetSessionResponse, error)
@@ -105,7 +105,7 @@ type SessionServiceHandler interface {
 	SignIn(context.Context, *v1.SignInRequest) (*v1.SignInResponse, error)
 	// RefreshSession gives a new access token for a session.
 	RefreshSession(context.Context, *v1.RefreshSessionRequest) (*v1.RefreshSessionResponse, error)
-	// SignOut ends the session. Its access token dies within minutes.
+	// SignOut ends the session and its cookie, if it has one. Its access token dies within minutes.
 	SignOut(context.Context, *v1.SignOutRequest) (*v1.SignOutResponse, error)
 	// GetSession says who is signed in.
 	GetSession(context.Context, *v1.GetSessionRequest) (*v1.GetSessionResponse, error)

@@ -29,8 +29,12 @@ const (
 	UsageServiceQueryUsageProcedure = "/claviger.metering.v1.UsageService/QueryUsage"
 	// UsageServiceListRequestsProcedure is the procedure name of the UsageService's ListRequests RPC.
 	UsageServiceListRequestsProcedure = "/claviger.metering.v1.UsageService/ListRequests"
+	// UsageServiceWatchRequestsProcedure is the procedure name of the UsageService's WatchRequests RPC.
+	UsageServiceWatchRequestsProcedure = "/claviger.metering.v1.UsageService/WatchRequests"
 	// UsageServiceGetRequestProcedure is the procedure name of the UsageService's GetRequest RPC.
 	UsageServiceGetRequestProcedure = "/claviger.metering.v1.UsageService/GetRequest"
+	// UsageServiceListLastUsesProcedure is the procedure name of the UsageService's ListLastUses RPC.
+	UsageServiceListLastUsesProcedure = "/claviger.metering.v1.UsageService/ListLastUses"
 )
 
 var (
@@ -48,11 +52,25 @@ var (
 			Procedure:  UsageServiceListRequestsProcedure,
 		}
 	})
+	usageServiceWatchRequestsSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeServer,
+			Schema:     v1.File_claviger_metering_v1_usage_proto.Services().ByName("UsageService").Methods().ByName("WatchRequests"),
+			Procedure:  UsageServiceWatchRequestsProcedure,
+		}
+	})
 	usageServiceGetRequestSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
 			Schema:     v1.File_claviger_metering_v1_usage_proto.Services().ByName("UsageService").Methods().ByName("GetRequest"),
 			Procedure:  UsageServiceGetRequestProcedure,
+		}
+	})
+	usageServiceListLastUsesSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_metering_v1_usage_proto.Services().ByName("UsageService").Methods().ByName("ListLastUses"),
+			Procedure:  UsageServiceListLastUsesProcedure,
 		}
 	})
 )
@@ -63,8 +81,13 @@ type UsageServiceClient interface {
 	QueryUsage(context.Context, *v1.QueryUsageRequest) (*v1.QueryUsageResponse, error)
 	// ListRequests lists the newest requests first.
 	ListRequests(context.Context, *v1.ListRequestsRequest) (*v1.ListRequestsResponse, error)
+	// WatchRequests sends attempts as they are counted. The stream ends by itself before the access
+	// token that opened it dies; go on with the last resume_token, and nothing is missed or sent twice.
+	WatchRequests(context.Context, *v1.WatchRequestsRequest) (UsageServiceWatchRequestsClientStream, error)
 	// GetRequest returns one request with its attempts.
 	GetRequest(context.Context, *v1.GetRequestRequest) (*v1.GetRequestResponse, error)
+	// ListLastUses says when API keys or credentials were last used.
+	ListLastUses(context.Context, *v1.ListLastUsesRequest) (*v1.ListLastUsesResponse, error)
 }
 
 // NewUsageServiceClient constructs a client for the claviger.metering.v1.UsageService service.
@@ -73,14 +96,40 @@ func NewUsageServiceClient(client *connect.Client) UsageServiceClient {
 	return &usageServiceClient{client: client}
 }
 
+// UsageServiceWatchRequestsClientStream is the client stream for the UsageService's WatchRequests
+// RPC.
+type UsageServiceWatchRequestsClientStream struct {
+	stream connect.ClientStream
+}
+
+// Receive returns the next response message from the server.
+func (s UsageServiceWatchRequestsClientStream) Receive() (*v1.WatchRequestsResponse, error) {
+	var res v1.WatchRequestsResponse
+	if err := s.stream.Receive(&res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+// Close releases the stream's resources. It is idempotent and is typically deferred to clean up a
+// stream abandoned before io.EOF.
+func (s UsageServiceWatchRequestsClientStream) Close() error {
+	return s.stream.Close()
+}
+
 // UsageServiceHandler is an implementation of the claviger.metering.v1.UsageService service.
 type UsageServiceHandler interface {
 	// QueryUsage sums usage over a time range, by groups and time buckets.
 	QueryUsage(context.Context, *v1.QueryUsageRequest) (*v1.QueryUsageResponse, error)
 	// ListRequests lists the newest requests first.
 	ListRequests(context.Context, *v1.ListRequestsRequest) (*v1.ListRequestsResponse, error)
+	// WatchRequests sends attempts as they are counted. The stream ends by itself before the access
+	// token that opened it dies; go on with the last resume_token, and nothing is missed or sent twice.
+	WatchRequests(context.Context, *v1.WatchRequestsRequest, UsageServiceWatchRequestsServerStream) error
 	// GetRequest returns one request with its attempts.
 	GetRequest(context.Context, *v1.GetRequestRequest) (*v1.GetRequestResponse, error)
+	// ListLastUses says when API keys or credentials were last used.
+	ListLastUses(context.Context, *v1.ListLastUsesRequest) (*v1.ListLastUsesResponse, error)
 }
 
 // RegisterUsageServiceHandler registers svc as the claviger.metering.v1.UsageService implementation
@@ -90,8 +139,26 @@ func RegisterUsageServiceHandler(server *connect.Server, svc UsageServiceHandler
 	server.Register(
 		connect.Method{Spec: usageServiceQueryUsageSpec(), Handler: adapter.queryUsage},
 		connect.Method{Spec: usageServiceListRequestsSpec(), Handler: adapter.listRequests},
+		connect.Method{Spec: usageServiceWatchRequestsSpec(), Handler: adapter.watchRequests},
 		connect.Method{Spec: usageServiceGetRequestSpec(), Handler: adapter.getRequest},
+		connect.Method{Spec: usageServiceListLastUsesSpec(), Handler: adapter.listLastUses},
 	)
+}
+
+// UsageServiceWatchRequestsServerStream is the server stream for the UsageService's WatchRequests
+// RPC.
+type UsageServiceWatchRequestsServerStream struct {
+	stream connect.ServerStream
+}
+
+// SendHeaders flushes the response headers without a message. The first Send does this implicitly.
+func (s UsageServiceWatchRequestsServerStream) SendHeaders() error {
+	return s.stream.SendHeaders()
+}
+
+// Send sends a response message to the client.
+func (s UsageServiceWatchRequestsServerStream) Send(res *v1.WatchRequestsResponse) error {
+	return s.stream.Send(res)
 }
 
 // UnimplementedUsageServiceHandler returns CodeUnimplemented from all methods.
@@ -105,8 +172,16 @@ func (UnimplementedUsageServiceHandler) ListRequests(context.Context, *v1.ListRe
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.metering.v1.UsageService.ListRequests is not implemented")
 }
 
+func (UnimplementedUsageServiceHandler) WatchRequests(context.Context, *v1.WatchRequestsRequest, UsageServiceWatchRequestsServerStream) error {
+	return connect.NewError(connect.CodeUnimplemented, "claviger.metering.v1.UsageService.WatchRequests is not implemented")
+}
+
 func (UnimplementedUsageServiceHandler) GetRequest(context.Context, *v1.GetRequestRequest) (*v1.GetRequestResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.metering.v1.UsageService.GetRequest is not implemented")
+}
+
+func (UnimplementedUsageServiceHandler) ListLastUses(context.Context, *v1.ListLastUsesRequest) (*v1.ListLastUsesResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.metering.v1.UsageService.ListLastUses is not implemented")
 }
 
 type usageServiceClient struct {
@@ -129,9 +204,25 @@ func (c *usageServiceClient) ListRequests(ctx context.Context, req *v1.ListReque
 	return &res, nil
 }
 
+func (c *usageServiceClient) WatchRequests(ctx context.Context, req *v1.WatchRequestsRequest) (UsageServiceWatchRequestsClientStream, error) {
+	stream, err := c.client.CallServerStream(ctx, usageServiceWatchRequestsSpec(), req)
+	if err != nil {
+		return UsageServiceWatchRequestsClientStream{}, err
+	}
+	return UsageServiceWatchRequestsClientStream{stream: stream}, nil
+}
+
 func (c *usageServiceClient) GetRequest(ctx context.Context, req *v1.GetRequestRequest) (*v1.GetRequestResponse, error) {
 	var res v1.GetRequestResponse
 	if err := c.client.CallUnary(ctx, usageServiceGetRequestSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *usageServiceClient) ListLastUses(ctx context.Context, req *v1.ListLastUsesRequest) (*v1.ListLastUsesResponse, error) {
+	var res v1.ListLastUsesResponse
+	if err := c.client.CallUnary(ctx, usageServiceListLastUsesSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -163,12 +254,32 @@ func (h usageServiceHandler) listRequests(ctx context.Context, _ connect.Spec, s
 	return stream.Send(res)
 }
 
+func (h usageServiceHandler) watchRequests(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.WatchRequestsRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	return h.svc.WatchRequests(ctx, &req, UsageServiceWatchRequestsServerStream{stream: stream})
+}
+
 func (h usageServiceHandler) getRequest(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
 	var req v1.GetRequestRequest
 	if err := stream.Receive(&req); err != nil {
 		return err
 	}
 	res, err := h.svc.GetRequest(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h usageServiceHandler) listLastUses(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListLastUsesRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListLastUses(ctx, &req)
 	if err != nil {
 		return err
 	}
