@@ -287,17 +287,28 @@ func TestMessagesOfTheTypedAPIAreBounded(t *testing.T) {
 func TestWhoSendsSlowlyIsCutOff(t *testing.T) {
 	t.Parallel()
 	w := startEdge(t)
-	garbage := "Authorization: Bearer garbage\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
-	cases := map[string]struct{ address, head, drip string }{
-		"nothing at all":                {w.BaseURL, "", ""},
-		"nothing at all, grpc":          {w.GRPCAddress, "", ""},
-		"nothing at all, operations":    {w.OpsURL, "", ""},
-		"a header a letter at a time":   {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-", "x"},
-		"headers without end":           {w.BaseURL, "GET /v1/models HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n"},
-		"half a preface, grpc":          {w.GRPCAddress, "PRI * HTT", ""},
-		"a body that does not come":     {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + garbage, ""},
-		"a body a letter at a time":     {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + garbage, " "},
-		"a body on a route that is not": {w.BaseURL, "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" + garbage, " "},
+	const announced = "\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
+	garbage := "Authorization: Bearer garbage" + announced
+	connect := "Authorization: Bearer garbage\r\nConnect-Protocol-Version: 1" + announced
+	const soon, whole = 15 * time.Second, 70 * time.Second // whole: a body may take 60 s
+	cases := map[string]struct {
+		address, head, drip string
+		within              time.Duration
+	}{
+		"nothing at all":                   {w.BaseURL, "", "", soon},
+		"nothing at all, grpc":             {w.GRPCAddress, "", "", soon},
+		"nothing at all, operations":       {w.OpsURL, "", "", soon},
+		"a header a letter at a time":      {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nX-", "x", soon},
+		"headers without end":              {w.BaseURL, "GET /v1/models HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n", soon},
+		"half a preface, grpc":             {w.GRPCAddress, "PRI * HTT", "", soon},
+		"a body that does not come":        {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + garbage, "", soon},
+		"a body a letter at a time":        {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n" + garbage, " ", soon},
+		"a body on a route that is not":    {w.BaseURL, "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\n" + garbage, " ", soon},
+		"a known caller's body":            {w.BaseURL, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + w.keys["acme"] + announced, " ", whole},
+		"a body of the typed API":          {w.BaseURL, "POST /claviger.router.v1.CompletionService/Complete HTTP/1.1\r\nHost: x\r\n" + connect, " ", whole},
+		"a body of another service":        {w.BaseURL, "POST /claviger.keys.v1.SessionService/SignIn HTTP/1.1\r\nHost: x\r\n" + connect, " ", whole},
+		"a body for nobody":                {w.BaseURL, "POST /nowhere HTTP/1.1\r\nHost: x\r\n" + garbage, " ", whole},
+		"a body for nobody, on operations": {w.OpsURL, "POST /nowhere HTTP/1.1\r\nHost: x\r\n" + garbage, " ", whole},
 	}
 	var all sync.WaitGroup
 	for name, c := range cases {
@@ -308,7 +319,7 @@ func TestWhoSendsSlowlyIsCutOff(t *testing.T) {
 			defer close(stop)
 			_, _ = conn.Write([]byte(c.head)) // the reader sees the end
 			go drip(conn, c.drip, stop)
-			_ = conn.SetReadDeadline(begun.Add(15 * time.Second))
+			_ = conn.SetReadDeadline(begun.Add(c.within))
 			if _, err := io.Copy(io.Discard, conn); errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 				t.Errorf("%s: the connection is still open after %s", name, time.Since(begun).Round(time.Second))
 			}
