@@ -48,6 +48,9 @@ type Principal struct {
 	SessionID string
 	// AuthTime is when the person last proved who they are.
 	AuthTime time.Time
+	// ExpiresAt is when the proof of who is calling ends, such as a session's access token. Streams end
+	// before it. Zero is never.
+	ExpiresAt time.Time
 	// APIKeyID names the API key.
 	APIKeyID string
 	// Service is the name of one of our services: "router", "metering".

@@ -146,7 +146,7 @@ func (v *Verifier) Verify(raw string) (authn.Principal, error) {
 	}
 	return authn.Principal{
 		Kind: authn.Session, OrgID: p.Org, OrgSlug: p.OrgSlug, MemberID: p.Member, Role: roles[p.Role],
-		SessionID: p.Sid, AuthTime: time.Unix(p.AuthTime, 0),
+		SessionID: p.Sid, AuthTime: time.Unix(p.AuthTime, 0), ExpiresAt: time.Unix(p.Exp, 0),
 	}, nil
 }
 

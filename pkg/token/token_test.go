@@ -40,6 +40,9 @@ func TestOnlyAnUnchangedTokenOfThisEnvironmentVerifies(t *testing.T) {
 	if err != nil || p.OrgID != "org_a" || p.Role != authn.Admin || p.Kind != authn.Session || p.Operator() {
 		t.Fatalf("Verify(good) = %+v, %v", p, err)
 	}
+	if !p.ExpiresAt.Equal(claims.ExpiresAt) {
+		t.Errorf("ExpiresAt = %v, want that of the token, %v", p.ExpiresAt, claims.ExpiresAt)
+	}
 	parts := strings.Split(good, ".")
 	none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","typ":"at+jwt","kid":"` + keyID + `"}`))
 	for name, c := range map[string]struct {
