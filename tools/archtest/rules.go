@@ -98,6 +98,7 @@ const (
 // "<service>/<path below internal>"; a folder stands for all below it.
 var edges = map[string][]technology{
 	"keys/rpc":        {wire},
+	"keys/cookie":     {web},
 	"keys/store":      {table},
 	"router/rpc":      {wire},
 	"router/httpapi":  {web, wire},

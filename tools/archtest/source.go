@@ -24,6 +24,7 @@ var reveals = map[string]string{ //nolint:gosec // names of functions
 	"services/keys.minter":                                 "HMAC, whose result is no secret",
 	"services/keys/internal/rpc.apiKeyServer.CreateApiKey": "the caller who creates the API key, this once",
 	"services/keys/internal/rpc.sessionServer.SignIn":      "the caller who signs in",
+	"services/keys/internal/cookie.Set":                    "the browser of the caller who signs in",
 	"services/router/internal/provider.Outgoing.header":    "the provider: the line that signs a request",
 	"services/router/internal/provider.Scrub":              "a search for it in what must not hold it",
 	"tools/demo.Story.session":                             "the control plane: the password of an account",

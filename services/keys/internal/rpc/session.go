@@ -24,6 +24,10 @@ var _ keysv1connect.SessionServiceHandler = (*sessionServer)(nil)
 
 // SignIn checks an address and a password and begins a session.
 func (s *sessionServer) SignIn(ctx context.Context, req *keysv1.SignInRequest) (*keysv1.SignInResponse, error) {
+	browser, ok := browserOf(ctx)
+	if req.GetCookie() && !ok {
+		return nil, ErrNoCookies
+	}
 	proof, err := s.Sessions.Authenticate(ctx, session.SignIn{
 		Organization: req.GetOrganization(), Email: req.GetEmail(), Password: secret.New(req.GetPassword()), Peer: peer(ctx),
 	})
@@ -32,9 +36,20 @@ func (s *sessionServer) SignIn(ctx context.Context, req *keysv1.SignInRequest) (
 	}
 	cmd := command(ctx)
 	cmd.OrgID, cmd.Actor = proof.Organization.ID, proof.Member.ID
+	var before session.Session
+	if req.GetCookie() { // the browser forgets the session that the new one takes the place of
+		if before, err = s.held(ctx, browser, proof.Organization.Slug, cmd.OrgID); err != nil {
+			return nil, err
+		}
+	}
 	var started session.Session
 	var plain secret.Text
 	_, _, err = s.Store.Change(ctx, cmd, func(ctx context.Context, tx *store.Tx) (_ []byte, err error) {
+		if before.ID != "" {
+			if err := s.Sessions.End(ctx, tx, before.ID); err != nil {
+				return nil, err
+			}
+		}
 		started, plain, err = s.Sessions.Start(ctx, tx, proof)
 		return nil, err
 	})
@@ -43,20 +58,57 @@ func (s *sessionServer) SignIn(ctx context.Context, req *keysv1.SignInRequest) (
 	}
 	proof.Member.LastSignInAt = started.AuthAt
 	access, expires, err := s.accessToken(started, proof.Account)
-	return &keysv1.SignInResponse{
-		SessionToken: plain.Reveal(), AccessToken: access, AccessExpireTime: timestamp(expires),
+	if err != nil {
+		return nil, err
+	}
+	res := &keysv1.SignInResponse{
+		AccessToken: access, AccessExpireTime: timestamp(expires),
 		Member: memberToProto(proof.Member), Organization: organizationToProto(proof.Organization),
-	}, err
+	}
+	if req.GetCookie() {
+		browser.keep(proof.Organization.Slug, plain, started.EndsAt.Sub(s.Now()))
+	} else {
+		res.SessionToken = plain.Reveal()
+	}
+	return res, nil
+}
+
+// held is the session of an organization that a browser has kept so far, the zero Session if none.
+func (s *sessionServer) held(ctx context.Context, b browser, slug, orgID string) (session.Session, error) {
+	plain, ok := b.kept(slug)
+	if !ok {
+		return session.Session{}, nil
+	}
+	return s.Sessions.Find(ctx, plain, orgID)
 }
 
 // RefreshSession gives a new access token for a session.
 func (s *sessionServer) RefreshSession(ctx context.Context, req *keysv1.RefreshSessionRequest) (*keysv1.RefreshSessionResponse, error) {
-	found, account, err := s.Sessions.Refresh(ctx, secret.New(req.GetSessionToken()))
+	plain, slug := secret.New(req.GetSessionToken()), ""
+	browser, ok := browserOf(ctx)
+	if plain.Empty() {
+		if slug = req.GetOrganization(); slug == "" {
+			return nil, ErrNoSession
+		}
+		if !ok {
+			return nil, ErrNoCookies
+		}
+		if plain, ok = browser.kept(slug); !ok {
+			return nil, session.ErrNobody
+		}
+	}
+	found, account, err := s.Sessions.Refresh(ctx, plain, slug)
 	if err != nil {
+		if slug != "" && errors.Is(err, session.ErrEnded) {
+			browser.forget(slug)
+		}
 		return nil, err
 	}
 	access, expires, err := s.accessToken(found, account)
-	return &keysv1.RefreshSessionResponse{AccessToken: access, AccessExpireTime: timestamp(expires)}, err
+	return &keysv1.RefreshSessionResponse{
+		AccessToken: access, AccessExpireTime: timestamp(expires),
+		Member: memberToProto(account.Member), Organization: organizationToProto(account.Organization),
+	}, err
 }
 
 func (s *sessionServer) accessToken(of session.Session, account session.Account) (string, time.Time, error) {
@@ -69,14 +121,33 @@ func (s *sessionServer) accessToken(of session.Session, account session.Account)
 	return signed, expires, err
 }
 
-// SignOut ends the session.
+// SignOut ends the session and, in a browser, the one of the same person in its cookie: somebody may
+// have signed in again in another window.
 func (s *sessionServer) SignOut(ctx context.Context, _ *keysv1.SignOutRequest) (*keysv1.SignOutResponse, error) {
-	cmd := command(ctx)
-	ending := cmd.SessionID
+	cmd, who := command(ctx), authn.FromContext(ctx)
 	cmd.SessionID = "" // signing out twice is no error
+	ending := []string{who.SessionID}
+	browser, ok := browserOf(ctx)
+	if ok {
+		held, err := s.held(ctx, browser, who.OrgSlug, who.OrgID)
+		if err != nil {
+			return nil, err
+		}
+		if held.MemberID == who.MemberID && held.ID != who.SessionID {
+			ending = append(ending, held.ID)
+		}
+	}
 	_, _, err := s.Store.Change(ctx, cmd, func(ctx context.Context, tx *store.Tx) ([]byte, error) {
-		return nil, s.Sessions.End(ctx, tx, ending)
+		for _, id := range ending {
+			if err := s.Sessions.End(ctx, tx, id); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	})
+	if err == nil && ok {
+		browser.forget(who.OrgSlug)
+	}
 	return &keysv1.SignOutResponse{}, err
 }
 

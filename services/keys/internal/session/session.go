@@ -13,6 +13,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -39,8 +40,10 @@ const (
 var (
 	ErrSignIn = fault.New(fault.Unauthenticated, "SIGN_IN_FAILED", "organization, address or password is wrong")
 	ErrEnded  = fault.New(fault.Unauthenticated, "SESSION_ENDED", "the session has ended").Hinting("sign in again")
-	ErrWrong  = fault.New(fault.Denied, "PASSWORD_WRONG", "the old password is wrong")
-	ErrSame   = fault.New(fault.Invalid, "PASSWORD_UNCHANGED", "the new password is the old one")
+	ErrNobody = fault.New(fault.Unauthenticated, "NOT_SIGNED_IN", "this browser is not signed in to that organization").
+			Hinting("sign in; browsers keep the sign-in over https only, or on the machine itself")
+	ErrWrong = fault.New(fault.Denied, "PASSWORD_WRONG", "the old password is wrong")
+	ErrSame  = fault.New(fault.Invalid, "PASSWORD_UNCHANGED", "the new password is the old one")
 )
 
 // Session is what the store knows of a signed-in person.
@@ -146,7 +149,7 @@ func (s *Service) Authenticate(ctx context.Context, in SignIn) (Proof, error) {
 	return proof, nil
 }
 
-// Start begins a session and returns its token, which is stored nowhere.
+// Start begins a session under a new id and returns its token, which is stored nowhere.
 func (s *Service) Start(ctx context.Context, tx Tx, proof Proof) (Session, secret.Text, error) {
 	m, err := tx.Member(ctx, proof.Member.ID)
 	if err != nil || m.PasswordHash != proof.Member.PasswordHash { // removed or changed since it was checked
@@ -166,11 +169,27 @@ func (s *Service) Start(ctx context.Context, tx Tx, proof Proof) (Session, secre
 	return started, token, tx.Record(ctx, "session.start", started.ID, nil)
 }
 
-// Refresh returns the session of a token, with its account as it is now.
-func (s *Service) Refresh(ctx context.Context, token secret.Text) (Session, Account, error) {
+// Find returns the session of a token if it belongs to an organization, and the zero Session if not.
+func (s *Service) Find(ctx context.Context, token secret.Text, orgID string) (Session, error) {
+	found, _, err := s.store.SessionByToken(ctx, hash(token))
+	if errors.Is(err, ErrEnded) {
+		return Session{}, nil
+	}
+	if err != nil || found.OrgID != orgID {
+		return Session{}, err
+	}
+	return found, nil
+}
+
+// Refresh returns the session of a token, with its account as it is now. With a slug the session has
+// to be one of that organization.
+func (s *Service) Refresh(ctx context.Context, token secret.Text, slug string) (Session, Account, error) {
 	found, account, err := s.store.SessionByToken(ctx, hash(token))
 	if err != nil {
 		return Session{}, Account{}, err
+	}
+	if slug != "" && account.Organization.Slug != slug {
+		return Session{}, Account{}, ErrEnded
 	}
 	now := s.now()
 	if !now.Before(found.EndsAt) || now.Sub(found.UsedAt) >= idleLifetime {
