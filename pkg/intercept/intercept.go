@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/telemetry"
 )
 
 // Authenticate says who is calling, from headers or the connection. It returns a fault of kind
@@ -34,13 +36,17 @@ type Options struct {
 	Authenticate Authenticate
 	// UnaryTimeout bounds unary calls whose caller set no shorter deadline. Zero sets none.
 	UnaryTimeout time.Duration
+	// Telemetry gets a span and the duration of each call. Nil is none.
+	Telemetry *telemetry.Telemetry
 }
 
-// Chain returns the interceptors in their order, outermost first: request id and errors, log,
-// panics, deadline, access, fields.
+// Chain returns the interceptors in their order, outermost first: request id, trace and measurements,
+// errors and log, panics, deadline, access, fields. The trace is outside of the log, whose line names
+// it, and sees what the caller gets; access says whose call it is.
 func Chain(o Options) []connect.ServerInterceptor {
 	return []connect.ServerInterceptor{
 		requestID,
+		observe(o.Telemetry),
 		translateErrors(o.Log),
 		recoverPanics,
 		deadline(o.UnaryTimeout),
@@ -86,6 +92,9 @@ func translateErrors(log *slog.Logger) connect.ServerInterceptor {
 					slog.String("procedure", spec.Procedure), slog.String("request_id", RequestID(ctx)),
 					slog.Duration("took", time.Since(begin)),
 				}
+				if from := client(ctx); from != "" {
+					attrs = append(attrs, slog.String("client", from))
+				}
 				if err != nil {
 					attrs = append(attrs, slog.String("error", err.Error()))
 				}
@@ -94,6 +103,19 @@ func translateErrors(log *slog.Logger) connect.ServerInterceptor {
 			return ToConnect(ctx, err)
 		}
 	}
+}
+
+// client is the address of whoever calls, without the port; "" in process.
+func client(ctx context.Context) string {
+	info, ok := connect.CallInfoForServerContext(ctx)
+	if !ok {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(info.PeerAddr)
+	if err != nil {
+		return ""
+	}
+	return host
 }
 
 // levelOf tells what an operator should look at from what is a caller's own business.

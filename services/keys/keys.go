@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/session"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
 	"github.com/claviger/claviger/services/keys/internal/store"
+	"github.com/claviger/claviger/services/keys/web"
 )
 
 const (
@@ -51,6 +53,7 @@ type App struct {
 	probes   *probe.Dispatcher
 	feed     *rpc.Feed
 	api      *rpc.API
+	web      http.Handler
 	platform string // id of the operator's organization
 
 	ownKey snapshot.TokenKey
@@ -86,6 +89,10 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		APIKeys:       &apikey.Service{Mint: minter(d.Pepper), Now: a.now},
 		Tokens:        token.NewSigner(a.ownKey.KeyID, d.TokenKey),
 		Environment:   d.Environment, Now: a.now,
+	}
+	var err error
+	if a.web, err = web.Handler(); err != nil {
+		return nil, err
 	}
 	if err := a.start(ctx); err != nil {
 		return nil, err
@@ -143,9 +150,10 @@ func (a *App) Public() *connect.Server {
 		key, ok := (*a.tokenKeys.Load())[keyID]
 		return key, ok
 	}}
-	server := connect.NewServer(intercept.Chain(intercept.Options{
+	chain := intercept.Chain(intercept.Options{
 		Log: a.deps.Log, Authenticate: intercept.Session(verifier.Verify), UnaryTimeout: unaryTimeout,
-	})...)
+	})
+	server := connect.NewServer(append(chain, preflighted)...)
 	a.api.Register(server)
 	return server
 }

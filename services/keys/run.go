@@ -43,6 +43,10 @@ func Run(ctx context.Context, s *settingsv1.Keys, log *slog.Logger) (err error) 
 	if deps.Guard, err = newGuard(s); err != nil {
 		return err
 	}
+	proxies, err := proxiesOf(s.GetTrustedProxies())
+	if err != nil {
+		return config.UsageError{Err: err}
+	}
 	vault, err := openVault(ctx, s, log)
 	if err != nil {
 		return err
@@ -71,7 +75,7 @@ func Run(ctx context.Context, s *settingsv1.Keys, log *slog.Logger) (err error) 
 			return err
 		}
 	}
-	return app.listen(ctx, s, identity)
+	return app.listen(ctx, s, identity, proxies)
 }
 
 func openVault(ctx context.Context, s *settingsv1.Keys, log *slog.Logger) (*transit.Vault, error) {
@@ -103,7 +107,7 @@ func newGuard(s *settingsv1.Keys) (*egress.Guard, error) {
 
 // listen serves until ctx ends. Then watchers are sent to other replicas, calls go on for a while,
 // and only after them the work in the background stops.
-func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.Identity) error {
+func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.Identity, proxies []netip.Prefix) error {
 	public, err := serve.Listen(ctx, "the public API", s.GetHttpListen())
 	if err != nil {
 		return err
@@ -125,7 +129,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.I
 	group.Go(func() error {
 		defer stopWorking()
 		return serve.Until(ctx, log, drain, a.Drain,
-			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
+			serve.OnHTTP("the public API", public, serve.HTTP(a.HTTP(proxies), nil, log)),
 			serve.OnGRPC("our own services", internal, grpcServer),
 			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
 	})
