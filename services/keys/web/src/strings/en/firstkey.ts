@@ -1,0 +1,3 @@
+export const firstKey = {
+  title: "Bring your first key",
+} as const;
