@@ -1,5 +1,6 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { made, publish } from "./build/publish.ts";
 import { schemeScript } from "./build/scheme-script.ts";
 import { themeCss } from "./build/theme-css.ts";
 
@@ -22,10 +23,11 @@ const suite = process.env["CLAVIGER_URL"] ?? "http://127.0.0.1:8080";
 const proxy = { "^/claviger\\.": { target: suite, changeOrigin: true } };
 
 export default defineConfig({
-  plugins: [react(), themeCss(), schemeScript()],
+  plugins: [react(), themeCss(), schemeScript(), publish()],
   resolve: { tsconfigPaths: true },
   css: { modules: { localsConvention: "camelCaseOnly" } },
   build: {
+    outDir: made,
     // light-dark() and nesting stay as they are: Baseline 2024.
     target: ["chrome123", "edge123", "firefox120", "safari17.5"],
     assetsInlineLimit: 0, // a data: script or style would be refused

@@ -14,7 +14,7 @@ import { useSession } from "@/session/context";
 import { failed } from "@/shared/errors/toast";
 import { roleKey } from "@/shared/roles";
 import classes from "./menus.module.css";
-import { sessions } from "./services";
+import { sessions } from "./sessions";
 
 /** schemes are the choices of light and dark. */
 export const schemes = [

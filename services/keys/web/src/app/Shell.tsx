@@ -1,6 +1,8 @@
 import { TransportProvider } from "@connectrpc/connect-query";
+import "@mantine/notifications/styles.layer.css";
 import { ActionIcon, Burger, Drawer, Kbd, UnstyledButton } from "@mantine/core";
 import { useDisclosure, useHotkeys } from "@mantine/hooks";
+import { Notifications } from "@mantine/notifications";
 import { IconSearch } from "@tabler/icons-react";
 import { QueryClientProvider } from "@tanstack/react-query";
 import { getRouteApi, Link, Outlet, useRouter, useRouterState } from "@tanstack/react-router";
@@ -10,8 +12,9 @@ import { SessionContext, useSession } from "@/session/context";
 import { AccountMenu } from "./AccountMenu";
 import { groups } from "./navigation";
 import { OrganizationMenu } from "./OrganizationMenu";
+import { officeOf } from "./offices";
 import classes from "./Shell.module.css";
-import { officeOf, sessions } from "./services";
+import { sessions } from "./sessions";
 
 const Palette = lazy(() => import("./Palette"));
 const route = getRouteApi("/o/$org");
@@ -100,6 +103,7 @@ function Frame() {
       <main className={classes.main} id="content" tabIndex={-1}>
         <Outlet />
       </main>
+      <Notifications position="bottom-right" limit={4} />
       {palette && (
         <Suspense fallback={null}>
           <Palette onClose={() => setPalette(false)} />

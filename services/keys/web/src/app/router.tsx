@@ -11,7 +11,7 @@ import { usageSearch } from "@/features/usage/search";
 import { knownOrganizations, remember } from "@/session/known";
 import { SignedOutError } from "@/session/sessions";
 import { NotFound, PageFailed, Pending } from "./boundaries";
-import { sessions } from "./services";
+import { sessions } from "./sessions";
 
 const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
 

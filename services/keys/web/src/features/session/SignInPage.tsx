@@ -3,7 +3,7 @@ import { getRouteApi, useRouter } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Logo } from "@/app/Logo";
-import { sessions } from "@/app/services";
+import { sessions } from "@/app/sessions";
 import { knownOrganizations, remember } from "@/session/known";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { useAction } from "@/shared/useAction";

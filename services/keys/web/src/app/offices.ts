@@ -1,15 +1,9 @@
-import { createClient, type Transport } from "@connectrpc/connect";
+import type { Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { QueryClient } from "@tanstack/react-query";
-import { SessionService } from "@/gen/claviger/keys/v1/session_pb";
-import { Sessions } from "@/session/sessions";
 import { authorize } from "@/session/transport";
 import { problemOf } from "@/shared/errors/problem";
-
-const baseUrl = location.origin;
-
-/** sessions is this page's. */
-export const sessions = new Sessions(createClient(SessionService, createConnectTransport({ baseUrl })));
+import { sessions } from "./sessions";
 
 /** Office is what the pages of one organization share: its way to the server, and its cache. */
 export type Office = { transport: Transport; queries: QueryClient };
@@ -21,7 +15,10 @@ export function officeOf(slug: string): Office {
   let office = offices.get(slug);
   if (!office) {
     office = {
-      transport: createConnectTransport({ baseUrl, interceptors: [authorize(sessions, slug)] }),
+      transport: createConnectTransport({
+        baseUrl: location.origin,
+        interceptors: [authorize(sessions, slug)],
+      }),
       queries: newQueryClient(),
     };
     offices.set(slug, office);
@@ -29,8 +26,8 @@ export function officeOf(slug: string): Office {
   return office;
 }
 
-/** newQueryClient returns a cache that asks again only where that can help. */
-export function newQueryClient(): QueryClient {
+// A cache that asks again only where that can help.
+function newQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
       queries: {
@@ -43,18 +40,9 @@ export function newQueryClient(): QueryClient {
   });
 }
 
-const wire = "BroadcastChannel" in globalThis ? new BroadcastChannel("claviger.sessions") : undefined;
-
-// What was seen under a session is forgotten with it, in every tab.
+// What was seen under a session is forgotten with it.
 sessions.subscribe((slug, ending) => {
   if (!ending) return;
   offices.get(slug)?.queries.clear();
   offices.delete(slug);
-  if (ending === "signed-out") wire?.postMessage({ signedOut: slug });
-});
-
-wire?.addEventListener("message", ({ data }: MessageEvent<{ signedOut?: unknown }>) => {
-  if (typeof data?.signedOut === "string" && sessions.signed(data.signedOut)) {
-    sessions.drop(data.signedOut, "expired");
-  }
 });
