@@ -14,6 +14,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/telemetry"
 	optionsv1 "github.com/claviger/claviger/proto/gen/claviger/options/v1"
 )
 
@@ -70,7 +71,7 @@ func access(authenticate Authenticate) connect.ServerInterceptor {
 			if err := Allow(rule, principal); err != nil {
 				return err
 			}
-			return next(authn.NewContext(ctx, principal), spec, stream)
+			return next(telemetry.WithOrganization(authn.NewContext(ctx, principal), principal.OrgID), spec, stream)
 		}
 	}
 }

@@ -17,6 +17,8 @@ const (
 	Policy          = attribute.Key("claviger.policy")
 	// Edge is how a request came in, such as "openai" or "grpc".
 	Edge = attribute.Key("claviger.edge")
+	// Reason is the reason of a fault, such as FIELDS_INVALID.
+	Reason = attribute.Key("claviger.reason")
 	// Outcome is how an attempt or the counting of an event ended.
 	Outcome = attribute.Key("claviger.outcome")
 
