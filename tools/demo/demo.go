@@ -7,6 +7,7 @@ package demo
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -93,7 +94,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	story := &Story{
 		Console: console, BaseURL: running.BaseURL, Operator: running.Operator(), Provider: provider,
-		Organization: "acme", KeyFile: filepath.Join(dir, "app.key"),
+		Organization: "acme", OwnerPassword: secret.New(rand.Text()), KeyFile: filepath.Join(dir, "app.key"),
 	}
 	if o.Dir != "" { // a folder that stays has the organization of the last time
 		story.Organization += "-" + strconv.FormatInt(time.Now().Unix(), 36)
@@ -102,6 +103,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		keep = true
 		return fmt.Errorf("%w\nthe log is in %s", err, filepath.Join(dir, logName))
 	}
+	admin(console, story)
 	examples(console, running, story.KeyFile)
 	if o.Exit {
 		return nil
@@ -208,6 +210,16 @@ func (s *Scripted) Serving(o suite.Options) suite.Options {
 func (s *Scripted) Stop() error {
 	s.stop()
 	return <-s.done
+}
+
+// admin prints where the owner signs in with a browser. The password is shown because it is of this run,
+// for an account that only this machine reaches.
+func admin(console *Console, story *Story) {
+	console.Block("The admin, in a browser",
+		story.BaseURL+"/sign-in?org="+story.Organization,
+		"organization  "+story.Organization,
+		"address       "+OwnerEmail,
+		"password      "+story.OwnerPassword.Reveal())
 }
 
 // examples prints lines that work as they stand.

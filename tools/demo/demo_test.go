@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,12 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect/v2"
+	"connectrpc.com/connect/v2/connecthttp"
+
 	"github.com/claviger/claviger/pkg/secret"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/tools/demo"
 )
 
@@ -30,6 +36,7 @@ func TestTheStoryIsToldAndLeavesNothingBehind(t *testing.T) {
 		`complete through`,
 		`req_\w+ +\$0\.0000\d+`,
 		`attempt 1 .* ok `,
+		`http://127\.0\.0\.1:\d+/sign-in\?org=acme\n +organization +acme\n +address +owner@acme\.example\n +password +[A-Z2-7]{26}\n`,
 		`curl -N http://127\.0\.0\.1:\d+/v1/chat/completions`,
 		`OpenAI\(base_url="http://127\.0\.0\.1:\d+/v1"`,
 		`grpcurl -plaintext`,
@@ -105,8 +112,31 @@ func TestThePrintedLinesWork(t *testing.T) {
 			t.Errorf("%s: %v\n%s\n%s", title, err, command, answer)
 		}
 	}
+	signInAsPrinted(t, text)
 	stop()
 	if err := <-done; err != nil {
 		t.Fatalf("Run = %v", err)
+	}
+}
+
+// signInAsPrinted opens the page and signs in with what stands below it.
+func signInAsPrinted(t *testing.T, text string) {
+	t.Helper()
+	printed := regexp.MustCompile(`(http://\S+)/sign-in\?org=\S+\n +organization +(\S+)\n +address +(\S+)\n +password +(\S+)`).FindStringSubmatch(text)
+	if printed == nil {
+		t.Fatalf("no sign-in in\n%s", text)
+	}
+	page, err := http.Get(printed[1] + "/sign-in?org=" + printed[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = page.Body.Close()
+	if kind := page.Header.Get("Content-Type"); page.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/html") {
+		t.Errorf("the printed page = %s %s", page.Status, kind)
+	}
+	in, err := keysv1connect.NewSessionServiceClient(connect.NewClient(connecthttp.NewTransport(http.DefaultClient, printed[1]))).SignIn(
+		t.Context(), &keysv1.SignInRequest{Organization: printed[2], Email: printed[3], Password: printed[4]})
+	if err != nil || in.GetMember().GetEmail() != printed[3] {
+		t.Errorf("SignIn with what is printed = %s, %v", in.GetMember().GetEmail(), err)
 	}
 }

@@ -41,8 +41,10 @@ type Story struct {
 	BaseURL  string
 	Operator seed.Login
 	Provider Provider
-	// Organization is the slug of the organization to create.
-	Organization string
+	// Organization is the slug of the organization to create, OwnerPassword the first password of its
+	// owner.
+	Organization  string
+	OwnerPassword secret.Text
 	// KeyFile is where the API key is written, mode 0600.
 	KeyFile string
 
@@ -58,19 +60,19 @@ type Story struct {
 // how long a step may take until the parts that it needs have told each other.
 const patience = 30 * time.Second
 
-const ownerEmail = "owner@acme.example"
+// OwnerEmail is the address of the organization's owner.
+const OwnerEmail = "owner@acme.example"
 
 // Tell plays the story and stops at the first step that does not work.
 func (s *Story) Tell(ctx context.Context) error {
 	s.http = &http.Client{Transport: &http.Transport{Proxy: nil}}
 	defer s.http.CloseIdleConnections()
-	password := secret.New(rand.Text())
 	steps := []struct {
 		name string
 		do   func(context.Context, *Step) error
 	}{
-		{"The operator creates the organization " + s.Organization, func(ctx context.Context, step *Step) error { return s.createOrganization(ctx, step, password) }},
-		{"Its owner signs in", func(ctx context.Context, step *Step) error { return s.signIn(ctx, step, password) }},
+		{"The operator creates the organization " + s.Organization, s.createOrganization},
+		{"Its owner signs in", s.signIn},
 		{"The owner adds a key of " + s.Provider.Slug, s.addCredential},
 		{"The router tries the key at the provider", s.testCredential},
 		{"A policy says which model serves, and on whose key", s.createPolicy},
@@ -99,20 +101,20 @@ func (s *Story) session(ctx context.Context, organization, email string, passwor
 	return connect.NewClient(s.transport(), seed.Bearer(secret.New(answer.GetAccessToken()))), answer, nil
 }
 
-func (s *Story) createOrganization(ctx context.Context, step *Step, password secret.Text) error {
+func (s *Story) createOrganization(ctx context.Context, step *Step) error {
 	operator, _, err := s.session(ctx, authn.PlatformSlug, s.Operator.Email, s.Operator.Password)
 	if err != nil {
 		return err
 	}
 	_, err = keysv1connect.NewOrganizationServiceClient(operator).CreateOrganization(ctx, &keysv1.CreateOrganizationRequest{
-		Slug: s.Organization, Name: "Acme", OwnerEmail: ownerEmail, OwnerPassword: password.Reveal(), IdempotencyKey: rand.Text(),
+		Slug: s.Organization, Name: "Acme", OwnerEmail: OwnerEmail, OwnerPassword: s.OwnerPassword.Reveal(), IdempotencyKey: rand.Text(),
 	})
-	step.Note("owner %s, with a password of this run", ownerEmail)
+	step.Note("owner %s, with a password of this run", OwnerEmail)
 	return err
 }
 
-func (s *Story) signIn(ctx context.Context, step *Step, password secret.Text) error {
-	owner, answer, err := s.session(ctx, s.Organization, ownerEmail, password)
+func (s *Story) signIn(ctx context.Context, step *Step) error {
+	owner, answer, err := s.session(ctx, s.Organization, OwnerEmail, s.OwnerPassword)
 	if err != nil {
 		return err
 	}

@@ -230,9 +230,18 @@ func public(key ed25519.PrivateKey) ed25519.PublicKey {
 	return p
 }
 
-// handler serves the public APIs of all services and the edges of the router on one origin.
+// handler serves the public APIs of all services, the edges of the router under /v1/ and the admin on
+// one origin. The router's callers bring an API key and no cookie, from wherever they are.
 func (s *suite) handler() http.Handler {
-	return serve.Mux(messageBytes, s.router.HTTP(), s.keys.Public(), s.metering.Public(), s.router.Public())
+	edges := http.NewServeMux()
+	edges.Handle("/v1/", s.router.HTTP())
+	edges.Handle("/", s.keys.Web())
+	mux := serve.Mux(messageBytes, edges, s.keys.Public(), s.metering.Public(), s.router.Public())
+	open := []string{"/v1/"}
+	for _, name := range serve.ServiceNames(s.router.Public()) {
+		open = append(open, "/"+name+"/")
+	}
+	return s.keys.Protect(mux, open...)
 }
 
 // ready says what is still missing.

@@ -135,6 +135,54 @@ func TestInternalMethodsAreOnNoListener(t *testing.T) {
 	}
 }
 
+func TestOneOriginServesTheAdminAndTheAPIs(t *testing.T) {
+	t.Parallel()
+	running := start(t, t.TempDir(), nil)
+	const foreign = "https://evil.example"
+	for name, c := range map[string]struct {
+		method, path, origin string
+		status               int
+		says                 string
+	}{
+		"the admin":                             {http.MethodGet, "/", "", 200, "<title>Claviger"},
+		"a page of it":                          {http.MethodGet, "/o/acme/usage", "", 200, "<title>Claviger"},
+		"a file that is not there":              {http.MethodGet, "/assets/nothing.js", "", 404, "nothing here"},
+		"the router's edge":                     {http.MethodGet, "/v1/models", "", 401, "api_key_missing"},
+		"an edge that the router has not":       {http.MethodPost, "/v1/files", "", 404, "route_not_supported"},
+		"an edge, from another origin":          {http.MethodPost, "/v1/chat/completions", foreign, 401, "api_key_missing"},
+		"the router's RPC, from another origin": {http.MethodPost, "/claviger.router.v1.CompletionService/Complete", foreign, 401, "unauthenticated"},
+		"keys":                                  {http.MethodPost, "/claviger.keys.v1.SessionService/GetSession", "", 401, "unauthenticated"},
+		"keys, from another origin":             {http.MethodPost, "/claviger.keys.v1.SessionService/GetSession", foreign, 403, "CROSS_ORIGIN"},
+		"metering":                              {http.MethodPost, "/claviger.metering.v1.UsageService/QueryUsage", "", 401, "unauthenticated"},
+		"metering, from another origin":         {http.MethodPost, "/claviger.metering.v1.UsageService/QueryUsage", foreign, 403, "CROSS_ORIGIN"},
+		"a page, posted to from another origin": {http.MethodPost, "/", foreign, 403, ""},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), c.method, running.BaseURL+c.path, strings.NewReader("{}"))
+		if c.method == http.MethodGet {
+			request, err = http.NewRequestWithContext(t.Context(), c.method, running.BaseURL+c.path, nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.method == http.MethodPost {
+			request.Header.Set("Content-Type", "application/json")
+		}
+		if c.origin != "" {
+			request.Header.Set("Origin", c.origin)
+			request.Header.Set("Sec-Fetch-Site", "cross-site")
+		}
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil || answer.StatusCode != c.status || !strings.Contains(string(text), c.says) {
+			t.Errorf("%s: %s %s, want %d with %q", name, answer.Status, text, c.status, c.says)
+		}
+	}
+}
+
 const seedFile = `
 organization: {slug: acme, name: Acme}
 owner: {email: owner@acme.example, password: {value: correct horse battery}}

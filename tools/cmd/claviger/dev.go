@@ -85,6 +85,7 @@ func (c *devCommand) serve(ctx context.Context, std streams, running *suite.Runn
 
 func (c *devCommand) announce(out io.Writer, running *suite.Running, options suite.Options) {
 	lines := [][2]string{
+		{"admin", running.BaseURL + "/sign-in, in a browser"},
 		{"public HTTP", running.BaseURL + "  (OpenAI API under /v1, Connect, gRPC-Web, gRPC)"},
 		{"public gRPC", running.GRPCAddress},
 		{"operations", running.OpsURL + "/readyz"},
