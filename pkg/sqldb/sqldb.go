@@ -30,6 +30,14 @@ const (
 	SQLite   Engine = "sqlite"
 )
 
+// semantic is the engine's name in OpenTelemetry's conventions.
+func (e Engine) semantic() string {
+	if e == Postgres {
+		return "postgresql"
+	}
+	return string(e)
+}
+
 const (
 	defaultConns    = 16
 	connectTimeout  = 10 * time.Second

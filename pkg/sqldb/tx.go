@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"github.com/claviger/claviger/pkg/telemetry"
 )
 
 const (
@@ -76,19 +78,39 @@ func (db *DB) scoped(orgID string, fn Func) Func {
 	}
 }
 
+// run gives a transaction a span if it is part of a recorded trace. Statements have none: with their
+// values in them they must not be shown, and without they say little.
 func (db *DB) run(ctx context.Context, handle *bun.DB, opts *sql.TxOptions, fn Func) error {
 	if ctx.Value(inTx{}) != nil {
 		return ErrNested
 	}
+	name := "transaction"
+	if opts != nil && opts.ReadOnly {
+		name = "read transaction"
+	}
+	ctx, span := telemetry.Child(ctx, name, telemetry.Client...)
+	defer span.End()
+	runs, err := db.repeat(ctx, handle, opts, fn)
+	if span.IsRecording() {
+		span.SetAttributes(telemetry.DBSystem.String(db.engine.semantic()), telemetry.DBRuns.Int(runs))
+		if Unavailable(err) {
+			telemetry.Failed(span, "unavailable")
+		}
+	}
+	return err
+}
+
+// repeat runs fn until it does not lose a race, and says how often it ran.
+func (db *DB) repeat(ctx context.Context, handle *bun.DB, opts *sql.TxOptions, fn Func) (int, error) {
 	start, backoff := time.Now(), firstBackoff
 	for i := 1; ; i++ {
 		err := once(ctx, handle, opts, fn)
 		if err == nil || i == maxRuns || !lostRace(err) || time.Since(start) > maxRetrying {
-			return err
+			return i, err
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return i, err
 		case <-time.After(backoff/2 + rand.N(backoff)): //nolint:gosec // spreads load, hides nothing
 		}
 		backoff = min(2*backoff, maxBackoff)

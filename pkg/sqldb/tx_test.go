@@ -15,6 +15,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
+	"github.com/claviger/claviger/pkg/telemetry"
 )
 
 func TestFailedTransactionLeavesNothing(t *testing.T) {
@@ -322,6 +323,42 @@ func TestDeadlineEndsAWaitingTransaction(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	})
+}
+
+func TestATransactionOfATraceIsAStepOfItWithoutItsStatements(t *testing.T) {
+	t.Parallel()
+	sqltest.Run(t, func(t *testing.T, open func(t *testing.T) *sqldb.DB) {
+		db, memory := open(t), telemetry.NewMemory(telemetry.MemoryLimits{})
+		tel, err := telemetry.Start(t.Context(), telemetry.Options{Service: "keys", Memory: memory})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, span := tel.Tracer().Start(t.Context(), "call")
+		ctx = telemetry.WithOrganization(ctx, "org_1")
+		read := func(ctx context.Context, tx bun.Tx) error {
+			var got string
+			return tx.NewSelect().ColumnExpr("?", "the-secret-value").Scan(ctx, &got)
+		}
+		if err := errors.Join(db.InTx(ctx, read), db.InOrgReadTx(ctx, "org_1", read)); err != nil {
+			t.Fatal(err)
+		}
+		span.End()
+		spans := memory.Trace(span.SpanContext().TraceID().String())
+		if len(spans) != 3 || spans[1].Name != "transaction" || spans[2].Name != "read transaction" {
+			t.Fatalf("spans = %+v", spans)
+		}
+		for _, got := range spans[1:] {
+			if got.ParentID != spans[0].SpanID || !strings.HasPrefix(got.Attributes["db.system.name"], string(db.Engine())) ||
+				got.Attributes["claviger.org_id"] != "org_1" || got.Attributes["claviger.db.runs"] != "1" {
+				t.Errorf("span = %+v", got)
+			}
+			for _, value := range got.Attributes {
+				if strings.Contains(value, "secret") {
+					t.Errorf("a value is told: %s", value)
+				}
+			}
 		}
 	})
 }

@@ -46,8 +46,9 @@ const (
 	GenAIReasoningTokens     = attribute.Key("gen_ai.usage.reasoning.output_tokens")
 	GenAITokenType           = attribute.Key("gen_ai.token.type") // "input" or "output"
 
-	DBSystem    = attribute.Key("db.system.name")
-	DBOperation = attribute.Key("db.operation.name")
+	DBSystem = attribute.Key("db.system.name")
+	// DBRuns is how often a transaction ran, more than once if it lost a race.
+	DBRuns = attribute.Key("claviger.db.runs")
 
 	MessagingSystem      = attribute.Key("messaging.system")
 	MessagingDestination = attribute.Key("messaging.destination.name")

@@ -24,6 +24,8 @@
 //		span.SetAttributes(telemetry.RequestID.String(id))
 //	}
 //	m.duration.Record(ctx, time.Since(begin).Seconds(), m.sets.Of(served{provider, model}).Record...)
+//	_, opening := telemetry.Child(ctx, "open credential") // a step: no Telemetry needed, free if not sampled
+//	opening.End()
 //	telemetry.Inject(ctx, msg.Header)            // to our own services only
 //	telemetry.Failed(span, "upstream_timeout")   // if it is our fault or the provider's
 //
@@ -39,6 +41,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -73,7 +76,7 @@ type Options struct {
 	Environment string
 	// Instance is a stable name of this process. Empty makes one up.
 	Instance string
-	// Version of the binary.
+	// Version of the binary. Empty is what it was built from.
 	Version string
 	// Memory keeps traces in this process. Nil keeps none.
 	Memory *Memory
@@ -126,11 +129,31 @@ func identity(ctx context.Context, o Options) (*resource.Resource, error) {
 		attribute.String("service.instance.id", o.Instance),
 		attribute.String("deployment.environment.name", o.Environment),
 	}
+	if o.Version == "" {
+		o.Version = built()
+	}
 	if o.Version != "" {
 		attributes = append(attributes, attribute.String("service.version", o.Version))
 	}
 	// What an operator says in OTEL_RESOURCE_ATTRIBUTES wins over ours.
 	return resource.New(ctx, resource.WithAttributes(attributes...), resource.WithFromEnv())
+}
+
+// built is the version or the revision that the binary was built from.
+func built() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return s.Value
+		}
+	}
+	return ""
 }
 
 // maxAttribute bounds a text on a span. Ours are short; a provider's may not be.
@@ -271,6 +294,19 @@ func Metrics(services ...*Telemetry) http.Handler {
 		}
 	}
 	return promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+var noSpan trace.Span = nooptrace.Span{}
+
+// Child begins a span below the one of ctx if that is recorded, through the same Telemetry, and costs
+// nothing if not. It is for steps that are not worth a trace of their own, such as a transaction, and
+// needs nothing passed down.
+func Child(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	above := trace.SpanFromContext(ctx)
+	if !above.IsRecording() {
+		return ctx, noSpan
+	}
+	return above.TracerProvider().Tracer(scope).Start(ctx, name, options...) //nolint:spancheck // the caller ends it
 }
 
 // The options of spans by kind, made once.

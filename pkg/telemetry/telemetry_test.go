@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,9 @@ func TestNilDoesNothing(t *testing.T) {
 	}
 	counter.Add(ctx, 1)
 	telemetry.Failed(span, "broken")
+	if below, child := telemetry.Child(ctx, "step"); below != ctx || child.IsRecording() {
+		t.Error("a step costs a context where nothing is recorded")
+	}
 	if telemetry.WithOrganization(ctx, "org_1") != ctx {
 		t.Error("an organization costs a context where nothing is recorded")
 	}
@@ -123,6 +127,8 @@ func TestSpansOfACallAreOneTreeAndBelongToTheirOrganization(t *testing.T) {
 	ctx = telemetry.WithOrganization(ctx, "org_1")
 	ctx, attempt := router.Tracer().Start(ctx, "attempt", telemetry.Client...)
 	attempt.SetAttributes(telemetry.GenAIInputTokens.Int(12))
+	_, step := telemetry.Child(ctx, "step")
+	step.End()
 	telemetry.Failed(attempt, "timeout")
 	headers := nats.Header{}
 	telemetry.Inject(ctx, headers)
@@ -132,9 +138,13 @@ func TestSpansOfACallAreOneTreeAndBelongToTheirOrganization(t *testing.T) {
 	request.End()
 
 	spans := memory.Trace(traceID)
-	if len(spans) != 3 {
-		t.Fatalf("spans = %+v, want three", spans)
+	if len(spans) != 4 {
+		t.Fatalf("spans = %+v, want four", spans)
 	}
+	if step := spans[2]; step.Name != "step" || step.ParentID != spans[1].SpanID || step.Service != "router" || step.Attributes["claviger.org_id"] != "org_1" {
+		t.Errorf("step = %+v, want one below the attempt", step)
+	}
+	spans = slices.Delete(spans, 2, 3)
 	parent := spanID
 	for i, want := range []struct{ name, service, org string }{
 		{"request", "router", "org_1"}, {"attempt", "router", "org_1"}, {"apply", "metering", ""},
@@ -510,6 +520,10 @@ func TestWhatIsNotSampledIsCheap(t *testing.T) {
 		"a span below": {5, func() {
 			_, span := tel.Tracer().Start(ctx, "work", telemetry.Client...)
 			telemetry.Failed(span, "timeout")
+			span.End()
+		}},
+		"a step": {0, func() {
+			_, span := telemetry.Child(ctx, "work", telemetry.Client...)
 			span.End()
 		}},
 		"an organization": {0, func() { telemetry.WithOrganization(ctx, "org_1") }},
