@@ -48,7 +48,9 @@ func Mux(maxMessageBytes int, edges http.Handler, servers ...*connect.Server) *h
 	}
 	names := ServiceNames(servers...)
 	mux.Handle(grpchealth.NewHandler(grpchealth.NewStaticChecker(names...)))
-	reflector := grpcreflect.NewStaticReflector(names...)
+	// grpc-go's reflection names itself and health, too, and callers of both stacks see the same.
+	reflector := grpcreflect.NewStaticReflector(append(slices.Clone(names),
+		grpchealth.HealthV1ServiceName, grpcreflect.ReflectV1ServiceName, grpcreflect.ReflectV1AlphaServiceName)...)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector))
 	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector))
 	if edges != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
@@ -211,4 +213,50 @@ func expectFault(t *testing.T, what string, err error, code connect.Code, reason
 			t.Errorf("%s: the error tells %q", what, s)
 		}
 	}
+}
+
+func TestReflectionNamesHealthAndItselfOnBothStacks(t *testing.T) {
+	t.Parallel()
+	transports := start(t)
+	for _, name := range []string{"grpc-go", "grpc-go on http"} {
+		var got []string
+		for _, message := range reflect(t, transports[name], &reflectionpb.ServerReflectionRequest{
+			MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
+		}).GetListServicesResponse().GetService() {
+			got = append(got, message.GetName())
+		}
+		slices.Sort(got)
+		want := []string{
+			"claviger.router.v1.CompletionService", "grpc.health.v1.Health",
+			"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: services = %v, want %v", name, got, want)
+		}
+		for _, service := range want {
+			answer := reflect(t, transports[name], &reflectionpb.ServerReflectionRequest{
+				MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: service},
+			})
+			if len(answer.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
+				t.Errorf("%s: %s is listed and cannot be described: %v", name, service, answer.GetErrorResponse())
+			}
+		}
+	}
+}
+
+func reflect(t *testing.T, transport connect.Transport, req *reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
+	t.Helper()
+	ctx, _ := connect.NewClientContext(t.Context())
+	stream, err := transport.NewClientStream(ctx, connect.Spec{
+		Procedure: "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", StreamType: connect.StreamTypeBidi,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stream.Close() }()
+	answer := &reflectionpb.ServerReflectionResponse{}
+	if err := errors.Join(stream.Send(req), stream.CloseSend(), stream.Receive(answer)); err != nil {
+		t.Fatal(err)
+	}
+	return answer
 }
