@@ -17,8 +17,12 @@ dev: ## start everything and stay up; data in ./data/dev (ARGS="--seed FILE.yaml
 	@$(CI)/run.sh dev --data data/dev $(ARGS)
 
 .PHONY: build
-build: ## build .bin/claviger
+build: ## build .bin/claviger, with the pages of the admin if Node.js is there
 	@$(CI)/run.sh version
+
+.PHONY: web
+web: ## build the pages of the admin, for Go to embed; needs Node.js 20.19
+	@$(CI)/web.sh
 
 .PHONY: test
 test: ## run every test against real Postgres, Vault and NATS (ARGS="-run Name")
@@ -80,4 +84,4 @@ ci: ## what CI runs, in the same order
 
 .PHONY: clean
 clean: ## remove what was built, and caches of tools
-	@rm -rf .bin .cache
+	@rm -rf .bin .cache services/keys/web/dist/*

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs every linter over every module of the workspace. With --fix it formats instead.
+# Runs every linter over every module of the workspace, and the checks of the admin's TypeScript. With
+# --fix it formats Go instead.
 set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -23,4 +24,6 @@ for module in $modules; do
   printf '    %s\n' "$module"
   (cd "$module" && golangci-lint run --allow-serial-runners --timeout 15m ./...) || failed=1
 done
+printf '    services/keys/web\n'
+"$root/tools/ci/web.sh" check || [ $? -eq 3 ] || failed=1
 exit "$failed"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test against real parts: Postgres, Vault and NATS. It installs or builds what it needs,
-# starts one Postgres for all packages and stops it at the end. With --race the race detector watches.
-# Other arguments go to go test, such as -run.
+# Runs every test against real parts: Postgres, Vault and NATS, and those of the admin's pages in Node.js.
+# It installs or builds what it needs, starts one Postgres for all packages and stops it at the end. With
+# --race the race detector watches. Other arguments go to go test, such as -run.
 set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -51,11 +51,12 @@ node_is_new() {
 
 prepare() {
   check_go
+  prepare_node
+  "$root/tools/ci/web.sh"
   "$root/tools/ci/tools.sh" gotestsum vaultd grpcurl || die "a tool does not build"
   # The processes of end-to-end tests are watched as the tests are.
   export CLAVIGER_BINARY=$bin/claviger${race[0]:-} CLAVIGER_VAULTD=$bin/vaultd
   go_build claviger -p 2 ${race[@]+"${race[@]}"} -o "$CLAVIGER_BINARY" ./tools/cmd/claviger
-  prepare_node
   postgres_start
 }
 
@@ -85,6 +86,8 @@ count() { cat "$results"/*.json 2>/dev/null | grep -c "\"Action\":\"$1\".*\"Test
 
 step "what the tests need" prepare
 status=0
+# First, because it makes anew what Go embeds.
+[ "$only" = e2e ] || step "the admin's pages" "$root/tools/ci/web.sh" test || status=1
 [ "$only" = e2e ] || step "unit and integration tests" unit || status=1
 [ "$only" = unit ] || step "end-to-end tests" e2e || status=1
 
