@@ -6,6 +6,7 @@ set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
+[ -t 1 ] || export NO_COLOR=1
 folder=services/keys/web
 oldest=20.19
 cd "$root/$folder"
