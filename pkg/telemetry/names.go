@@ -19,6 +19,8 @@ const (
 	Edge = attribute.Key("claviger.edge")
 	// Reason is the reason of a fault, such as FIELDS_INVALID.
 	Reason = attribute.Key("claviger.reason")
+	// Watcher is the service that follows the configuration.
+	Watcher = attribute.Key("claviger.watcher")
 	// Outcome is how an attempt or the counting of an event ended.
 	Outcome = attribute.Key("claviger.outcome")
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 	"github.com/claviger/claviger/services/keys/internal/credential"
@@ -27,6 +28,8 @@ type Deps struct {
 	ConfigKey, TokenKey ed25519.PrivateKey
 	Environment         string
 	Log                 *slog.Logger
+	// Telemetry gets traces and measurements; nil is none.
+	Telemetry *telemetry.Telemetry
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// SealerReady reports whether secrets can be sealed; it is only logged. Nil is never asked.

@@ -74,7 +74,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.store.Notify(a.news.Advance, a.probes.Kick)
 	passwords := password.New(d.PasswordCost)
 	a.members = &member.Service{Passwords: passwords, Now: a.now}
-	a.creds = &credential.Service{Sealer: d.Sealer, Endpoints: d.Guard, Environment: d.Environment, Now: a.now}
+	a.creds = &credential.Service{Sealer: shownSealer{d.Sealer}, Endpoints: d.Guard, Environment: d.Environment, Now: a.now}
 	a.feed = rpc.NewFeed(rpc.FeedDeps{
 		Store: a.store, Credentials: a.creds, News: a.news, Probes: a.probes,
 		Key: d.ConfigKey, Environment: d.Environment, Now: a.now, Log: d.Log,
@@ -95,6 +95,9 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		return nil, err
 	}
 	if err := a.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.reportVersion(); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -151,7 +154,7 @@ func (a *App) Public() *connect.Server {
 		return key, ok
 	}}
 	chain := intercept.Chain(intercept.Options{
-		Log: a.deps.Log, Authenticate: intercept.Session(verifier.Verify), UnaryTimeout: unaryTimeout,
+		Log: a.deps.Log, Authenticate: intercept.Session(verifier.Verify), UnaryTimeout: unaryTimeout, Telemetry: a.deps.Telemetry,
 	})
 	server := connect.NewServer(append(chain, preflighted)...)
 	a.api.Register(server)
@@ -161,9 +164,10 @@ func (a *App) Public() *connect.Server {
 // Internal returns the server of the services for routers and metering. It belongs on the internal
 // listener alone.
 func (a *App) Internal(authenticate intercept.Authenticate) *connect.Server {
-	server := connect.NewServer(intercept.Chain(intercept.Options{
-		Log: a.deps.Log, Authenticate: authenticate, UnaryTimeout: unaryTimeout,
-	})...)
+	chain := intercept.Chain(intercept.Options{
+		Log: a.deps.Log, Authenticate: authenticate, UnaryTimeout: unaryTimeout, Telemetry: a.deps.Telemetry,
+	})
+	server := connect.NewServer(append(chain, countWatchers(a.deps.Telemetry))...)
 	a.feed.Register(server)
 	return server
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
@@ -54,7 +55,8 @@ type rig struct {
 	tokenKey  ed25519.PrivateKey
 	app       *keys.App
 	log       *lockedBuffer
-	owner     *person // of acme
+	tel       *telemetry.Telemetry // of replicas that are started from now on
+	owner     *person              // of acme
 	operator  *person
 	orgID     string
 }
@@ -145,7 +147,7 @@ func (r *rig) idle(db *sqldb.DB) *keys.App {
 			return secret.New(pepper), nil
 		},
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: r.clock.Now,
-		PasswordCost: password.Params{MemoryKiB: 64, Time: 1, Threads: 1},
+		PasswordCost: password.Params{MemoryKiB: 64, Time: 1, Threads: 1}, Telemetry: r.tel,
 	})
 	r.must(err)
 	return app

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/serve"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 )
@@ -29,11 +31,17 @@ const (
 // Run is `claviger keys`: it opens everything that the settings name, serves until ctx ends, and
 // drains.
 func Run(ctx context.Context, s *settingsv1.Keys, log *slog.Logger) (err error) {
+	tel, err := telemetry.Start(ctx, telemetry.Options{Service: "keys", Environment: s.GetEnvironment(), Log: log})
+	if err != nil {
+		return config.UsageError{Err: err}
+	}
+	defer tel.Shutdown(ctx) // last of all, so that the end is seen, too
+	log = tel.Logger(log)
 	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
 	if err != nil {
 		return err
 	}
-	deps := Deps{Environment: s.GetEnvironment(), Log: log}
+	deps := Deps{Environment: s.GetEnvironment(), Log: log, Telemetry: tel}
 	if deps.ConfigKey, err = config.LoadEd25519(s.GetConfigSigningKeyFile()); err != nil {
 		return err
 	}
@@ -120,7 +128,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.I
 	if err != nil {
 		return err
 	}
-	log := a.deps.Log
+	log, metrics := a.deps.Log, map[string]http.Handler{"GET /metrics": telemetry.Metrics(a.deps.Telemetry)}
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
 	grpcServer := serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment())))
@@ -131,7 +139,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Keys, identity *config.I
 		return serve.Until(ctx, log, drain, a.Drain,
 			serve.OnHTTP("the public API", public, serve.HTTP(a.HTTP(proxies), nil, log)),
 			serve.OnGRPC("our own services", internal, grpcServer),
-			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
+			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, metrics), nil, log)))
 	})
 	return group.Wait()
 }

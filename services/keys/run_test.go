@@ -11,6 +11,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -18,6 +20,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -181,6 +184,14 @@ func TestRunServesPeopleAndServicesWithARealVault(t *testing.T) {
 	ca.must(err)
 	batch := &keysv1.ConfigBatch{}
 	ca.must(proto.Unmarshal(msg.GetConfig().GetPayload(), batch))
+	measured, err := http.Get("http://" + at["operations"] + "/metrics")
+	ca.must(err)
+	text, err := io.ReadAll(measured.Body)
+	ca.must(errors.Join(err, measured.Body.Close()))
+	if want := `claviger_config_watchers{claviger_watcher="router",service_name="claviger-keys"} 1`; !strings.Contains(string(text), want) {
+		t.Errorf("metrics = %d, without %s:\n%s", measured.StatusCode, want, text)
+	}
+	holdsNone(t, "the metrics", string(text), []string{"sk-ant-0123456789abcdef", passphrase, secretID.Reveal(), vault.Pepper.Reveal()})
 	found := batch.GetCredentials()[0]
 	if found.GetId() != created.GetId() {
 		t.Fatalf("the router got the credential %s, want %s", found.GetId(), created.GetId())
