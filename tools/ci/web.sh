@@ -6,7 +6,8 @@ set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-[ -t 1 ] || export NO_COLOR=1
+colors=()
+[ -t 1 ] || colors=(-- --colors=off)
 folder=services/keys/web
 oldest=20.19
 cd "$root/$folder"
@@ -49,7 +50,7 @@ build() {
 check() {
   need_node
   "$root/tools/ci/node.sh" "$folder"
-  npm run --silent check
+  npm run --silent check ${colors[@]+"${colors[@]}"}
 }
 
 # test builds on the way, to weigh the pages.
