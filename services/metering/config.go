@@ -19,6 +19,7 @@ import (
 	"github.com/claviger/claviger/pkg/serve"
 	"github.com/claviger/claviger/pkg/sqldb"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
+	"github.com/claviger/claviger/services/metering/internal/trace"
 )
 
 // Deps are what the service needs, opened by whoever starts it and closed after it.
@@ -38,7 +39,17 @@ type Deps struct {
 	Now func() time.Time
 	// Replicas of the usage stream; zero is one for a new stream, and leaves an old one as it is.
 	Replicas int
+	// Traces keeps spans for GetTrace; nil keeps none.
+	Traces Traces
+	// TraceURL is the address of a trace in the operator's viewer, with "{trace_id}" in it; empty is none.
+	TraceURL string
 }
+
+// Traces keeps the spans of the last traces, of whomever: who may see them is decided here.
+type Traces = trace.Source
+
+// Span is one step of a trace.
+type Span = trace.Span
 
 func (d *Deps) check() error {
 	if d.DB == nil || d.NATS == nil || d.JetStream == nil || d.Keys == nil || len(d.ConfigKey) != ed25519.PublicKeySize ||
@@ -59,7 +70,7 @@ const drain = 10 * time.Second
 // Run is `claviger metering`: it opens everything that the settings name, serves until ctx ends, and
 // drains.
 func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err error) {
-	deps := Deps{Environment: s.GetEnvironment(), DataDir: s.GetDataDir(), Log: log, Replicas: int(s.GetNats().GetReplicas())}
+	deps := Deps{Environment: s.GetEnvironment(), DataDir: s.GetDataDir(), Log: log, Replicas: int(s.GetNats().GetReplicas()), TraceURL: s.GetTraceUrl()}
 	if deps.ConfigKey, err = config.LoadEd25519Public(s.GetConfigPublicKeyFile()); err != nil {
 		return err
 	}
@@ -125,7 +136,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
 	group.Go(func() error { return a.Run(working) })
 	group.Go(func() error {
 		defer stop()
-		return serve.Until(ctx, log, drain, nil,
+		return serve.Until(ctx, log, drain, a.Drain,
 			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
 			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
 	})

@@ -25,6 +25,7 @@ import (
 	"github.com/claviger/claviger/services/metering/internal/price"
 	"github.com/claviger/claviger/services/metering/internal/rpc"
 	"github.com/claviger/claviger/services/metering/internal/store"
+	"github.com/claviger/claviger/services/metering/internal/trace"
 	"github.com/claviger/claviger/services/metering/internal/usage"
 )
 
@@ -51,6 +52,7 @@ type App struct {
 	book     *price.Book
 	follower *follow.Follower
 	worker   *ingest.Worker
+	feed     *usage.Feed
 	public   *connect.Server
 	prepared atomic.Bool
 	verified time.Time // of the worker's housekeeping alone
@@ -74,10 +76,11 @@ func assemble(ctx context.Context, d Deps, timing ingest.Timing) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("metering: %w", err)
 	}
+	a.feed = usage.NewFeed(a.store, d.Now, d.Log)
 	a.verified = d.Now() // not at the start, when there is much else to do
 	a.worker = ingest.New(ingest.Options{
 		Store: a.store, Book: a.book, Config: a.follower, NATS: d.NATS, JetStream: d.JetStream, Replicas: d.Replicas,
-		Timing: timing, Log: d.Log, Now: d.Now, Maintain: a.maintain,
+		Timing: timing, Log: d.Log, Now: d.Now, Maintain: a.maintain, Counted: a.feed.Advance,
 	})
 	a.public = a.server()
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
@@ -123,7 +126,9 @@ func (a *App) server() *connect.Server {
 		}),
 	})
 	s := connect.NewServer(append(chain, a.guard)...)
-	meteringv1connect.RegisterUsageServiceHandler(s, &rpc.UsageServer{Usage: usage.NewService(a.store, a.deps.Now)})
+	service := usage.NewService(a.store, a.deps.Now)
+	meteringv1connect.RegisterUsageServiceHandler(s, &rpc.UsageServer{Usage: service, Feed: a.feed, Now: a.deps.Now})
+	meteringv1connect.RegisterTraceServiceHandler(s, &rpc.TraceServer{Traces: trace.NewService(service, a.deps.Traces, a.deps.TraceURL)})
 	meteringv1connect.RegisterPriceServiceHandler(s, &rpc.PriceServer{Book: a.book})
 	return s
 }
@@ -152,6 +157,7 @@ func (a *App) Public() *connect.Server { return a.public }
 func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.follower.Run(ctx) })
+	group.Go(func() error { return a.feed.Run(ctx) })
 	group.Go(func() error {
 		if !a.awaitPrepared(ctx) {
 			return nil
@@ -160,6 +166,10 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	return group.Wait()
 }
+
+// Drain ends open watches, which go on elsewhere with their tokens. It is called when the listeners begin
+// to end, since a watch does not end by itself for minutes.
+func (a *App) Drain() { a.feed.Close() }
 
 // awaitPrepared prepares the database as often as it takes. It is false when ctx ended before.
 func (a *App) awaitPrepared(ctx context.Context) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
 	"strings"
@@ -54,18 +55,34 @@ type rig struct {
 	// alice and bob are members of acme with an API key each; carol is one of beta.
 	alice, bob, carol person
 	frames            int64
+	spans             spans
 }
+
+// spans are those that are kept, by trace id, of whomever.
+type spans map[string][]metering.Span
+
+// Spans returns those of a trace.
+func (s spans) Spans(traceID string) []metering.Span { return s[traceID] }
 
 type person struct{ org, member, key, credential string }
 
 func start(t *testing.T, db *sqldb.DB) *rig {
 	t.Helper()
-	r := &rig{t: t, keys: followtest.Start(t), org: id.New("org"), other: id.New("org"), op: id.New("org")}
+	r := &rig{t: t, keys: followtest.Start(t), org: id.New("org"), other: id.New("org"), op: id.New("org"), spans: spans{}}
 	r.conn, r.js = jetstreamtest.Start(t).Connect()
 	r.configure()
+	r.app = r.launch(db)
+	return r
+}
+
+// launch runs a process of the service.
+func (r *rig) launch(db *sqldb.DB) *metering.App {
+	r.t.Helper()
+	t := r.t
 	app, err := metering.Assemble(t.Context(), metering.Deps{
 		DB: db, NATS: r.conn, JetStream: r.js, Keys: r.keys.Transport(), ConfigKey: r.keys.Public(),
 		Environment: followtest.Environment, DataDir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Traces: r.spans, TraceURL: "https://traces.example/{trace_id}",
 	}, ingest.Timing{
 		Fetch: 20 * time.Millisecond, AckWait: 2 * time.Second, Patience: 300 * time.Millisecond, Beat: 10 * time.Millisecond,
 		MaxBackoff: 100 * time.Millisecond, Gaps: spool.DefaultTiming,
@@ -73,7 +90,6 @@ func start(t *testing.T, db *sqldb.DB) *rig {
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
-	r.app = app
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -82,7 +98,7 @@ func start(t *testing.T, db *sqldb.DB) *rig {
 		}
 	})
 	t.Cleanup(func() { cancel(); running.Wait() })
-	return r
+	return app
 }
 
 func (r *rig) configure() {
@@ -165,19 +181,38 @@ func (r *rig) publish(events ...*eventsv1.UsageEvent) {
 type client struct {
 	meteringv1connect.UsageServiceClient
 	meteringv1connect.PriceServiceClient
+	meteringv1connect.TraceServiceClient
 }
 
-func (r *rig) as(token string) client {
+func (r *rig) as(token string) client { return asOn(r.app, token) }
+
+// asOn calls one of several processes.
+func asOn(app *metering.App, token string) client {
 	withToken := func(next connect.ClientFunc) connect.ClientFunc {
 		return func(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
 			if info, ok := connect.CallInfoForClientContext(ctx); ok && token != "" {
 				info.RequestHeader().Set("Authorization", "Bearer "+token)
 			}
-			return next(ctx, spec)
+			stream, err := next(ctx, spec)
+			if err != nil {
+				return nil, err
+			}
+			return refusable{stream}, nil
 		}
 	}
-	c := connect.NewClient(connectinprocess.New(r.app.Public()), withToken)
-	return client{meteringv1connect.NewUsageServiceClient(c), meteringv1connect.NewPriceServiceClient(c)}
+	c := connect.NewClient(connectinprocess.New(app.Public()), withToken)
+	return client{meteringv1connect.NewUsageServiceClient(c), meteringv1connect.NewPriceServiceClient(c), meteringv1connect.NewTraceServiceClient(c)}
+}
+
+// refusable lets the reason of a refusal come from Receive: in process, Send answers a bare io.EOF.
+type refusable struct{ connect.ClientStream }
+
+// Send sends msg.
+func (s refusable) Send(msg any) error {
+	if err := s.ClientStream.Send(msg); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func (r *rig) member(p person, role authn.Role) client {
@@ -224,7 +259,13 @@ func reason(err error) string {
 func TestUsageIsCountedPricedAndShown(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, r *rig) {
-		first := r.alice.event(func(e *eventsv1.UsageEvent) { e.Tags = map[string]string{"team": "search"} })
+		first := r.alice.event(func(e *eventsv1.UsageEvent) {
+			e.Tags = map[string]string{"team": "search"}
+			e.TraceId, e.SpanId = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+			e.RequestedModel, e.ResponseModel, e.PolicyVersion, e.TargetIndex = "fast", "gpt-4o-mini-2024-07-18", 4, 2
+			e.Dialect, e.Streamed, e.Session, e.User = "openai.chat", true, "s-1", "u-1"
+			e.DurationMicros, e.FirstContentMicros, e.FinishReason, e.ProviderRequestId = 1_000_000, 250_000, "stop", "x-1"
+		})
 		second := r.alice.event(func(e *eventsv1.UsageEvent) {
 			e.RequestId, e.AttemptNumber = first.GetRequestId(), 2
 			e.Model, e.Outcome = "openai/nobody-knows", eventsv1.Outcome_OUTCOME_BROKEN
@@ -553,8 +594,8 @@ func TestEveryMethodAsksWhoIsCalling(t *testing.T) {
 		}
 		methods++
 	}
-	if methods != 5 {
-		t.Errorf("%d methods are public, want 5", methods)
+	if methods != 8 {
+		t.Errorf("%d methods are public, want 8", methods)
 	}
 	for name, token := range map[string]string{
 		"nobody": "", "nonsense": "abc", "another installation's": followtest.Start(t).Token(r.org, "acme", r.alice.member, authn.Owner),
@@ -565,7 +606,13 @@ func TestEveryMethodAsksWhoIsCalling(t *testing.T) {
 		_, get := c.GetRequest(t.Context(), &meteringv1.GetRequestRequest{RequestId: "req_x"})
 		_, prices := c.ListPrices(t.Context(), &meteringv1.ListPricesRequest{})
 		_, create := c.CreatePrice(t.Context(), &meteringv1.CreatePriceRequest{})
-		for _, err := range []error{query, list, get, prices, create} {
+		_, uses := c.ListLastUses(t.Context(), &meteringv1.ListLastUsesRequest{})
+		_, trace := c.GetTrace(t.Context(), &meteringv1.GetTraceRequest{RequestId: "req_x"})
+		watch, err := c.WatchRequests(t.Context(), &meteringv1.WatchRequestsRequest{})
+		if err == nil {
+			_, err = watch.Receive()
+		}
+		for _, err := range []error{query, list, get, prices, create, uses, trace, err} {
 			if connect.CodeOf(err) != connect.CodeUnauthenticated {
 				t.Errorf("%s: %v, want unauthenticated", name, err)
 			}

@@ -192,7 +192,7 @@ func (s *suite) serve(ctx context.Context, l listeners) error {
 		}()
 	}
 	drained := make(chan struct{})
-	err := serve.Until(ctx, s.log, drainTimeout+lastWords, func() { go s.drain(ctx, drained) },
+	err := serve.Until(ctx, s.log, drainTimeout+lastWords, func() { s.metering.Drain(); go s.drain(ctx, drained) },
 		serve.OnHTTP("public HTTP", l.http, serve.HTTP(s.handler(), nil, s.log)),
 		serve.OnGRPC("public gRPC", l.grpc, serve.GRPC(messageBytes, nil, s.router.Public())),
 		serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(s.ready, nil), nil, s.log)),

@@ -132,6 +132,7 @@ func (s *session) commit(ctx context.Context, b *builder) error {
 		s.Log.WarnContext(ctx, "usage quarantined", "reason", string(q.Reason), "detail", q.Detail, "subject", q.Subject,
 			"org_id", q.OrgID, "attempt_id", q.AttemptID, "quarantine_id", q.ID)
 	}
+	s.Counted(applied.Counters)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tracker.Applied(applied.Marks)
@@ -143,7 +144,7 @@ func (s *session) commit(ctx context.Context, b *builder) error {
 // single applies the attempts of a batch one by one and leaves in it only what they do not include.
 func (s *session) single(ctx context.Context, b *builder) error {
 	for i, a := range b.batch.Attempts {
-		_, err := s.Store.Apply(ctx, usage.Batch{Attempts: []usage.Attempt{a}, At: b.batch.At})
+		applied, err := s.Store.Apply(ctx, usage.Batch{Attempts: []usage.Attempt{a}, At: b.batch.At})
 		if store.Refused(err) {
 			b.batch.Quarantine = append(b.batch.Quarantine, b.items[i].quarantined(refuse(usage.ReasonStore, "%s", clip(err.Error(), maxText))))
 			continue
@@ -151,6 +152,7 @@ func (s *session) single(ctx context.Context, b *builder) error {
 		if err != nil {
 			return err
 		}
+		s.Counted(applied.Counters)
 	}
 	b.batch.Attempts = nil
 	return nil

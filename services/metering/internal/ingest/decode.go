@@ -165,7 +165,7 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 		FirstContent: time.Duration(bounded(e.GetFirstContentMicros())) * time.Microsecond,
 		Outcome:      outcomes[e.GetOutcome()], ErrorClass: c.text(e.GetErrorClass(), maxWord), HTTPStatus: int(e.GetHttpStatus()),
 		FinishReason: c.text(e.GetFinishReason(), maxWord), Source: sources[e.GetUsageSource()], Tokens: countsOf(e.GetTokens()),
-		ProviderRequestID: c.text(e.GetProviderRequestId(), maxText), TraceID: c.text(e.GetTraceId(), maxWord),
+		ProviderRequestID: c.text(e.GetProviderRequestId(), maxText), TraceID: c.text(e.GetTraceId(), maxWord), SpanID: c.text(e.GetSpanId(), maxWord),
 	}
 	a.AppliedAt = now
 	if a.Ended.After(now.Add(maxAhead)) {

@@ -101,6 +101,8 @@ type Options struct {
 	Now       func() time.Time
 	// Maintain is called once an hour while this process is the worker; nil is nothing to do.
 	Maintain func(ctx context.Context)
+	// Counted is told the highest numbers of organizations of which attempts were applied; nil tells nobody.
+	Counted func(counters map[string]int64)
 	// Ack confirms a frame to the broker; nil is a double acknowledgement.
 	Ack func(ctx context.Context, msg jetstream.Msg) error
 }
@@ -112,6 +114,9 @@ type Worker struct{ Options }
 func New(o Options) *Worker {
 	if o.Ack == nil {
 		o.Ack = func(ctx context.Context, msg jetstream.Msg) error { return msg.DoubleAck(ctx) }
+	}
+	if o.Counted == nil {
+		o.Counted = func(map[string]int64) {}
 	}
 	return &Worker{Options: o}
 }

@@ -55,10 +55,16 @@ func fromQuery(req *meteringv1.QueryUsageRequest) usage.Query {
 	for _, d := range req.GetGroupBy() {
 		q.GroupBy = append(q.GroupBy, dimensions[d])
 	}
-	for _, f := range req.GetFilters() {
-		q.Filters = append(q.Filters, usage.Filter{Dimension: dimensions[f.GetDimension()], TagKey: f.GetTagKey(), Values: f.GetValues()})
-	}
+	q.Filters = fromFilters(req.GetFilters())
 	return q
+}
+
+func fromFilters(in []*meteringv1.DimensionFilter) []usage.Filter {
+	filters := make([]usage.Filter, len(in))
+	for i, f := range in {
+		filters[i] = usage.Filter{Dimension: dimensions[f.GetDimension()], TagKey: f.GetTagKey(), Values: f.GetValues()}
+	}
+	return filters
 }
 
 func toRow(r *usage.Row, q *usage.Query) *meteringv1.UsageRow {
@@ -131,7 +137,7 @@ func toEvent(e *usage.Event) *eventsv1.UsageEvent {
 		StartedTime: toTime(e.Started), EndedTime: toTime(e.Ended),
 		DurationMicros: e.Duration.Microseconds(), FirstContentMicros: e.FirstContent.Microseconds(),
 		Outcome: outcomes[e.Outcome], ErrorClass: e.ErrorClass, HttpStatus: int32(e.HTTPStatus), FinishReason: e.FinishReason,
-		UsageSource: sources[e.Source], Tokens: toCounts(e.Tokens), ProviderRequestId: e.ProviderRequestID, TraceId: e.TraceID,
+		UsageSource: sources[e.Source], Tokens: toCounts(e.Tokens), ProviderRequestId: e.ProviderRequestID, TraceId: e.TraceID, SpanId: e.SpanID,
 	}
 }
 

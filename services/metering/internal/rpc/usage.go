@@ -5,6 +5,7 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
@@ -15,9 +16,9 @@ import (
 
 // UsageServer serves UsageService.
 type UsageServer struct {
-	meteringv1connect.UnimplementedUsageServiceHandler
-
 	Usage *usage.Service
+	Feed  *usage.Feed
+	Now   func() time.Time
 }
 
 var _ meteringv1connect.UsageServiceHandler = (*UsageServer)(nil)
@@ -105,7 +106,8 @@ func (s *UsageServer) ListRequests(ctx context.Context, req *meteringv1.ListRequ
 		return nil, err
 	}
 	l := usage.List{
-		OrgID: orgID, MemberID: memberID, Start: fromTime(req.GetStartTime()), End: fromTime(req.GetEndTime()), PageSize: int(req.GetPageSize()),
+		OrgID: orgID, MemberID: memberID, Start: fromTime(req.GetStartTime()), End: fromTime(req.GetEndTime()),
+		Filters: fromFilters(req.GetFilters()), ErrorsOnly: req.GetErrorsOnly(), PageSize: int(req.GetPageSize()),
 	}
 	asked := digest(req, func(r *meteringv1.ListRequestsRequest) { r.PageToken, r.PageSize = "", 0 })
 	if req.GetPageToken() != "" {
@@ -150,6 +152,28 @@ func (s *UsageServer) GetRequest(ctx context.Context, req *meteringv1.GetRequest
 		} else {
 			res.CostKnown = false
 		}
+	}
+	return res, nil
+}
+
+// ListLastUses says when API keys or credentials were last used.
+func (s *UsageServer) ListLastUses(ctx context.Context, req *meteringv1.ListLastUsesRequest) (*meteringv1.ListLastUsesResponse, error) {
+	if err := checkTexts(req); err != nil {
+		return nil, err
+	}
+	orgID, memberID, err := scope(ctx)
+	if err != nil {
+		return nil, err
+	}
+	uses, err := s.Usage.LastUses(ctx, usage.Uses{
+		OrgID: orgID, MemberID: memberID, Dimension: dimensions[req.GetDimension()], IDs: req.GetIds(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	res := &meteringv1.ListLastUsesResponse{}
+	for _, u := range uses {
+		res.LastUses = append(res.LastUses, &meteringv1.LastUse{Id: u.ID, LastTime: toTime(u.Last)})
 	}
 	return res, nil
 }

@@ -71,10 +71,14 @@ func (s *Store) count(ctx context.Context, tx bun.Tx, b usage.Batch, out *usage.
 		return nil
 	}
 	out.Duplicate = len(b.Attempts) - len(attempts)
+	numbers, err := number(ctx, tx, attempts, out)
+	if err != nil {
+		return err
+	}
 	if err := saveTags(ctx, tx, attempts); err != nil {
 		return err
 	}
-	fresh, err := s.insertEvents(ctx, tx, attempts)
+	fresh, err := s.insertEvents(ctx, tx, attempts, numbers)
 	if err != nil {
 		return err
 	}
@@ -89,13 +93,16 @@ func (s *Store) count(ctx context.Context, tx bun.Tx, b usage.Batch, out *usage.
 		sums[key] = sums[key].Plus(t, 1)
 	}
 	out.Counted = len(attempts) - len(known)
-	revised, err := s.revise(ctx, tx, known, sums)
+	revised, err := s.revise(ctx, tx, known, numbers, sums)
 	if err != nil {
 		return err
 	}
 	out.Revised = revised
 	out.Duplicate += len(known) - revised
-	return addSums(ctx, tx, sums)
+	if err := addSums(ctx, tx, sums); err != nil {
+		return err
+	}
+	return noteUses(ctx, tx, attempts)
 }
 
 // newest keeps the highest revision of each attempt, in the order of the key. That order is the same
@@ -161,7 +168,7 @@ func insertNew[T any](ctx context.Context, tx bun.Tx, rows []T) error {
 }
 
 // insertEvents inserts the attempts that are not there and returns their keys.
-func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.Attempt) (map[eventKey]bool, error) {
+func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.Attempt, numbers map[*usage.Attempt]int64) (map[eventKey]bool, error) {
 	insert := insertValues
 	if s.db.Engine() == sqldb.Postgres {
 		insert = insertArrays
@@ -171,6 +178,7 @@ func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.A
 		rows := make([]*eventRow, len(part))
 		for i, a := range part {
 			rows[i] = toEventRow(a)
+			rows[i].Counted = numbers[a]
 		}
 		if err := insert(ctx, tx, rows, fresh); err != nil {
 			return nil, fmt.Errorf("insert usage events: %w", err)
@@ -197,7 +205,7 @@ func insertValues(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[ev
 
 // revise replaces attempts that are there in a lower revision and adds the difference to sums. It
 // returns how many.
-func (s *Store) revise(ctx context.Context, tx bun.Tx, known []*usage.Attempt, sums map[usage.Key]usage.Totals) (int, error) {
+func (s *Store) revise(ctx context.Context, tx bun.Tx, known []*usage.Attempt, numbers map[*usage.Attempt]int64, sums map[usage.Key]usage.Totals) (int, error) {
 	revisions := slices.DeleteFunc(slices.Clone(known), func(a *usage.Attempt) bool { return a.Revision == 0 })
 	changed := 0
 	for _, a := range revisions { // rare: one by one
@@ -220,7 +228,9 @@ func (s *Store) revise(ctx context.Context, tx bun.Tx, known []*usage.Attempt, s
 		newKey, newTotals := a.Contribution()
 		sums[oldKey] = sums[oldKey].Plus(oldTotals, -1)
 		sums[newKey] = sums[newKey].Plus(newTotals, 1)
-		if _, err := tx.NewUpdate().Model(toEventRow(a)).WherePK().Exec(ctx); err != nil {
+		row := toEventRow(a)
+		row.Counted = numbers[a]
+		if _, err := tx.NewUpdate().Model(row).WherePK().Exec(ctx); err != nil {
 			return 0, fmt.Errorf("update usage event: %w", err)
 		}
 		changed++

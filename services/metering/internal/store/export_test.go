@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strings"
+	"testing/fstest"
 
 	"github.com/uptrace/bun"
 
@@ -19,12 +20,20 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 		own := l
 		own.MemberID = "mem_1"
 		var rows []eventRow
+		filtered, whole := l, span{start: micros(l.Start), end: micros(l.End)}
+		filtered.Filters, filtered.ErrorsOnly = q.Filters, true
+		quarters := quartersQuery(&filtered, whole)
+		uses := usage.Uses{OrgID: l.OrgID, Dimension: usage.ByAPIKey, IDs: []string{"key_1", "key_2"}}
 		for name, query := range map[string]string{
-			"rows":    tx.NewRaw(page.String(), page.args...).String(),
-			"total":   tx.NewRaw(total.String(), total.args...).String(),
-			"list":    listQuery(tx, &rows, &l).String(),
-			"own":     listQuery(tx, &rows, &own).String(),
-			"request": requestQuery(tx, &rows, l.OrgID, requestID).String(),
+			"rows":     tx.NewRaw(page.String(), page.args...).String(),
+			"total":    tx.NewRaw(total.String(), total.args...).String(),
+			"list":     listQuery(tx, &rows, &l, whole).String(),
+			"own":      listQuery(tx, &rows, &own, whole).String(),
+			"quarters": tx.NewRaw(quarters.String(), quarters.args...).String(),
+			"spans":    spansQuery(tx, &filtered, []span{{start: whole.end - 2e9, end: whole.end - 1e9}, {start: whole.start, end: whole.start + 1e9}}),
+			"counted":  countedQuery(tx, &rows, l.OrgID, 100, 200, 10).String(),
+			"uses":     usesQuery(tx, new([]useRow), &uses).String(),
+			"request":  requestQuery(tx, &rows, l.OrgID, requestID).String(),
 		} {
 			plan, err := explain(ctx, tx, s.db.Engine(), query)
 			if err != nil {
@@ -100,4 +109,24 @@ func (s *Store) Exec(ctx context.Context, statement string) error {
 		_, err := tx.ExecContext(ctx, statement)
 		return err
 	})
+}
+
+// ApplyUnlocked counts a batch as Apply does, without the lock that makes all transactions wait for each
+// other: what holds then rests on the rows that it locks.
+func (s *Store) ApplyUnlocked(ctx context.Context, b usage.Batch) (usage.Applied, error) {
+	var out usage.Applied
+	err := s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		out = usage.Applied{}
+		return s.count(ctx, tx, b, &out)
+	})
+	return out, err
+}
+
+// MigrateFirst makes the schema that the first version had.
+func MigrateFirst(ctx context.Context, db *sqldb.DB) error {
+	first, err := migrations.ReadFile("migrations/00001_usage.sql")
+	if err != nil {
+		return err
+	}
+	return db.Migrate(ctx, fstest.MapFS{"00001_usage.sql": {Data: first}})
 }

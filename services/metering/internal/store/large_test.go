@@ -69,13 +69,14 @@ func TestQueriesUseIndexes(t *testing.T) {
 			t.Fatalf("Plans: %v", err)
 		}
 		for name, plan := range plans {
-			for _, scan := range []string{"Seq Scan on usage_event", "Seq Scan on usage_rollup", "SCAN e\n", "SCAN usage_event", "SCAN r\n", "SCAN usage_rollup"} {
+			for _, scan := range []string{"Seq Scan on usage_event", "Seq Scan on usage_rollup", "SCAN e\n", "SCAN usage_event", "SCAN r\n", "SCAN usage_rollup", "Seq Scan on last_use", "SCAN u\n"} {
 				if strings.Contains(plan, scan) {
 					t.Errorf("%s: the plan has %q:\n%s", name, scan, plan)
 				}
 			}
 			index := map[string]string{
 				"rows": "usage_rollup", "total": "usage_rollup", "list": "usage_event_ended", "own": "usage_event_", "request": "usage_event_request",
+				"quarters": "usage_rollup", "spans": "usage_event_", "counted": "usage_event_counted", "uses": "last_use",
 			}[name]
 			if !strings.Contains(plan, index) {
 				t.Errorf("%s: the plan does not use %s:\n%s", name, index, plan)

@@ -13,10 +13,11 @@ import (
 	"github.com/claviger/claviger/services/metering/internal/usage"
 )
 
-// dimensionColumns are the columns of the dimensions that are columns. Tags are not: they are reached over their set.
+// dimensionColumns are the columns of the dimensions that are columns, in the rollup and in usage_event
+// alike. Tags are not: they are reached over their set.
 var dimensionColumns = map[usage.Dimension]string{
-	usage.ByAPIKey: "r.api_key_id", usage.ByMember: "r.member_id", usage.ByCredential: "r.credential_id",
-	usage.ByClass: "r.credential_class", usage.ByProvider: "r.provider", usage.ByModel: "r.model", usage.ByPolicy: "r.policy_id",
+	usage.ByAPIKey: "api_key_id", usage.ByMember: "member_id", usage.ByCredential: "credential_id",
+	usage.ByClass: "credential_class", usage.ByProvider: "provider", usage.ByModel: "model", usage.ByPolicy: "policy_id",
 }
 
 // statement is one that is being written: text with "?" and the values for them.
@@ -53,18 +54,23 @@ func (s *statement) from(q *usage.Query) {
 		s.add(" LEFT JOIN tagset_tag AS g ON g.org_id = r.org_id AND g.tagset_id = r.tagset_id AND g.tag_key = ?", q.TagKey)
 	}
 	s.add(" WHERE r.org_id = ? AND r.bucket >= ? AND r.bucket < ?", q.OrgID, micros(q.Start), micros(q.End))
-	if q.MemberID != "" {
-		s.add(" AND r.member_id = ?", q.MemberID)
+	s.scope("r.", q.OrgID, q.MemberID, q.Filters)
+}
+
+// scope writes the conditions of who is asked about, on the rollup or on usage_event.
+func (s *statement) scope(table, orgID, memberID string, filters []usage.Filter) {
+	if memberID != "" {
+		s.add(" AND "+table+"member_id = ?", memberID)
 	}
-	for _, f := range q.Filters {
+	for _, f := range filters {
 		if f.Dimension != usage.ByTag {
-			s.add(" AND "+dimensionColumns[f.Dimension]+" IN (?)", bun.List(f.Values))
+			s.add(" AND "+table+dimensionColumns[f.Dimension]+" IN (?)", bun.List(f.Values))
 			continue
 		}
-		s.add(" AND (r.tagset_id IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ? AND tag_value IN (?))",
-			q.OrgID, f.TagKey, bun.List(f.Values))
+		s.add(" AND ("+table+"tagset_id IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ? AND tag_value IN (?))",
+			orgID, f.TagKey, bun.List(f.Values))
 		if slices.Contains(f.Values, "") { // empty is "none": the sets without the key
-			s.add(" OR r.tagset_id NOT IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ?)", q.OrgID, f.TagKey)
+			s.add(" OR "+table+"tagset_id NOT IN (SELECT tagset_id FROM tagset_tag WHERE org_id = ? AND tag_key = ?)", orgID, f.TagKey)
 		}
 		s.add(")")
 	}
@@ -84,7 +90,7 @@ func groups(q *usage.Query) []string {
 			exprs = append(exprs, "COALESCE(g.tag_value, '')")
 			continue
 		}
-		exprs = append(exprs, dimensionColumns[d])
+		exprs = append(exprs, "r."+dimensionColumns[d])
 	}
 	return exprs
 }
@@ -199,35 +205,6 @@ func (s *sumColumns) scan() []any {
 		&s.CacheWrite1h, &s.CacheWrite12h, &s.OutputTotal, &s.Reasoning, &s.AudioIn, &s.AudioOut, &s.ImageIn, &s.ImageOut,
 		&s.CostNanoUSD, &s.UnknownCostAttempts, &s.EstimatedAttempts, &s.EstimatedCostNanoUSD,
 	}
-}
-
-// listQuery selects attempts of one organization, the newest first: one range of an index.
-func listQuery(tx bun.IDB, rows *[]eventRow, l *usage.List) *bun.SelectQuery {
-	query := tx.NewSelect().Model(rows).Where("e.org_id = ?", l.OrgID)
-	if l.MemberID != "" {
-		query = query.Where("e.member_id = ?", l.MemberID)
-	}
-	query = query.Where("e.ended_at >= ? AND e.ended_at < ?", micros(l.Start), micros(l.End))
-	if l.After != nil {
-		query = query.Where("(e.ended_at, e.attempt_id) < (?, ?)", l.After.Ended, l.After.AttemptID)
-	}
-	return query.OrderExpr("e.ended_at DESC, e.attempt_id DESC").Limit(int64(l.PageSize) + 1)
-}
-
-// ListAttempts answers l.
-func (s *Store) ListAttempts(ctx context.Context, l usage.List) (attempts []usage.Attempt, more bool, err error) {
-	err = s.db.InOrgReadTx(ctx, l.OrgID, func(ctx context.Context, tx bun.Tx) error {
-		var rows []eventRow
-		if err := listQuery(tx, &rows, &l).Scan(ctx); err != nil {
-			return err
-		}
-		if more = len(rows) > l.PageSize; more {
-			rows = rows[:l.PageSize]
-		}
-		attempts, err = withTags(ctx, tx, l.OrgID, rows)
-		return err
-	})
-	return attempts, more, err
 }
 
 // requestQuery selects the attempts of one request: a few rows of an index.

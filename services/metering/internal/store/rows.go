@@ -65,8 +65,10 @@ type eventRow struct {
 	PriceID            string `bun:"price_id"`
 	ProviderRequestID  string `bun:"provider_request_id"`
 	TraceID            string `bun:"trace_id"`
+	SpanID             string `bun:"span_id"`
 	Flags              string `bun:"flags"`
 	AppliedAt          int64  `bun:"applied_at"`
+	Counted            int64  `bun:"counted"` // given out in the transaction, see number
 }
 
 func toEventRow(a *usage.Attempt) *eventRow {
@@ -82,7 +84,7 @@ func toEventRow(a *usage.Attempt) *eventRow {
 		DurationMicros: a.Duration.Microseconds(), FirstContentMicros: a.FirstContent.Microseconds(),
 		Outcome: string(a.Outcome), ErrorClass: a.ErrorClass, HTTPStatus: a.HTTPStatus, FinishReason: a.FinishReason,
 		UsageSource: string(a.Source), CostNanoUSD: a.CostNano, PriceID: a.PriceID,
-		ProviderRequestID: a.ProviderRequestID, TraceID: a.TraceID, Flags: strings.Join(a.Flags, " "), AppliedAt: micros(a.AppliedAt),
+		ProviderRequestID: a.ProviderRequestID, TraceID: a.TraceID, SpanID: a.SpanID, Flags: strings.Join(a.Flags, " "), AppliedAt: micros(a.AppliedAt),
 	}
 	if k := a.Tokens; k != nil {
 		r.InputTotal, r.InputUncached, r.CacheRead = &k.InputTotal, &k.InputUncached, &k.CacheRead
@@ -108,7 +110,7 @@ func (r *eventRow) attempt(tags map[string]string) usage.Attempt {
 			FirstContent: time.Duration(r.FirstContentMicros) * time.Microsecond,
 			Outcome:      usage.Outcome(r.Outcome), ErrorClass: r.ErrorClass, HTTPStatus: r.HTTPStatus,
 			FinishReason: r.FinishReason, Source: usage.Source(r.UsageSource),
-			ProviderRequestID: r.ProviderRequestID, TraceID: r.TraceID,
+			ProviderRequestID: r.ProviderRequestID, TraceID: r.TraceID, SpanID: r.SpanID,
 		},
 		CostNano: r.CostNanoUSD, PriceID: r.PriceID, Flags: strings.Fields(r.Flags), AppliedAt: fromMicros(r.AppliedAt),
 	}

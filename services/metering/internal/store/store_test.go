@@ -49,7 +49,7 @@ func attempt(org string, change func(*usage.Attempt)) usage.Attempt {
 			Session: "s\\1", User: "u'1", Started: noon.Add(-2 * time.Second), Ended: noon, Duration: 2 * time.Second,
 			FirstContent: 300 * time.Millisecond, Outcome: usage.OK, HTTPStatus: 200, FinishReason: "stop", Source: usage.ProviderFinal,
 			Tokens:            &pricing.Counts{InputTotal: 100, InputUncached: 60, CacheRead: 40, OutputTotal: 20, Reasoning: 5},
-			ProviderRequestID: "x-1", TraceID: "0af7651916cd43dd8448eb211c80319c",
+			ProviderRequestID: "x-1", TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331",
 		},
 		CostNano: &cost, PriceID: "price_a", Flags: []string{usage.FlagClockSkew, usage.FlagTextCut}, AppliedAt: noon.Add(time.Second),
 	}

@@ -113,7 +113,7 @@ func (s *Store) Verify(ctx context.Context) ([]Difference, error) {
 	return out, nil
 }
 
-// Rebuild makes all sums anew from the attempts, in one transaction. What is applied meanwhile waits.
+// Rebuild makes all sums and last uses anew from the attempts, in one transaction. What is applied meanwhile waits.
 func (s *Store) Rebuild(ctx context.Context) error {
 	columns := strings.Join(keyNames, ", ") + ", " + strings.Join(sumNames, ", ")
 	err := s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -123,8 +123,15 @@ func (s *Store) Rebuild(ctx context.Context) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM usage_rollup"); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO usage_rollup ("+columns+") "+rawGroups(s.db.Engine()))
-		return err
+		if _, err := tx.ExecContext(ctx, "INSERT INTO usage_rollup ("+columns+") "+rawGroups(s.db.Engine())); err != nil {
+			return err
+		}
+		for _, statement := range rebuildUses {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("rebuild sums: %w", err)

@@ -102,6 +102,8 @@ type Applied struct {
 	// Counted is how many attempts are new, Revised how many replaced an earlier revision, Duplicate
 	// how many were there before.
 	Counted, Revised, Duplicate int
+	// Counters are the highest number of each organization of the batch, see Counted.
+	Counters map[string]int64
 	// Marks are the watermarks of the batch's sequences, as they are now.
 	Marks map[spool.Key]spool.Mark
 }

@@ -94,7 +94,8 @@ type Event struct {
 	FinishReason                  string
 	Source                        Source
 	Tokens                        *pricing.Counts // nil is unknown, which is not zero
-	ProviderRequestID, TraceID    string
+	ProviderRequestID             string
+	TraceID, SpanID               string // of the attempt, in hex; empty if it was not traced
 }
 
 // Attempt is an event with its price, as it is counted.
@@ -113,6 +114,9 @@ func (e *Event) Day() (int64, bool) {
 	t, ok := id.Time(e.AttemptID)
 	return t.Unix() / 86_400, ok
 }
+
+// Failed reports whether the attempt did not end well. A caller who goes away is no error.
+func (e *Event) Failed() bool { return e.Outcome != OK && e.Outcome != Canceled }
 
 // Bucket is the start of the quarter of an hour that the attempt counts in.
 func (e *Event) Bucket() time.Time { return e.Ended.Truncate(Quarter) }
@@ -168,7 +172,7 @@ func (a *Attempt) Contribution() (Key, Totals) {
 	if a.AttemptNumber == 1 {
 		t.Requests = 1
 	}
-	if a.Outcome != OK && a.Outcome != Canceled { // a caller who goes away is no error
+	if a.Failed() {
 		t.Errors = 1
 	}
 	if a.Tokens != nil {

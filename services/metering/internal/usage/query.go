@@ -116,13 +116,7 @@ func (q *Query) normalize(now time.Time) error {
 		q.PageSize = defaultPageSize
 	}
 	broken = append(broken, q.checkGroups()...)
-	for i, f := range q.Filters {
-		if (f.Dimension == ByTag) != (f.TagKey != "") {
-			broken = append(broken, fault.Violation{
-				Field: fmt.Sprintf("filters[%d].tag_key", i), Description: "stands with DIMENSION_TAG, and only there",
-			})
-		}
-	}
+	broken = append(broken, checkFilters(q.Filters)...)
 	if len(broken) > 0 {
 		return ErrQuery.Violating(broken...)
 	}
@@ -146,6 +140,20 @@ func (q *Query) checkGroups() (broken []fault.Violation) {
 	return broken
 }
 
+func checkFilters(filters []Filter) (broken []fault.Violation) {
+	for i, f := range filters {
+		if f.Dimension < ByAPIKey || f.Dimension > ByTag {
+			broken = append(broken, fault.Violation{Field: fmt.Sprintf("filters[%d].dimension", i), Description: "is not known"})
+		}
+		if (f.Dimension == ByTag) != (f.TagKey != "") {
+			broken = append(broken, fault.Violation{
+				Field: fmt.Sprintf("filters[%d].tag_key", i), Description: "stands with DIMENSION_TAG, and only there",
+			})
+		}
+	}
+	return broken
+}
+
 func checkRange(start, end time.Time) (broken []fault.Violation) {
 	if !end.After(start) {
 		broken = append(broken, fault.Violation{Field: "end_time", Description: "is not after start_time"})
@@ -157,37 +165,4 @@ func checkRange(start, end time.Time) (broken []fault.Violation) {
 		broken = append(broken, fault.Violation{Field: "start_time", Description: "is not a time that usage can have"})
 	}
 	return broken
-}
-
-// List asks for attempts, the newest first.
-type List struct {
-	OrgID, MemberID string
-	Start, End      time.Time
-	PageSize        int
-	// After is the attempt that the page before ended with.
-	After *AttemptKey
-}
-
-// AttemptKey is the place of an attempt in the order of a list.
-type AttemptKey struct {
-	Ended     int64 // microseconds
-	AttemptID string
-}
-
-const defaultListSize = 50
-
-func (l *List) normalize(now time.Time) error {
-	if l.End.IsZero() {
-		l.End = now
-	}
-	if l.Start.IsZero() {
-		l.Start = l.End.Add(-defaultRange)
-	}
-	if l.PageSize == 0 {
-		l.PageSize = defaultListSize
-	}
-	if broken := checkRange(l.Start, l.End); len(broken) > 0 {
-		return ErrQuery.Violating(broken...)
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ type Store interface {
 	QueryUsage(ctx context.Context, q Query) (Page, error)
 	ListAttempts(ctx context.Context, l List) (attempts []Attempt, more bool, err error)
 	AttemptsOfRequest(ctx context.Context, orgID, requestID string) ([]Attempt, error)
+	LastUses(ctx context.Context, u Uses) ([]Use, error)
 	Routers(ctx context.Context) ([]spool.Router, error)
 }
 
@@ -54,18 +55,6 @@ func (s *Service) Query(ctx context.Context, q Query) (Answer, error) {
 		return Answer{}, fmt.Errorf("query usage: %w", err)
 	}
 	return Answer{Page: page, Completeness: spool.Complete(routers, s.now()), Query: q}, nil
-}
-
-// List lists attempts, the newest first. It returns the list with its defaults filled in.
-func (s *Service) List(ctx context.Context, l List) ([]Attempt, bool, List, error) {
-	if err := l.normalize(s.now()); err != nil {
-		return nil, false, l, err
-	}
-	attempts, more, err := s.store.ListAttempts(ctx, l)
-	if err != nil {
-		return nil, false, l, fmt.Errorf("list attempts: %w", err)
-	}
-	return attempts, more, l, nil
 }
 
 // Request returns the attempts of one request, in order. A caller who may see one member's usage

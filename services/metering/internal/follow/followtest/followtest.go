@@ -89,13 +89,19 @@ func (k *Keys) Change(delta *keysv1.ConfigBatch) int64 {
 	return int64(len(k.deltas))
 }
 
-// Token signs an access token.
+// Token signs an access token for five minutes.
 func (k *Keys) Token(orgID, slug, memberID string, role authn.Role) string {
+	k.tb.Helper()
+	return k.TokenFor(5*time.Minute, orgID, slug, memberID, role)
+}
+
+// TokenFor signs an access token that lives as long as is said.
+func (k *Keys) TokenFor(life time.Duration, orgID, slug, memberID string, role authn.Role) string {
 	k.tb.Helper()
 	now := time.Now()
 	raw, err := token.NewSigner(token.KeyID(k.tokenPublic()), k.tokenKey).Sign(token.Claims{
 		OrgID: orgID, OrgSlug: slug, MemberID: memberID, Role: role, SessionID: "ses_a",
-		AuthTime: now, IssuedAt: now, ExpiresAt: now.Add(5 * time.Minute), Environment: Environment,
+		AuthTime: now, IssuedAt: now, ExpiresAt: now.Add(life), Environment: Environment,
 	})
 	if err != nil {
 		k.tb.Fatalf("sign token: %v", err)
