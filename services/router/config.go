@@ -12,6 +12,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -45,6 +46,8 @@ type Deps struct {
 	// MaxBodyBytes bounds a request. Default 20 MiB.
 	MaxBodyBytes int64
 	Limits       completion.Limits
+	// Telemetry takes traces and measurements. Nil takes none.
+	Telemetry *telemetry.Telemetry
 }
 
 const (

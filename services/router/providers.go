@@ -3,6 +3,7 @@ package router
 import (
 	"maps"
 	"net/http"
+	"net/url"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
@@ -24,5 +25,17 @@ func baseURLs(instead map[string]string) map[string]string {
 		"openai":    openai.BaseURL,
 	}
 	maps.Copy(out, instead)
+	return out
+}
+
+// knownHosts are the hosts of the providers' own addresses, by address. Only these may be named in
+// traces: any other is its tenant's or its operator's business.
+func knownHosts() map[string]string {
+	out := map[string]string{}
+	for _, base := range baseURLs(nil) {
+		if u, err := url.Parse(base); err == nil {
+			out[base] = u.Host
+		}
+	}
 	return out
 }

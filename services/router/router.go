@@ -21,6 +21,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
 	"github.com/claviger/claviger/services/router/internal/keyring"
+	"github.com/claviger/claviger/services/router/internal/observe"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/report"
 	"github.com/claviger/claviger/services/router/internal/rpc"
@@ -37,6 +38,7 @@ type App struct {
 	reporter    *report.Reporter
 	completions *completion.Service
 	planner     *plan.Planner
+	ring        *keyring.Keyring
 }
 
 // New opens the journal and the last configuration, and builds the router. It serves from the
@@ -51,18 +53,18 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	if a.journal, err = usage.OpenJournal(filepath.Join(d.DataDir, "journal"), journalBytes, d.Now, d.Log); err != nil {
 		return nil, err
 	}
-	a.publisher = usage.NewPublisher(a.journal, d.Name, d.NATS, d.JetStream, d.Log)
+	a.publisher = usage.NewPublisher(a.journal, d.Name, d.NATS, d.JetStream, d.Log, d.Telemetry)
 
 	// Small buffers: a connection per open stream holds them for as long as the stream is open, and
 	// pieces of an answer are far smaller.
 	adapters := providers(d.Egress.Transport(egress.TransportOptions{ReadBuffer: 2 << 10, WriteBuffer: 2 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024}))
 	urls := baseURLs(d.BaseURLs)
 	memory := plan.NewMemory(d.Now)
-	ring := keyring.New(d.Environment, d.Opener, d.Now, d.Log)
+	a.ring = keyring.New(d.Environment, d.Opener, d.Now, d.Log, d.Telemetry)
 	client := snapshot.NewClient(d.Keys)
 	a.planner = &plan.Planner{Providers: adapters, Health: memory}
 	a.reporter = report.New(report.Options{
-		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: ring.Secret, Out: memory.Refused,
+		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
 		Credential: a.credential, Version: a.version, Log: d.Log, Now: d.Now,
 	})
 	if a.follower, err = snapshot.New(snapshot.Options{
@@ -71,15 +73,19 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		OnChange: func(s *snapshot.State) {
 			var credentials []*completion.Credential
 			s.AllCredentials(func(c *completion.Credential) { credentials = append(credentials, c) })
-			ring.Keep(context.WithoutCancel(ctx), credentials)
+			a.ring.Keep(context.WithoutCancel(ctx), credentials)
 		},
 	}); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	a.completions = completion.New(completion.Options{
-		Planner: planner{a}, Keyring: ring, Recorder: a.journal, Evidence: a.reporter, Providers: adapters, BaseURLs: urls,
+		Planner: planner{a}, Keyring: a.ring, Recorder: a.journal, Evidence: a.reporter, Providers: adapters, BaseURLs: urls,
 		Log: d.Log, Now: d.Now, Limits: d.Limits,
+		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Hosts: knownHosts(), Now: d.Now}),
 	})
+	if err := a.measure(d.Telemetry); err != nil {
+		return nil, errors.Join(err, a.journal.Close())
+	}
 	return a, nil
 }
 
@@ -112,7 +118,7 @@ func (a *App) version() int64 {
 
 // Public returns the typed API, for net/http and grpc-go alike.
 func (a *App) Public() *connect.Server {
-	server := connect.NewServer(intercept.Chain(intercept.Options{Log: a.d.Log, Authenticate: a.authenticate})...)
+	server := connect.NewServer(intercept.Chain(intercept.Options{Log: a.d.Log, Authenticate: a.authenticate, Telemetry: a.d.Telemetry})...)
 	routerv1connect.RegisterCompletionServiceHandler(server, &rpc.CompletionServer{
 		Completions: a.completions,
 		Caller: func(ctx context.Context) completion.Caller {
@@ -154,6 +160,7 @@ func (a *App) HTTP() http.Handler {
 	}
 	return httpapi.New(httpapi.Options{
 		Completions: a.completions, Caller: a.follower.Caller, Models: a.models, MaxBodyBytes: maxBody, Log: a.d.Log, Now: a.d.Now,
+		Telemetry: a.d.Telemetry,
 	})
 }
 

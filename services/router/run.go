@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -13,10 +14,12 @@ import (
 
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/pkg/egress"
+	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/rpcmount"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/serve"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -31,6 +34,12 @@ const (
 // Run is `claviger router`: it opens everything that the settings name, serves until ctx ends, and
 // drains.
 func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
+	told, err := telemetry.Start(ctx, telemetry.Options{Service: "router", Environment: s.GetEnvironment(), Instance: s.GetName(), Log: log})
+	if err != nil {
+		return err
+	}
+	defer told.Shutdown(ctx)
+	log = told.Logger(log)
 	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
 	if err != nil {
 		return err
@@ -67,11 +76,12 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 		pepperPath = "secret/data/claviger/api-key-pepper"
 	}
 	app, err := New(ctx, Deps{
-		Environment: s.GetEnvironment(), Name: s.GetName(), DataDir: s.GetDataDir(), Keys: rpcmount.NewTransport(keys), ConfigKey: configKey,
+		Environment: s.GetEnvironment(), Name: s.GetName(), DataDir: s.GetDataDir(), Keys: intercept.NewTransport(told, rpcmount.NewTransport(keys)), ConfigKey: configKey,
 		Opener: vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
 		NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
 		JournalMaxBytes: s.GetJournalMaxBytes(), MaxBodyBytes: s.GetMaxBodyBytes(),
-		Limits: completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
+		Limits:    completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
+		Telemetry: told,
 	})
 	if err != nil {
 		return err
@@ -153,7 +163,7 @@ func (a *App) serve(ctx context.Context, l listeners, drain time.Duration) error
 		},
 			serve.OnHTTP("the public API", l.http, serve.HTTP(serve.Mux(a.MaxMessageBytes(), a.HTTP(), public), nil, a.d.Log)),
 			serve.OnGRPC("public gRPC", l.grpc, serve.GRPC(a.MaxMessageBytes(), nil, public)),
-			serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, a.d.Log)))
+			serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(a.Ready, map[string]http.Handler{"GET /metrics": telemetry.Metrics(a.d.Telemetry)}), nil, a.d.Log)))
 		<-drained
 		return err
 	})

@@ -105,6 +105,7 @@ var edges = map[string][]technology{
 	"router/snapshot": {wire},
 	"router/report":   {wire},
 	"router/keyring":  {},
+	"router/observe":  {},
 	"router/usage":    {wire, broker},
 	"router/dialect":  {web},
 	"router/provider": {web, egress},

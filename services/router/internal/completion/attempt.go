@@ -35,6 +35,7 @@ type attempt struct {
 	secret   secret.Text
 	event    usage.Event
 	ticket   *usage.Ticket
+	seen     AttemptObserver
 	attempts []Attempted
 	raw      bool
 
@@ -66,9 +67,11 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 		CredentialID: t.Credential.ID, Class: t.Class, Provider: t.Provider, Model: t.Model, RequestedModel: req.Model,
 		PolicyID: t.PolicyID, PolicyVersion: t.PolicyVersion, TargetIndex: t.Line, ConfigVersion: plan.ConfigVersion,
 		Dialect: string(req.Dialect), Streamed: req.Stream, Tags: req.Tags, Session: req.Session, User: req.User,
-		Started: now, TraceID: req.TraceID, Source: usage.Estimated, Tokens: estimate(req, 0, 0),
+		Started: now, Source: usage.Estimated, Tokens: estimate(req, 0, 0),
 	}
+	a.seen = s.o.Observer.Attempt(ctx, t, &a.event)
 	if a.ticket, err = s.o.Recorder.Begin(&a.event); err != nil {
+		a.seen.Ended(err)
 		return nil, err
 	}
 	a.attempts = append(attempts, Attempted{AttemptID: a.event.AttemptID, Provider: t.Provider, Model: t.Model})
@@ -77,11 +80,12 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 
 // run makes the call and passes the answer on. Whatever happens, the event is recorded.
 func (a *attempt) run(ctx context.Context, out Sink) (err error) {
-	callCtx, cancel := context.WithCancelCause(ctx)
+	callCtx, cancel := context.WithCancelCause(a.seen.Calling(ctx, a.baseURL()))
 	defer cancel(nil)
 	defer func() {
 		err = a.conclude(ctx, callCtx, err)
-		a.record()
+		a.seen.Answered(&a.event)
+		a.seen.Ended(a.record())
 	}()
 	defer context.AfterFunc(a.s.stopped, func() { cancel(ErrDraining) })() //nolint:contextcheck // the end of the service ends the call, too
 	var started atomic.Bool
@@ -198,6 +202,9 @@ func (a *attempt) note(c *Chunk) {
 		return
 	}
 	now := a.s.o.Now()
+	if c.Pieces > 0 {
+		a.seen.Piece(now)
+	}
 	if a.pieces-a.checkpointPieces >= checkpointPieces || now.Sub(a.checkpointAt) >= checkpointEvery {
 		tokens, source := a.counted()
 		a.s.o.Recorder.Checkpoint(a.event.AttemptID, *tokens, source)
@@ -310,8 +317,10 @@ func providerError(callCtx context.Context, err error) *ProviderError {
 
 // record writes the result. It does not use the request's context: a caller that has gone away
 // still has to be accounted for.
-func (a *attempt) record() {
-	if err := a.s.o.Recorder.Done(a.ticket, &a.event); err != nil {
+func (a *attempt) record() error {
+	err := a.s.o.Recorder.Done(a.ticket, &a.event)
+	if err != nil {
 		a.s.o.Log.Error("usage event not written", "attempt_id", a.event.AttemptID, "org_id", a.event.OrgID, "error", err)
 	}
+	return err
 }

@@ -42,8 +42,6 @@ type Request struct {
 	User    string
 	// InputBytes is the size of the prompt, for estimates.
 	InputBytes int
-	// TraceID is the W3C trace id, in hex, if there is one.
-	TraceID string
 }
 
 // Prompt is the neutral form of a request: what every provider adapter encodes from.

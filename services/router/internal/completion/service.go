@@ -81,6 +81,8 @@ type Options struct {
 	Log      *slog.Logger
 	Now      func() time.Time
 	Limits   Limits
+	// Observer is told of everything; nil is nobody.
+	Observer Observer
 }
 
 // Limits bound a request.
@@ -114,6 +116,9 @@ func New(o Options) *Service {
 	if o.Limits.Idle == 0 {
 		o.Limits.Idle = 60 * time.Second
 	}
+	if o.Observer == nil {
+		o.Observer = unobserved{}
+	}
 	stopped, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the service's own life, not a request's
 	return &Service{o: o, stopped: stopped, stop: stop}
 }
@@ -127,7 +132,9 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 		return err
 	}
 	defer leave()
+	began := s.o.Now()
 	plan, err := s.o.Planner.Plan(caller, req.Model)
+	s.o.Observer.Planned(ctx, began, plan, err)
 	if err != nil {
 		return err
 	}
@@ -142,6 +149,9 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 		failure = err
 		if failure == nil || !mayMoveOn(ctx, a, failure) {
 			return failure
+		}
+		if i+1 < len(plan.Targets) {
+			s.o.Observer.MovedOn(ctx, &plan.Targets[i], failure)
 		}
 	}
 	return failure

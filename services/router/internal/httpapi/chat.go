@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect/openai"
 )
@@ -20,35 +20,35 @@ const (
 )
 
 // chat is POST /v1/chat/completions.
-func (a *api) chat(w http.ResponseWriter, r *http.Request) {
-	requestID := id.New("req")
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		a.fail(w, r, requestID, errMethod)
+func (a *api) chat(ctx context.Context, x *exchange) {
+	if x.r.Method != http.MethodPost {
+		x.w.Header().Set("Allow", http.MethodPost)
+		a.fail(ctx, x, errMethod)
 		return
 	}
-	caller, err := a.caller(r)
+	caller, err := a.caller(x.r)
 	if err != nil {
-		a.fail(w, r, requestID, err)
+		a.fail(ctx, x, err)
 		return
 	}
-	body, err := a.body(w, r)
+	ctx = telemetry.WithOrganization(ctx, caller.OrgID)
+	body, err := a.body(x.w, x.r)
 	if err != nil {
-		a.fail(w, r, requestID, err)
+		a.fail(ctx, x, err)
 		return
 	}
 	req, err := openai.Decode(body)
 	if err == nil {
-		err = addHeaders(r, &req)
+		err = addHeaders(x.r, &req)
 	}
 	if err != nil {
-		a.fail(w, r, requestID, err)
+		a.fail(ctx, x, err)
 		return
 	}
-	req.ID = requestID
-	out := &chatSink{writer: newWriter(w, a.o.Now, req.Stream), req: &req, level: caller.Provenance}
-	if err := a.o.Completions.Complete(r.Context(), caller, &req, out); err != nil {
-		a.failed(r.Context(), w, r, out, err)
+	req.ID = x.requestID
+	out := &chatSink{writer: newWriter(x, a.o.Now, req.Stream), req: &req, level: caller.Provenance}
+	if err := a.o.Completions.Complete(ctx, caller, &req, out); err != nil {
+		a.failed(ctx, x, out, err)
 	}
 	out.release()
 }
@@ -56,45 +56,47 @@ func (a *api) chat(w http.ResponseWriter, r *http.Request) {
 // failed tells the caller of an error: with a status if nothing has gone out, else inside the stream.
 // A whole answer that broke off while it was written cannot be told of; its connection is cut, so
 // that it does not look complete.
-func (a *api) failed(ctx context.Context, w http.ResponseWriter, r *http.Request, out *chatSink, err error) {
+func (a *api) failed(ctx context.Context, x *exchange, out *chatSink, err error) {
+	if !out.written {
+		a.fail(ctx, x, err)
+		return
+	}
+	a.log(ctx, x, err)
 	switch {
-	case !out.written:
-		a.fail(w, r, out.req.ID, err)
-	case ctx.Err() != nil:
-		a.log(ctx, r, out.req.ID, err) // nobody is there to be told
+	case ctx.Err() != nil: // nobody is there to be told
 	case out.stream:
-		failure := openai.Fail(err, out.req.ID)
-		a.log(ctx, r, out.req.ID, err)
-		_ = out.write(failure.AppendEvent(nil)) // the caller may be gone by now
+		_ = out.write(openai.Fail(err, x.requestID).AppendEvent(nil)) // the caller may be gone by now
 	default:
-		a.log(ctx, r, out.req.ID, err)
 		panic(http.ErrAbortHandler)
 	}
 }
 
 // fail answers with an error status.
-func (a *api) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
-	a.log(r.Context(), r, requestID, err)
+func (a *api) fail(ctx context.Context, x *exchange, err error) {
+	a.log(ctx, x, err)
 	// net/http reads what is left of a body before it answers: who never sends it must not hold us.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(restTime))
-	failure := openai.Fail(err, requestID)
+	_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(restTime))
+	failure := openai.Fail(err, x.requestID)
 	switch { // HTTP has words of its own for these two
 	case errors.Is(err, errMethod):
 		failure.Status = http.StatusMethodNotAllowed
 	case errors.Is(err, errEncoding):
 		failure.Status = http.StatusUnsupportedMediaType
 	}
-	maps.Copy(w.Header(), failure.Header())
-	w.Header().Set("Content-Type", jsonType)
-	w.Header().Set("X-Request-Id", requestID)
-	w.WriteHeader(failure.Status)
-	_, _ = w.Write(failure.AppendBody(nil)) //nolint:gosec // JSON by its content type, and escaped; the caller may be gone by now
+	maps.Copy(x.w.Header(), failure.Header())
+	x.w.Header().Set("Content-Type", jsonType)
+	x.w.Header().Set("X-Request-Id", x.requestID)
+	x.status = failure.Status
+	x.w.WriteHeader(failure.Status)
+	_, _ = x.w.Write(failure.AppendBody(nil)) // the caller may be gone by now
 }
 
-func (a *api) log(ctx context.Context, r *http.Request, requestID string, err error) {
+// log notes a failure, for the exchange and for people.
+func (a *api) log(ctx context.Context, x *exchange, err error) {
+	x.failure = err
 	level := levelOf(err)
 	if a.o.Log.Enabled(ctx, level) {
-		a.o.Log.Log(ctx, level, "request failed", "path", r.URL.Path, "request_id", requestID, "error", err)
+		a.o.Log.Log(ctx, level, "request failed", "path", x.r.URL.Path, "request_id", x.requestID, "error", err)
 	}
 }
 
@@ -186,8 +188,8 @@ func (s *chatSink) End(final completion.Final) error {
 }
 
 // models is GET /v1/models.
-func (a *api) models(w http.ResponseWriter, r *http.Request) {
-	names, requestID, ok := a.named(w, r)
+func (a *api) models(ctx context.Context, x *exchange) {
+	names, ok := a.named(ctx, x)
 	if !ok {
 		return
 	}
@@ -195,40 +197,41 @@ func (a *api) models(w http.ResponseWriter, r *http.Request) {
 	for _, name := range names {
 		list = append(list, a.described(name))
 	}
-	a.answer(w, requestID, openai.AppendModels(nil, list))
+	a.answer(x, openai.AppendModels(nil, list))
 }
 
 // model is GET /v1/models/{model}.
-func (a *api) model(w http.ResponseWriter, r *http.Request) {
-	names, requestID, ok := a.named(w, r)
+func (a *api) model(ctx context.Context, x *exchange) {
+	names, ok := a.named(ctx, x)
 	if !ok {
 		return
 	}
+	asked := x.r.PathValue("model")
 	for _, name := range names {
-		if name == r.PathValue("model") {
-			a.answer(w, requestID, openai.AppendModel(nil, a.described(name)))
+		if name == asked {
+			a.answer(x, openai.AppendModel(nil, a.described(name)))
 			return
 		}
 	}
-	a.fail(w, r, requestID, completion.ErrModelUnknown.Saying("there is no model %q", r.PathValue("model")).With("param", "model"))
+	a.fail(ctx, x, completion.ErrModelUnknown.Saying("there is no model %q", asked).With("param", "model"))
 }
 
-func (a *api) named(w http.ResponseWriter, r *http.Request) (names []string, requestID string, ok bool) {
-	requestID = id.New("req")
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet)
-		a.fail(w, r, requestID, errMethod)
-		return nil, requestID, false
+func (a *api) named(ctx context.Context, x *exchange) (names []string, ok bool) {
+	if x.r.Method != http.MethodGet {
+		x.w.Header().Set("Allow", http.MethodGet)
+		a.fail(ctx, x, errMethod)
+		return nil, false
 	}
-	caller, err := a.caller(r)
+	caller, err := a.caller(x.r)
 	if err == nil {
+		ctx = telemetry.WithOrganization(ctx, caller.OrgID)
 		names, err = a.o.Models(caller)
 	}
 	if err != nil {
-		a.fail(w, r, requestID, err)
-		return nil, requestID, false
+		a.fail(ctx, x, err)
+		return nil, false
 	}
-	return names, requestID, true
+	return names, true
 }
 
 // described is a model as the list tells it. Nobody can say when most were made; SDKs want a number.
@@ -237,8 +240,9 @@ func (a *api) described(name string) openai.Model {
 	return openai.Model{ID: name, OwnedBy: owner}
 }
 
-func (a *api) answer(w http.ResponseWriter, requestID string, body []byte) {
-	w.Header().Set("Content-Type", jsonType)
-	w.Header().Set("X-Request-Id", requestID)
-	_, _ = w.Write(body) //nolint:gosec // JSON by its content type, and escaped; the caller may be gone by now
+func (a *api) answer(x *exchange, body []byte) {
+	x.w.Header().Set("Content-Type", jsonType)
+	x.w.Header().Set("X-Request-Id", x.requestID)
+	x.status = http.StatusOK
+	_, _ = x.w.Write(body) // the caller may be gone by now
 }

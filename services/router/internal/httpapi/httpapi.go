@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
-	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/snapshot"
 )
@@ -49,20 +49,24 @@ type Options struct {
 	MaxBodyBytes int64
 	Log          *slog.Logger
 	Now          func() time.Time
+	Telemetry    *telemetry.Telemetry
 }
 
-type api struct{ o Options }
+type api struct {
+	o        Options
+	observer *observer
+}
 
 // New returns the handler of /v1.
 func New(o Options) http.Handler {
-	a := &api{o}
+	a := &api{o, newObserver(o.Telemetry)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/chat/completions", a.chat)
-	mux.HandleFunc("/v1/models", a.models)
-	mux.HandleFunc("/v1/models/{model...}", a.model)
-	mux.HandleFunc("/v1/", func(w http.ResponseWriter, r *http.Request) {
-		a.fail(w, r, id.New("req"), errRoute.With("path", r.URL.Path))
-	})
+	mux.HandleFunc("/v1/chat/completions", a.handle("/v1/chat/completions", a.chat))
+	mux.HandleFunc("/v1/models", a.handle("/v1/models", a.models))
+	mux.HandleFunc("/v1/models/{model...}", a.handle("/v1/models/{model}", a.model))
+	mux.HandleFunc("/v1/", a.handle("/v1/", func(ctx context.Context, x *exchange) {
+		a.fail(ctx, x, errRoute.With("path", x.r.URL.Path))
+	}))
 	return a.recovering(mux)
 }
 
@@ -168,30 +172,12 @@ func addHeaders(r *http.Request, req *completion.Request) error {
 			return errTags.Saying("a request may have %d tags, this one has %d", maxTags, len(req.Tags))
 		}
 	}
-	req.TraceID = traceID(r.Header.Get("traceparent"))
 	return nil
-}
-
-// traceID reads the trace id of a W3C traceparent; anything else is no trace.
-func traceID(h string) string {
-	if len(h) < 55 || h[:3] != "00-" || h[35] != '-' {
-		return ""
-	}
-	t := h[3:35]
-	for _, c := range []byte(t) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return ""
-		}
-	}
-	if t == strings.Repeat("0", 32) {
-		return ""
-	}
-	return t
 }
 
 // levelOf tells what an operator should look at from what is a caller's own business.
 func levelOf(err error) slog.Level {
-	if errors.Is(err, context.Canceled) {
+	if gone(err) {
 		return slog.LevelDebug
 	}
 	switch fault.KindOf(err) {
@@ -203,3 +189,6 @@ func levelOf(err error) slog.Level {
 		return slog.LevelInfo
 	}
 }
+
+// gone reports whether a request failed because its caller went away.
+func gone(err error) bool { return errors.Is(err, context.Canceled) }

@@ -18,15 +18,15 @@ const (
 
 // writer writes pieces of an answer and flushes each, with a deadline that moves along.
 type writer struct {
-	w       http.ResponseWriter
+	x       *exchange
 	rc      *http.ResponseController
 	now     func() time.Time
 	renewed time.Time
 	stream  bool
 }
 
-func newWriter(w http.ResponseWriter, now func() time.Time, stream bool) writer {
-	return writer{w: w, rc: http.NewResponseController(w), now: now, stream: stream}
+func newWriter(x *exchange, now func() time.Time, stream bool) writer {
+	return writer{x: x, rc: http.NewResponseController(x.w), now: now, stream: stream}
 }
 
 func (w *writer) write(b []byte) error {
@@ -34,7 +34,7 @@ func (w *writer) write(b []byte) error {
 		_ = w.rc.SetWriteDeadline(now.Add(writeTime)) // not every writer can; then the connection's end is the bound
 		w.renewed = now
 	}
-	if _, err := w.w.Write(b); err != nil { //nolint:gosec // JSON or an event stream by its content type, never HTML
+	if _, err := w.x.w.Write(b); err != nil {
 		return err
 	}
 	if !w.stream {
@@ -45,7 +45,7 @@ func (w *writer) write(b []byte) error {
 
 // header writes status and headers of an answer that has begun.
 func (w *writer) header(contentType string, length int, requestID string, level completion.Provenance, served completion.Served) {
-	h := w.w.Header()
+	h := w.x.w.Header()
 	h["Content-Type"] = []string{contentType}
 	h["X-Request-Id"] = []string{requestID}
 	if w.stream {
@@ -56,7 +56,8 @@ func (w *writer) header(contentType string, length int, requestID string, level 
 		h["Content-Length"] = []string{strconv.Itoa(length)}
 	}
 	provenance(h, level, served)
-	w.w.WriteHeader(http.StatusOK)
+	w.x.status = http.StatusOK
+	w.x.w.WriteHeader(http.StatusOK)
 }
 
 // provenance tells what served, as far as the API key may see it.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/claviger/claviger/pkg/secret"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
@@ -37,6 +38,7 @@ type Keyring struct {
 	opener      transit.Opener
 	now         func() time.Time
 	log         *slog.Logger
+	seen        observer
 	flight      singleflight.Group
 
 	mu   sync.RWMutex
@@ -50,8 +52,15 @@ type opened struct {
 }
 
 // New returns an empty keyring.
-func New(environment string, opener transit.Opener, now func() time.Time, log *slog.Logger) *Keyring {
-	return &Keyring{environment: environment, opener: opener, now: now, log: log, open: map[string]opened{}}
+func New(environment string, opener transit.Opener, now func() time.Time, log *slog.Logger, t *telemetry.Telemetry) *Keyring {
+	return &Keyring{environment: environment, opener: opener, now: now, log: log, seen: newObserver(t), open: map[string]opened{}}
+}
+
+// Len is how many credentials are open.
+func (k *Keyring) Len() int {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return len(k.open)
 }
 
 // Secret returns a credential's plaintext, opening it if it is not open yet.
@@ -78,7 +87,9 @@ func (k *Keyring) openNow(ctx context.Context, c *completion.Credential) (secret
 		// Whoever came first may go away; the others still want it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
 		defer cancel()
+		ctx, ended := k.seen.opening(ctx)
 		plain, err := k.opener.Open(ctx, c.Sealed, k.bound(c))
+		ended(err)
 		if err != nil {
 			return secret.Text{}, err
 		}

@@ -54,7 +54,7 @@ func TestOpensOnceAndLivesThroughAnOutageOfTheVault(t *testing.T) {
 	v, seal := setUp(t)
 	var clock atomic.Int64
 	now := func() time.Time { return time.Unix(clock.Load(), 0) }
-	ring := keyring.New("test", v, now, slog.New(slog.DiscardHandler))
+	ring := keyring.New("test", v, now, slog.New(slog.DiscardHandler), nil)
 	c := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-one")
 	for range 3 {
 		plain, err := ring.Secret(t.Context(), c)
@@ -79,7 +79,7 @@ func TestOpensOnceAndLivesThroughAnOutageOfTheVault(t *testing.T) {
 func TestACopiedRowDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	v, seal := setUp(t)
-	ring := keyring.New("test", v, time.Now, slog.New(slog.DiscardHandler))
+	ring := keyring.New("test", v, time.Now, slog.New(slog.DiscardHandler), nil)
 	c := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 1, BaseURL: "https://llm.example"}, "sk-one")
 	for name, change := range map[string]func(*completion.Credential){
 		"organization": func(c *completion.Credential) { c.OrgID = "org_2" },
@@ -103,7 +103,7 @@ func TestACopiedRowDoesNotOpen(t *testing.T) {
 func TestKeepOpensAheadAndForgetsTheRest(t *testing.T) {
 	t.Parallel()
 	v, seal := setUp(t)
-	ring := keyring.New("test", v, time.Now, slog.New(slog.DiscardHandler))
+	ring := keyring.New("test", v, time.Now, slog.New(slog.DiscardHandler), nil)
 	one := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-one")
 	two := seal(completion.Credential{ID: "cred_2", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-two")
 	ring.Keep(t.Context(), []*completion.Credential{one, two})

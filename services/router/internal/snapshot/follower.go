@@ -53,6 +53,7 @@ type Follower struct {
 	hasher atomic.Pointer[hasher]
 
 	connected atomic.Bool
+	heard     atomic.Pointer[time.Time]
 	wantFull  bool
 }
 
@@ -123,6 +124,14 @@ func (f *Follower) Ready() error {
 // Connected reports whether keys is being heard.
 func (f *Follower) Connected() bool { return f.connected.Load() }
 
+// Heard is when keys has said something last; zero is never.
+func (f *Follower) Heard() time.Time {
+	if at := f.heard.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
+
 // Run follows keys until ctx ends. When keys is away, the last State goes on being served.
 func (f *Follower) Run(ctx context.Context) error {
 	defer f.disk.close()
@@ -192,6 +201,8 @@ func (f *Follower) watch(ctx context.Context) error {
 		}
 		alarm.Reset(silence)
 		f.connected.Store(true)
+		now := f.o.Now()
+		f.heard.Store(&now)
 		switch m := msg.GetMessage().(type) {
 		case *keysv1.WatchConfigResponse_Config:
 			if pieces, err = f.apply(m.Config, pieces); err != nil {

@@ -52,6 +52,19 @@ func emptyState(environment string) *State {
 // Version implements plan.Config.
 func (s *State) Version() int64 { return s.version }
 
+// Issued is when keys made this version.
+func (s *State) Issued() time.Time { return s.issued }
+
+// Size counts what this version consists of.
+func (s *State) Size() map[string]int {
+	size := map[string]int{"organization": len(s.orgs), "api_key": len(s.keys), "credential": 0, "policy": 0}
+	for _, o := range s.orgs {
+		size["credential"] += len(o.credentials)
+		size["policy"] += len(o.policies)
+	}
+	return size
+}
+
 // PlatformOrgID implements plan.Config.
 func (s *State) PlatformOrgID() string { return s.platformOrgID }
 

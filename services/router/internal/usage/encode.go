@@ -58,7 +58,8 @@ func appendEvent(b []byte, e *Event) []byte {
 		b = appendTokens(b, 32, e.Tokens)
 	}
 	b = appendString(b, 33, e.ProviderRequestID)
-	return appendString(b, 34, e.TraceID)
+	b = appendString(b, 34, e.TraceID)
+	return appendString(b, spanIDField, e.SpanID)
 }
 
 func appendTokens(b []byte, field protowire.Number, t *Tokens) []byte {

@@ -24,7 +24,7 @@ func full() (*Event, *eventsv1.UsageEvent) {
 		Streamed: true, Tags: map[string]string{"team": "search", "env": "", "a": "b"}, Session: "s", User: "u", Started: at, Ended: at.Add(time.Second),
 		Duration: time.Second, FirstContent: 300 * time.Millisecond, Outcome: Broken, ErrorClass: "server_error", HTTPStatus: 200,
 		FinishReason: "stop", Source: ProviderPartial, Tokens: &Tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
-		ProviderRequestID: "p", TraceID: "t",
+		ProviderRequestID: "p", TraceID: "t", SpanID: "s",
 	}
 	return e, &eventsv1.UsageEvent{
 		AttemptId: "att_1", RequestId: "req_1", AttemptNumber: 2, OrgId: "org_1", ApiKeyId: "key_1", MemberId: "mem_1",
@@ -38,7 +38,7 @@ func full() (*Event, *eventsv1.UsageEvent) {
 			InputTotal: 1, InputUncached: 2, CacheRead: 3, CacheWrite_5M: 4, CacheWrite_30M: 5, CacheWrite_1H: 6, CacheWrite_12H: 7,
 			OutputTotal: 8, Reasoning: 9, AudioIn: 10, AudioOut: 11, ImageIn: 12, ImageOut: 13,
 		},
-		ProviderRequestId: "p", TraceId: "t",
+		ProviderRequestId: "p", TraceId: "t", SpanId: "s",
 	}
 }
 
@@ -46,7 +46,7 @@ func TestEncodedEventIsTheContracts(t *testing.T) {
 	t.Parallel()
 	e, want := full()
 	want.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool { return true })
-	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 34 {
+	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 35 {
 		t.Fatalf("the contract has %d fields now: teach appendEvent and this test the new ones", n)
 	}
 	for _, c := range []struct {

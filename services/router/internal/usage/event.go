@@ -38,6 +38,26 @@ const (
 	RouterCrash
 )
 
+// String is the outcome in words, as usage is listed.
+func (o Outcome) String() string {
+	switch o {
+	case OK:
+		return "ok"
+	case Failed:
+		return "failed"
+	case Broken:
+		return "broken"
+	case Canceled:
+		return "canceled"
+	case NotSent:
+		return "not_sent"
+	case RouterCrash:
+		return "router_crash"
+	case OutcomeUnknown:
+	}
+	return "unknown"
+}
+
 // Class says who pays the provider.
 type Class uint8
 
@@ -86,5 +106,7 @@ type Event struct {
 	Source                        Source
 	Tokens                        *Tokens // nil is unknown, which is not zero
 	ProviderRequestID             string
-	TraceID                       string
+	// TraceID is the trace of the request, SpanID the span of the attempt, in hex. SpanID is empty
+	// unless the trace is recorded.
+	TraceID, SpanID string
 }

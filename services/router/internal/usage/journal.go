@@ -53,6 +53,7 @@ type Journal struct {
 	total    int64
 	open     int64 // intents without a result
 	last     [partitions]int64
+	marks    [partitions]marks
 	broken   error
 	unsynced []*segment // rotated out, not synced yet
 	closed   bool
@@ -79,6 +80,10 @@ type segment struct {
 	size   int64
 	open   int               // intents here without a result
 	last   [partitions]int64 // highest sequence here
+	// first are the lowest sequences here, and began is when the first result was written. They are only
+	// known of segments that an earlier process left.
+	first [partitions]int64
+	began time.Time
 }
 
 // position is a place in the journal: everything before it.
@@ -206,6 +211,7 @@ func (j *Journal) append(t recordType, e *Event, partition int, encoded []byte) 
 	if t == typeResult {
 		j.last[partition] = sequence
 		current.last[partition] = sequence
+		j.marks[partition].add(sequence, j.now())
 	}
 	select {
 	case j.dirty <- struct{}{}:

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/telemetry"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 )
 
@@ -39,6 +40,7 @@ type Publisher struct {
 	nc      *nats.Conn
 	js      natsjs.JetStream
 	log     *slog.Logger
+	seen    observer
 
 	slots chan struct{}
 	group sync.WaitGroup
@@ -65,8 +67,8 @@ type lane struct {
 type gap struct{ first, last int64 }
 
 // NewPublisher returns a publisher of j's results under the router's name.
-func NewPublisher(j *Journal, router string, nc *nats.Conn, js natsjs.JetStream, log *slog.Logger) *Publisher {
-	return &Publisher{journal: j, router: router, nc: nc, js: js, log: log, slots: make(chan struct{}, inFlight), lanes: map[laneKey]*lane{}}
+func NewPublisher(j *Journal, router string, nc *nats.Conn, js natsjs.JetStream, log *slog.Logger, t *telemetry.Telemetry) *Publisher {
+	return &Publisher{journal: j, router: router, nc: nc, js: js, log: log, seen: newObserver(t), slots: make(chan struct{}, inFlight), lanes: map[laneKey]*lane{}}
 }
 
 // Run publishes until ctx ends. What is not acknowledged then stays in the journal.
@@ -158,18 +160,22 @@ func (p *Publisher) send(ctx context.Context, f *frame, suffix string) {
 	first, last := f.entries[0].sequence, f.entries[len(f.entries)-1].sequence
 	frameID := fmt.Sprintf("%s/%s/%d/%d-%d%s", p.router, f.key.epoch, f.key.partition, first, last, suffix)
 	payload := appendFrame(make([]byte, 0, f.bytes+64*len(f.entries)), p.router, f.key.epoch, f.key.partition, f.entries, time.Now())
+	ctx, seen := p.seen.frame(ctx, f, p.router)
 	p.group.Go(func() {
 		defer func() { <-p.slots }()
 		for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 			err := p.publish(ctx, frameID, f.key.partition, payload)
 			if err == nil {
 				p.onAck(f.key, last)
+				seen.acknowledged(ctx)
 				return
 			}
+			seen.refused(ctx)
 			p.log.DebugContext(ctx, "usage frame not acknowledged", "frame", frameID, "error", err)
 			select {
 			case <-time.After(wait):
 			case <-ctx.Done():
+				seen.abandoned()
 				return
 			}
 		}
@@ -179,7 +185,9 @@ func (p *Publisher) send(ctx context.Context, f *frame, suffix string) {
 func (p *Publisher) publish(ctx context.Context, frameID string, partition int, payload []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	_, err := p.js.PublishMsg(ctx, jetstream.NewFrame(partition, p.router, frameID, payload),
+	msg := jetstream.NewFrame(partition, p.router, frameID, payload)
+	telemetry.Inject(ctx, jetstream.Carrier(msg.Header))
+	_, err := p.js.PublishMsg(ctx, msg,
 		natsjs.WithExpectStream(jetstream.Stream), natsjs.WithRetryAttempts(0))
 	if err != nil {
 		return fmt.Errorf("publish usage frame: %w", err)

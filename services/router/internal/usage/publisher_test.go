@@ -95,7 +95,7 @@ func (m *metering) count() int {
 
 func startPublisher(t *testing.T, j *Journal, nc *nats.Conn, js natsjs.JetStream) *Publisher {
 	t.Helper()
-	p := NewPublisher(j, "router-1", nc, js, slog.New(slog.DiscardHandler))
+	p := NewPublisher(j, "router-1", nc, js, slog.New(slog.DiscardHandler), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -125,6 +125,12 @@ func (j *Journal) recoverSegment(path string, number int64, pending map[string]*
 			p, e := result(payload)
 			if p < partitions {
 				s.last[p] = max(s.last[p], e.sequence)
+				if s.first[p] == 0 || e.sequence < s.first[p] {
+					s.first[p] = e.sequence
+				}
+				if s.began.IsZero() {
+					s.began = endOf(e.event)
+				}
 			}
 			if id, ok := attemptID(e.event); ok {
 				delete(pending, id)

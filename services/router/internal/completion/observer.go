@@ -1,0 +1,47 @@
+package completion
+
+import (
+	"context"
+	"time"
+
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// Observer is told what becomes of requests, for traces and measurements. It changes nothing, never
+// waits and never fails.
+type Observer interface {
+	// Planned comes after planning, which began at a moment, or failed with err.
+	Planned(ctx context.Context, began time.Time, p Plan, err error)
+	// Attempt comes before the intent of an attempt is written. It puts into the event under which ids
+	// the attempt can be found in traces.
+	Attempt(ctx context.Context, t *Target, e *usage.Event) AttemptObserver
+	// MovedOn comes when a target has failed and the next one is tried.
+	MovedOn(ctx context.Context, from *Target, failure error)
+}
+
+// AttemptObserver is told what becomes of one attempt, in this order. Of an attempt whose intent cannot
+// be written it hears the end alone.
+type AttemptObserver interface {
+	// Calling comes once the intent is written and before the provider is called at baseURL. It returns
+	// the context of the call.
+	Calling(ctx context.Context, baseURL string) context.Context
+	// Piece comes with content of a streamed answer, whose pieces may be many.
+	Piece(at time.Time)
+	// Answered comes when the call has ended, as the event says.
+	Answered(e *usage.Event)
+	// Ended comes when the result is written, or with the error for which it, or the intent, could not be.
+	Ended(err error)
+}
+
+// unobserved is an Observer that does nothing.
+type unobserved struct{}
+
+func (unobserved) Planned(context.Context, time.Time, Plan, error) {}
+func (unobserved) Attempt(context.Context, *Target, *usage.Event) AttemptObserver {
+	return unobserved{}
+}
+func (unobserved) MovedOn(context.Context, *Target, error)               {}
+func (unobserved) Calling(ctx context.Context, _ string) context.Context { return ctx }
+func (unobserved) Piece(time.Time)                                       {}
+func (unobserved) Answered(*usage.Event)                                 {}
+func (unobserved) Ended(error)                                           {}

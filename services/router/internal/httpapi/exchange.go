@@ -1,0 +1,124 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/telemetry"
+)
+
+// exchange is one request and what becomes of it.
+type exchange struct {
+	w         http.ResponseWriter
+	r         *http.Request
+	requestID string
+	// status is the answer's, 0 before it has one.
+	status int
+	// failure is what went wrong, if anything did: in a stream the status does not tell.
+	failure error
+}
+
+// kind is what exchanges are counted by.
+type kind struct {
+	method, route string
+	status        int
+	failure       string
+}
+
+func (k kind) attributes() []attribute.KeyValue {
+	out := []attribute.KeyValue{telemetry.HTTPMethod.String(k.method), telemetry.HTTPRoute.String(k.route)}
+	if k.status != 0 {
+		out = append(out, telemetry.HTTPStatusCode.Int(k.status))
+	}
+	if k.failure != "" {
+		out = append(out, telemetry.ErrorType.String(k.failure))
+	}
+	return out
+}
+
+// observer gives exchanges their spans and measures them.
+type observer struct {
+	tracer   trace.Tracer
+	duration metric.Float64Histogram
+	active   metric.Int64UpDownCounter
+	ended    *telemetry.Sets[kind]
+	underWay *telemetry.Sets[kind]
+}
+
+func newObserver(t *telemetry.Telemetry) *observer {
+	o := &observer{tracer: t.Tracer(), ended: telemetry.NewSets(kind.attributes), underWay: telemetry.NewSets(kind.attributes)}
+	o.duration, _ = t.Meter().Float64Histogram(telemetry.MetricHTTPServerDuration,
+		metric.WithUnit("s"), metric.WithDescription("How long answering a request took."))
+	o.active, _ = t.Meter().Int64UpDownCounter(telemetry.MetricHTTPServerActive,
+		metric.WithUnit("{request}"), metric.WithDescription("Requests under way."))
+	return o
+}
+
+// methodOf bounds what a caller may write as a method.
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "_OTHER"
+}
+
+// handle serves a route with a span below the caller's. The route is what was registered, and not what a
+// caller wrote.
+func (a *api) handle(route string, serve func(ctx context.Context, x *exchange)) http.HandlerFunc {
+	o := a.observer
+	return func(w http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		x := &exchange{w: w, r: r, requestID: id.New("req")}
+		of := kind{method: methodOf(r), route: route}
+		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), of.method+" "+route, telemetry.Server...)
+		under := o.underWay.Of(of).Add
+		o.active.Add(ctx, 1, under...)
+		served := false
+		defer func() {
+			o.active.Add(ctx, -1, under...)
+			of.status, of.failure = x.status, blame(x.failure)
+			if !served { // a panic, or an answer that had to be cut
+				of.failure = "broken_off"
+			}
+			o.duration.Record(ctx, time.Since(begin).Seconds(), o.ended.Of(of).Record...)
+			if span.IsRecording() {
+				span.SetAttributes(of.attributes()...)
+				span.SetAttributes(telemetry.RequestID.String(x.requestID), telemetry.Edge.String("openai"))
+				if f, ok := fault.Of(x.failure); ok {
+					span.SetAttributes(telemetry.Reason.String(f.Reason()))
+				}
+				if of.failure != "" {
+					telemetry.Failed(span, of.failure)
+				}
+			}
+			span.End()
+		}()
+		serve(ctx, x)
+		served = true
+	}
+}
+
+// blame is the reason of a failure that is not the caller's, empty for none.
+func blame(err error) string {
+	if err == nil || gone(err) {
+		return ""
+	}
+	f, ok := fault.Of(err)
+	if !ok {
+		return "INTERNAL"
+	}
+	switch f.Kind() {
+	case fault.Internal, fault.Unavailable, fault.Timeout:
+		return f.Reason()
+	case fault.Invalid, fault.Unauthenticated, fault.Denied, fault.NotFound, fault.Conflict, fault.Precondition, fault.Exhausted, fault.Canceled:
+	}
+	return ""
+}

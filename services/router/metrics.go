@@ -1,0 +1,71 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/claviger/claviger/pkg/telemetry"
+)
+
+// object is what a configuration consists of.
+const object = attribute.Key("claviger.config.object")
+
+// measure makes the measurements that are looked up when somebody asks for them.
+func (a *App) measure(t *telemetry.Telemetry) error {
+	m := t.Meter()
+	var all []metric.Observable
+	gauge := func(name, unit, description string) metric.Int64ObservableGauge {
+		g, _ := m.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description))
+		all = append(all, g)
+		return g
+	}
+	age := func(name, description string) metric.Float64ObservableGauge {
+		g, _ := m.Float64ObservableGauge(name, metric.WithUnit("s"), metric.WithDescription(description))
+		all = append(all, g)
+		return g
+	}
+	streams := gauge(telemetry.MetricStreamsOpen, "{request}", "Completions under way.")
+	events := gauge(telemetry.MetricJournalEvents, "{event}", "Usage events that metering has not confirmed.")
+	oldest := age("claviger.journal.oldest", "How long the oldest usage event that metering has not confirmed has been waiting.")
+	size := gauge(telemetry.MetricJournalBytes, "By", "The journal on disk.")
+	limit := gauge("claviger.journal.limit", "By", "What the journal may grow to.")
+	version := gauge(telemetry.MetricConfigVersion, "{version}", "The configuration being served.")
+	since := age("claviger.config.age", "How old the configuration being served is.")
+	silence := age("claviger.config.silence", "How long keys has said nothing, heartbeats included.")
+	objects := gauge("claviger.config.objects", "{object}", "What the configuration consists of.")
+	opened := gauge("claviger.keyring.credentials", "{credential}", "Credentials that are open in memory.")
+
+	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(streams, a.completions.Open())
+		waiting, from := a.journal.Waiting()
+		o.ObserveInt64(events, waiting)
+		o.ObserveFloat64(oldest, a.secondsSince(from))
+		stats := a.journal.Stats()
+		o.ObserveInt64(size, stats.Bytes)
+		o.ObserveInt64(limit, stats.MaxBytes)
+		o.ObserveInt64(opened, int64(a.ring.Len()))
+		o.ObserveFloat64(silence, a.secondsSince(a.follower.Heard()))
+		state, err := a.follower.State()
+		if err != nil {
+			return nil //nolint:nilerr // no configuration yet: nothing to tell
+		}
+		o.ObserveInt64(version, state.Version())
+		o.ObserveFloat64(since, a.secondsSince(state.Issued()))
+		for kind, n := range state.Size() {
+			o.ObserveInt64(objects, int64(n), metric.WithAttributes(object.String(kind)))
+		}
+		return nil
+	}, all...)
+	return err
+}
+
+// secondsSince is 0 for a moment that never was.
+func (a *App) secondsSince(at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(0, a.d.Now().Sub(at).Seconds())
+}
