@@ -11,7 +11,6 @@ import {
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
-import { failed } from "@/shared/errors/toast";
 import { roleKey } from "@/shared/roles";
 import classes from "./menus.module.css";
 import { sessions } from "./sessions";
@@ -64,20 +63,11 @@ export function AccountMenu() {
         </Menu.Item>
         <Menu.Item
           leftSection={<IconLogout size={15} aria-hidden />}
-          onClick={() => void signOut(org, t("shell.signOutFailed"))}
+          onClick={() => void sessions.signOut(org)}
         >
           {t("shell.actions.signOut")}
         </Menu.Item>
       </Menu.Dropdown>
     </Menu>
   );
-}
-
-/** signOut ends the session; the shell then leads to sign-in. */
-export async function signOut(org: string, failure: string): Promise<void> {
-  try {
-    await sessions.signOut(org);
-  } catch (error) {
-    failed(failure, error);
-  }
 }

@@ -7,8 +7,9 @@ import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
 import { knownOrganizations } from "@/session/known";
-import { schemes, signOut } from "./AccountMenu";
+import { schemes } from "./AccountMenu";
 import { groups } from "./navigation";
+import { sessions } from "./sessions";
 
 const [store, spotlight] = createSpotlight();
 
@@ -69,7 +70,7 @@ export default function Palette({ onClose }: { onClose: () => void }) {
           id: "sign-out",
           label: t("shell.actions.signOut"),
           leftSection: <IconLogout size={18} stroke={1.6} aria-hidden />,
-          onClick: () => void signOut(org, t("shell.signOutFailed")),
+          onClick: () => void sessions.signOut(org),
         },
       ],
     },

@@ -9,7 +9,7 @@ import {
 import { requestsSearch } from "@/features/requests/search";
 import { usageSearch } from "@/features/usage/search";
 import { knownOrganizations, remember } from "@/session/known";
-import { SignedOutError } from "@/session/sessions";
+import { type Ending, SignedOutError } from "@/session/sessions";
 import { NotFound, PageFailed, Pending } from "./boundaries";
 import { sessions } from "./sessions";
 
@@ -26,7 +26,7 @@ const indexRoute = createRoute({
 });
 
 /** SignInSearch is what the address of the sign-in page may say. */
-export type SignInSearch = { org?: string; to?: string; ended?: "signed-out" | "expired" };
+export type SignInSearch = { org?: string; to?: string; ended?: Ending };
 
 const signInRoute = createRoute({
   getParentRoute: () => rootRoute,
@@ -34,10 +34,7 @@ const signInRoute = createRoute({
   validateSearch: (search: Record<string, unknown>): SignInSearch => ({
     org: slug(search["org"]),
     to: place(search["to"]),
-    ended:
-      search["ended"] === "signed-out" || search["ended"] === "expired"
-        ? (search["ended"] as SignInSearch["ended"])
-        : undefined,
+    ended: endings.find((ending) => ending === search["ended"]),
   }),
   component: lazyRouteComponent(() => import("@/features/session/SignInPage"), "SignInPage"),
 });
@@ -146,6 +143,8 @@ declare module "@tanstack/react-router" {
     router: typeof router;
   }
 }
+
+const endings: readonly Ending[] = ["signed-out", "expired", "unsure"];
 
 function slug(value: unknown): string | undefined {
   return typeof value === "string" && /^[a-z][a-z0-9-]{1,39}$/.test(value) ? value : undefined;

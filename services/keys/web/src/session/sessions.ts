@@ -7,8 +7,8 @@ import type { SessionService } from "@/gen/claviger/keys/v1/session_pb";
 /** Signed says who is signed in where. It holds no secret. */
 export type Signed = { member: Member; organization: Organization };
 
-/** Why nobody is signed in any more. */
-export type Ending = "signed-out" | "expired";
+/** Why nobody is signed in any more; "unsure" if the server could not be told. */
+export type Ending = "signed-out" | "expired" | "unsure";
 
 /** SignedOutError says that an organization's session is over. */
 export class SignedOutError extends Error {
@@ -83,19 +83,16 @@ export class Sessions {
     return (await this.#renew(slug)).token;
   }
 
-  /**
-   * Ends the session, here and at the server. It is over here even if the server cannot be asked; the
-   * error then says that the cookie may live on.
-   */
+  /** Ends the session, here and at the server. It is over here even if the server cannot be told. */
   async signOut(slug: string): Promise<void> {
+    let ending: Ending = "signed-out";
     try {
       const token = await this.token(slug);
       await this.#client.signOut({}, { headers: { Authorization: `Bearer ${token}` } });
     } catch (error) {
-      if (!(error instanceof SignedOutError)) throw error;
-    } finally {
-      this.drop(slug, "signed-out");
+      if (!(error instanceof SignedOutError) && !endsSession(error)) ending = "unsure";
     }
+    this.drop(slug, ending);
   }
 
   /** Forgets an organization's session in this page only. */

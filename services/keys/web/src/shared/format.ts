@@ -54,3 +54,12 @@ export function formatCost(nano: bigint, locale?: string): string {
     maximumFractionDigits: digits,
   }).format(text as Intl.StringNumericLiteral);
 }
+
+/** formatShare says part of whole in percent; of nothing it is nothing. */
+export function formatShare(part: bigint, whole: bigint, locale?: string): string {
+  const share = whole === 0n ? 0 : Number((part * 10_000n) / whole) / 10_000;
+  return new Intl.NumberFormat(locale, {
+    style: "percent",
+    maximumFractionDigits: share < 0.1 ? 1 : 0,
+  }).format(share);
+}

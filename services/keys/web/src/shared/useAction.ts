@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef, useState } from "react";
+import { problemOf } from "./errors/problem";
 
 /** Action is one change at the server, as a component sees it. */
 export type Action<A extends unknown[], R> = {
@@ -42,16 +43,22 @@ export function useAction<A extends unknown[], R>(work: (...args: A) => Promise<
 }
 
 /**
- * useIdempotencyKey returns a key for one change. Retrying with the same key changes nothing twice;
- * call renew after success, or when what is sent has changed.
+ * useIdempotencyKey returns how to make a change once. It calls work with a key that stays the same for
+ * as long as nobody knows whether the change was made, so that trying again changes nothing twice.
  */
-export function useIdempotencyKey(): { current: () => string; renew: () => void } {
-  const key = useRef(newIdempotencyKey());
-  const current = useCallback(() => key.current, []);
-  const renew = useCallback(() => {
-    key.current = newIdempotencyKey();
+export function useIdempotencyKey(): <R>(work: (idempotencyKey: string) => Promise<R>) => Promise<R> {
+  const key = useRef("");
+  return useCallback(async (work) => {
+    key.current ||= newIdempotencyKey();
+    try {
+      const result = await work(key.current);
+      key.current = "";
+      return result;
+    } catch (error) {
+      if (!problemOf(error).temporary) key.current = "";
+      throw error;
+    }
   }, []);
-  return { current, renew };
 }
 
 /** newIdempotencyKey returns a key for a change that is sent once. */

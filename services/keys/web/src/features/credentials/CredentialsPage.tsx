@@ -1,13 +1,207 @@
+import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
+import { Button } from "@mantine/core";
+import { IconKey, IconPlus } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
+import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { Page } from "@/shared/Page";
-import { Loading } from "@/shared/states";
+import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
+import { Dimension, UsageService } from "@/gen/claviger/metering/v1/usage_pb";
+import { useSession } from "@/session/context";
+import { type Column, DataTable } from "@/shared/DataTable";
+import { Page, Panel } from "@/shared/Page";
+import { Status } from "@/shared/Status";
+import { Empty, Loaded, LoadMore } from "@/shared/states";
+import { Time } from "@/shared/Time";
+import { useNames } from "@/shared/useNames";
+import { CredentialActions } from "./CredentialActions";
+import classes from "./CredentialsPage.module.css";
+import type { Dialog } from "./Dialogs";
+import { inOrder } from "./order";
+import { providerName } from "./providers";
+import { reasonParts, stateOf } from "./state";
+
+const Dialogs = lazy(() => import("./Dialogs"));
 
 /** CredentialsPage lists the provider keys that the organization brought. */
 export function CredentialsPage() {
   const { t } = useTranslation();
+  const { may, org } = useSession();
+  const query = useInfiniteQuery(
+    CredentialService.method.listCredentials,
+    { pageToken: "" },
+    {
+      pageParamKey: "pageToken",
+      getNextPageParam: (page) => page.nextPageToken || undefined,
+      // States change without us: a test ends, a provider refuses a key.
+      refetchInterval: 15_000,
+    },
+  );
+  const bring = (
+    <Button
+      component={Link}
+      to="/o/$org/bring-a-key"
+      params={{ org } as never}
+      leftSection={<IconPlus size={16} />}
+    >
+      {t("credentials.bring")}
+    </Button>
+  );
   return (
-    <Page title={t("credentials.title")}>
-      <Loading />
+    <Page
+      title={t("credentials.title")}
+      description={
+        <>
+          {t("credentials.description")} {!may.manageCredentials && t("credentials.ownerOnly")}
+        </>
+      }
+      actions={may.manageCredentials && bring}
+    >
+      <Panel flush>
+        <Loaded query={query} errorTitle={t("credentials.failed")}>
+          {({ pages }) => {
+            const all = pages.flatMap((page) => page.credentials);
+            if (all.length === 0) {
+              return (
+                <Empty
+                  icon={IconKey}
+                  title={t("credentials.empty.title")}
+                  action={may.manageCredentials && bring}
+                >
+                  {t(may.manageCredentials ? "credentials.empty.body" : "credentials.empty.bodyOthers")}
+                </Empty>
+              );
+            }
+            return (
+              <>
+                <List credentials={all} complete={!query.hasNextPage} />
+                <LoadMore query={query} />
+              </>
+            );
+          }}
+        </Loaded>
+      </Panel>
     </Page>
   );
+}
+
+function List({ credentials, complete }: { credentials: Credential[]; complete: boolean }) {
+  const { t } = useTranslation();
+  const { may } = useSession();
+  const nameOf = useNames();
+  const lastUse = useLastUses(credentials);
+  const [dialog, setDialog] = useState<Dialog | null>(null);
+  const close = useCallback(() => setDialog(null), []);
+  const rows = useMemo(() => inOrder(credentials), [credentials]);
+
+  const columns: Column<Credential>[] = [
+    {
+      id: "label",
+      header: t("credentials.columns.label"),
+      main: true,
+      cell: (row) => (
+        <div className={classes.name}>
+          <span className={classes.label}>{row.label}</span>
+          <span className={classes.quiet}>
+            {providerName(row.provider)}
+            {row.hint && <code> …{row.hint}</code>}
+            {row.baseUrl && <span className={classes.url}>{row.baseUrl}</span>}
+          </span>
+        </div>
+      ),
+    },
+    { id: "state", header: t("credentials.columns.state"), cell: (row) => <StateCell credential={row} /> },
+    {
+      id: "priority",
+      header: t("credentials.columns.priority"),
+      align: "end",
+      cell: (row) => <span title={t("credentials.priorityHint")}>{row.priority}</span>,
+    },
+    {
+      id: "lastUsed",
+      header: t("credentials.columns.lastUsed"),
+      cell: (row) => lastUse(row.id),
+    },
+    {
+      id: "added",
+      header: t("credentials.columns.added"),
+      cell: (row) => <When time={row.createTime} by={row.createdBy && nameOf(row.createdBy)} />,
+      wide: true,
+    },
+    {
+      id: "updated",
+      header: t("credentials.columns.updated"),
+      cell: (row) =>
+        isChanged(row) ? (
+          <When time={row.updateTime} by={row.updatedBy && nameOf(row.updatedBy)} />
+        ) : (
+          <span className={classes.quiet}>{t("credentials.unchanged")}</span>
+        ),
+    },
+  ];
+  if (may.manageCredentials) {
+    columns.push({
+      id: "actions",
+      header: t("credentials.columns.actions"),
+      bare: true,
+      align: "end",
+      cell: (row) => (
+        <CredentialActions credential={row} neighbours={complete ? rows : []} onDialog={setDialog} />
+      ),
+    });
+  }
+  return (
+    <>
+      <DataTable caption={t("credentials.title")} columns={columns} rows={rows} rowKey={(row) => row.id} />
+      <Suspense fallback={null}>
+        {dialog && <Dialogs dialog={dialog} onDialog={setDialog} onClose={close} />}
+      </Suspense>
+    </>
+  );
+}
+
+function StateCell({ credential }: { credential: Credential }) {
+  const { t } = useTranslation();
+  const { key, tone } = stateOf(credential.state);
+  const { what, next } = reasonParts(credential.stateReason);
+  return (
+    <div className={classes.state}>
+      <Status tone={tone}>{t(`credentials.states.${key}`)}</Status>
+      {tone !== "good" && what && (
+        <span className={classes.reason}>
+          {what} {next}
+        </span>
+      )}
+    </div>
+  );
+}
+
+function When({ time, by }: { time: Credential["createTime"]; by: string }) {
+  const { t } = useTranslation();
+  return (
+    <div className={classes.when}>
+      <Time value={time} />
+      {by && <span className={classes.quiet}>{t("credentials.by", { who: by })}</span>}
+    </div>
+  );
+}
+
+function isChanged({ createTime, updateTime }: Credential): boolean {
+  return updateTime !== undefined && updateTime.seconds - (createTime?.seconds ?? 0n) > 1n;
+}
+
+// When metering cannot say, the column says so and the page works.
+function useLastUses(credentials: Credential[]): (id: string) => React.ReactNode {
+  const { t } = useTranslation();
+  const ids = useMemo(() => credentials.map(({ id }) => id).slice(0, 500), [credentials]);
+  const query = useQuery(
+    UsageService.method.listLastUses,
+    { dimension: Dimension.CREDENTIAL, ids },
+    { enabled: ids.length > 0, retry: false, refetchInterval: 30_000 },
+  );
+  return (id) => {
+    if (query.error) return <span className={classes.quiet}>{t("credentials.lastUsedAway")}</span>;
+    if (!query.data) return <span className={classes.quiet}>…</span>;
+    const use = query.data.lastUses.find((last) => last.id === id);
+    return use ? <Time value={use.lastTime} /> : <span className={classes.quiet}>{t("common.never")}</span>;
+  };
 }

@@ -11,6 +11,12 @@ import classes from "./SignInPage.module.css";
 
 const route = getRouteApi("/sign-in");
 
+const endings = {
+  "signed-out": "account.signIn.signedOut",
+  expired: "account.signIn.expired",
+  unsure: "account.signIn.unsure",
+} as const;
+
 /** SignInPage begins a session. It remembers the organization, never the person. */
 export function SignInPage() {
   const { t } = useTranslation();
@@ -56,7 +62,7 @@ export function SignInPage() {
         <Title order={1}>{t("account.signIn.title")}</Title>
         {ended && !wrong && (
           <p className={classes.note} role="status">
-            {ended === "expired" ? t("account.signIn.expired") : t("account.signIn.signedOut")}
+            {t(endings[ended])}
           </p>
         )}
         {wrong && <ProblemPanel title={t("account.signIn.failed")} error={action.error} />}

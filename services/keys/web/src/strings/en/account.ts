@@ -1,5 +1,30 @@
 export const account = {
   title: "Your account",
+  who: {
+    title: "Who you are",
+    email: "Email",
+    role: "Role",
+    organization: "Organization",
+    lastSignIn: "Last signed in",
+  },
+  password: {
+    title: "Change your password",
+    description: "Your sessions in other browsers end with it.",
+    old: "Password so far",
+    new: "New password",
+    newHint: "12 characters at least. A few unrelated words are easy to keep in mind and hard to guess.",
+    repeat: "New password again",
+    different: "The two are not the same.",
+    short: "12 characters at least.",
+    submit: "Change password",
+    failed: "Your password was not changed",
+    done: "Your password is changed",
+  },
+  session: {
+    title: "This session",
+    description: "It ends twelve hours after you were last here.",
+    signOut: "Sign out",
+  },
   signIn: {
     title: "Sign in",
     organization: "Organization",
@@ -10,7 +35,8 @@ export const account = {
     failed: "You could not be signed in",
     expired: "Your session has ended. Sign in to go on where you were.",
     signedOut: "You are signed out.",
+    unsure:
+      "You are signed out in this page, but the server could not be told. On a shared computer, sign in and out again.",
     known: "Sign in to",
-    other: "Another organization",
   },
 } as const;

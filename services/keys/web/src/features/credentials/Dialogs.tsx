@@ -1,0 +1,294 @@
+import { Alert, Button, Group, Modal, NumberInput, Stack, Text, TextInput } from "@mantine/core";
+import { useEffect, useRef, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
+import { useClient } from "@/session/context";
+import { ConfirmDialog } from "@/shared/ConfirmDialog";
+import { ProblemPanel } from "@/shared/errors/ProblemPanel";
+import { done } from "@/shared/errors/toast";
+import { SecretInput, takeSecret } from "@/shared/SecretInput";
+import { Status } from "@/shared/Status";
+import { newIdempotencyKey, useAction, useIdempotencyKey } from "@/shared/useAction";
+import { useRefresh } from "@/shared/useRefresh";
+import { isUrl, looksLikeKey } from "./checks";
+import { providerName, providers } from "./providers";
+import { Verdict } from "./Verdict";
+
+/** Dialog is what is open over the list. */
+export type Dialog = { kind: "test" | "rotate" | "edit" | "remove"; credential: Credential };
+
+type Props = { dialog: Dialog; onDialog: (dialog: Dialog) => void; onClose: () => void };
+
+/** Dialogs are what a row's buttons open. */
+export default function Dialogs({ dialog, onDialog, onClose }: Props) {
+  const { t } = useTranslation();
+  const client = useClient(CredentialService);
+  const refresh = useRefresh();
+  const once = useIdempotencyKey();
+  const { kind, credential } = dialog;
+  const { id, label } = credential;
+  const provider = providerName(credential.provider);
+  if (kind === "remove") {
+    return (
+      <ConfirmDialog
+        opened
+        onClose={onClose}
+        title={t("credentials.remove.title", { label })}
+        confirm={t("credentials.remove.confirm")}
+        name={label}
+        nameOf={t("credentials.remove.nameOf")}
+        onConfirm={async () => {
+          await once((idempotencyKey) => client.deleteCredential({ id, idempotencyKey }));
+          done(t("credentials.done.removed", { label }));
+          await refresh(CredentialService);
+        }}
+      >
+        {t("credentials.remove.body", { provider })}
+      </ConfirmDialog>
+    );
+  }
+  return (
+    <Modal
+      opened
+      onClose={onClose}
+      title={t(`credentials.${kind}.title`, { label })}
+      size={kind === "test" ? "md" : "lg"}
+    >
+      {kind === "test" && (
+        <Test credential={credential} onReplace={() => onDialog({ kind: "rotate", credential })} />
+      )}
+      {kind === "rotate" && (
+        <Rotate
+          credential={credential}
+          onClose={onClose}
+          onTest={(changed) => onDialog({ kind: "test", credential: changed })}
+        />
+      )}
+      {kind === "edit" && <Edit credential={credential} onClose={onClose} />}
+    </Modal>
+  );
+}
+
+// Tests as soon as it opens.
+function Test({ credential, onReplace }: { credential: Credential; onReplace: () => void }) {
+  const { t } = useTranslation();
+  const client = useClient(CredentialService);
+  const refresh = useRefresh();
+  const [result, setResult] = useState<{ credential: Credential; tested: boolean }>();
+  const action = useAction(async () => {
+    const answer = await client.testCredential({ id: credential.id });
+    if (answer.credential) setResult({ credential: answer.credential, tested: answer.tested });
+    await refresh(CredentialService);
+  });
+  const { run } = action;
+  useEffect(() => {
+    void run();
+  }, [run]);
+  if (action.error !== null) {
+    return (
+      <ProblemPanel
+        title={t("credentials.test.failed")}
+        error={action.error}
+        onRetry={() => void run()}
+        retrying={action.busy}
+      />
+    );
+  }
+  if (!result || action.busy) {
+    return (
+      <div role="status">
+        <Status tone="busy">{t("credentials.test.running")}</Status>
+      </div>
+    );
+  }
+  return (
+    <Verdict
+      credential={result.credential}
+      tested={result.tested}
+      onTestAgain={() => void run()}
+      onReplace={onReplace}
+      testing={action.busy}
+    />
+  );
+}
+
+// Two steps: paste, then confirm what follows. The key waits in a ref, and is gone when it was sent.
+function Rotate({
+  credential,
+  onClose,
+  onTest,
+}: {
+  credential: Credential;
+  onClose: () => void;
+  onTest: (credential: Credential) => void;
+}) {
+  const { t } = useTranslation();
+  const client = useClient(CredentialService);
+  const refresh = useRefresh();
+  const once = useIdempotencyKey();
+  const provider = providerName(credential.provider);
+  const input = useRef<HTMLInputElement>(null);
+  const secret = useRef("");
+  const [end, setEnd] = useState("");
+  const [error, setError] = useState("");
+  const forget = () => {
+    secret.current = "";
+    setEnd("");
+  };
+  useEffect(
+    () => () => {
+      secret.current = "";
+    },
+    [],
+  );
+  const action = useAction(async () => {
+    const fresh = secret.current;
+    forget();
+    setError(t("credentials.rotate.again"));
+    const { id, etag } = credential;
+    const answer = await once((idempotencyKey) =>
+      client.rotateCredential({ id, etag, secret: fresh, idempotencyKey }),
+    );
+    done(t("credentials.done.rotated", { label: credential.label }));
+    await refresh(CredentialService);
+    onTest(answer.credential ?? credential);
+  });
+
+  if (end || action.busy) {
+    return (
+      <Stack gap="md">
+        <Text fw={600}>{t("credentials.rotate.confirmTitle")}</Text>
+        <Text size="sm">{t("credentials.rotate.confirm", { provider })}</Text>
+        {end && (
+          <Text size="sm">
+            {t("credentials.rotate.fingerprint")} <code>…{end}</code>
+          </Text>
+        )}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={forget} disabled={action.busy}>
+            {t("common.back")}
+          </Button>
+          <Button onClick={() => void action.run()} loading={action.busy} data-autofocus>
+            {t("credentials.rotate.submit")}
+          </Button>
+        </Group>
+      </Stack>
+    );
+  }
+  return (
+    <form
+      autoComplete="off"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const pasted = input.current?.value.trim() ?? "";
+        if (!looksLikeKey(pasted)) {
+          setError(t("credentials.rotate.malformed"));
+          return input.current?.focus();
+        }
+        setError("");
+        action.clear();
+        secret.current = takeSecret(input.current);
+        setEnd(pasted.slice(-4));
+      }}
+    >
+      <Stack gap="md">
+        {action.error !== null && (
+          <ProblemPanel title={t("credentials.rotate.failed")} error={action.error} />
+        )}
+        <SecretInput
+          ref={input}
+          label={t("credentials.rotate.key")}
+          description={t("credentials.rotate.keyHint", { provider })}
+          error={error}
+          autoFocus
+        />
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            {t("common.cancel")}
+          </Button>
+          <Button type="submit">{t("common.next")}</Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
+
+function Edit({ credential, onClose }: { credential: Credential; onClose: () => void }) {
+  const { t } = useTranslation();
+  const client = useClient(CredentialService);
+  const refresh = useRefresh();
+  const [label, setLabel] = useState(credential.label);
+  const [priority, setPriority] = useState<number | string>(credential.priority);
+  const [baseUrl, setBaseUrl] = useState(credential.baseUrl);
+  const movable = providers.find(({ slug }) => slug === credential.provider)?.baseUrl ?? false;
+  const url = baseUrl.trim();
+  const discards = url !== credential.baseUrl;
+  const action = useAction(async () => {
+    await client.updateCredential({
+      id: credential.id,
+      etag: credential.etag,
+      label: label.trim(),
+      priority: Number(priority),
+      baseUrl: discards ? url : undefined,
+      idempotencyKey: newIdempotencyKey(),
+    });
+    done(t("credentials.done.saved", { label: label.trim() }));
+    await refresh(CredentialService);
+    onClose();
+  });
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (label.trim() && (!url || isUrl(url))) void action.run();
+      }}
+    >
+      <Stack gap="md">
+        {action.error !== null && <ProblemPanel title={t("credentials.edit.failed")} error={action.error} />}
+        <TextInput
+          label={t("credentials.edit.label")}
+          description={t("credentials.edit.labelHint")}
+          value={label}
+          maxLength={80}
+          required
+          withAsterisk={false}
+          autoComplete="off"
+          onChange={(event) => setLabel(event.currentTarget.value)}
+          data-autofocus
+        />
+        <NumberInput
+          label={t("credentials.edit.priority")}
+          description={t("credentials.priorityHint")}
+          value={priority}
+          onChange={setPriority}
+          min={0}
+          max={1000}
+          clampBehavior="strict"
+          allowDecimal={false}
+          required
+          withAsterisk={false}
+        />
+        {movable && (
+          <TextInput
+            label={t("credentials.edit.baseUrl")}
+            description={t("credentials.edit.baseUrlHint")}
+            value={baseUrl}
+            maxLength={512}
+            type="url"
+            autoComplete="off"
+            onChange={(event) => setBaseUrl(event.currentTarget.value)}
+          />
+        )}
+        {discards && <Alert color="yellow">{t("credentials.edit.discards")}</Alert>}
+        <Group justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            {t("common.cancel")}
+          </Button>
+          <Button type="submit" loading={action.busy}>
+            {t("common.save")}
+          </Button>
+        </Group>
+      </Stack>
+    </form>
+  );
+}
