@@ -245,7 +245,8 @@ func secrets(files []protoreflect.FileDescriptor) []Violation {
 
 func looksSecret(f protoreflect.FieldDescriptor) bool {
 	name := string(f.Name())
-	return f.Kind() == protoreflect.StringKind && !strings.HasSuffix(name, "page_token") &&
+	place := strings.HasSuffix(name, "page_token") || name == "resume_token" // says where to go on, and grants nothing
+	return f.Kind() == protoreflect.StringKind && !place &&
 		(name == "secret" || strings.HasSuffix(name, "_secret") || strings.HasSuffix(name, "password") || strings.HasSuffix(name, "_token"))
 }
 
