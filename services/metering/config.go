@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -14,10 +15,12 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/claviger/claviger/pkg/config"
+	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/rpcmount"
 	"github.com/claviger/claviger/pkg/serve"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 	"github.com/claviger/claviger/services/metering/internal/trace"
 )
@@ -35,6 +38,8 @@ type Deps struct {
 	// DataDir is where the last configuration is kept.
 	DataDir string
 	Log     *slog.Logger
+	// Telemetry gets traces and measurements; nil is none.
+	Telemetry *telemetry.Telemetry
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Replicas of the usage stream; zero is one for a new stream, and leaves an old one as it is.
@@ -70,7 +75,16 @@ const drain = 10 * time.Second
 // Run is `claviger metering`: it opens everything that the settings name, serves until ctx ends, and
 // drains.
 func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err error) {
-	deps := Deps{Environment: s.GetEnvironment(), DataDir: s.GetDataDir(), Log: log, Replicas: int(s.GetNats().GetReplicas()), TraceURL: s.GetTraceUrl()}
+	tel, err := telemetry.Start(ctx, telemetry.Options{Service: "metering", Environment: s.GetEnvironment(), Log: log})
+	if err != nil {
+		return config.UsageError{Err: err}
+	}
+	defer tel.Shutdown(ctx) // last of all, so that the end is seen, too
+	log = tel.Logger(log)
+	deps := Deps{
+		Environment: s.GetEnvironment(), DataDir: s.GetDataDir(), Log: log, Telemetry: tel,
+		Replicas: int(s.GetNats().GetReplicas()), TraceURL: s.GetTraceUrl(),
+	}
 	if deps.ConfigKey, err = config.LoadEd25519Public(s.GetConfigPublicKeyFile()); err != nil {
 		return err
 	}
@@ -83,7 +97,7 @@ func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
-	deps.Keys = rpcmount.NewTransport(keys)
+	deps.Keys = intercept.NewTransport(tel, rpcmount.NewTransport(keys))
 	if deps.NATS, deps.JetStream, err = connectNATS(ctx, s.GetNats(), log); err != nil {
 		return err
 	}
@@ -129,7 +143,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
 	if err != nil {
 		return errors.Join(err, public.Close())
 	}
-	log := a.deps.Log
+	log, metrics := a.deps.Log, map[string]http.Handler{"GET /metrics": telemetry.Metrics(a.deps.Telemetry)}
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var group errgroup.Group
@@ -138,7 +152,7 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
 		defer stop()
 		return serve.Until(ctx, log, drain, a.Drain,
 			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
-			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, nil), nil, log)))
+			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, metrics), nil, log)))
 	})
 	return group.Wait()
 }

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"go.opentelemetry.io/otel/metric"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/token"
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	"github.com/claviger/claviger/services/metering/internal/follow"
@@ -80,9 +82,12 @@ func assemble(ctx context.Context, d Deps, timing ingest.Timing) (*App, error) {
 	a.verified = d.Now() // not at the start, when there is much else to do
 	a.worker = ingest.New(ingest.Options{
 		Store: a.store, Book: a.book, Config: a.follower, NATS: d.NATS, JetStream: d.JetStream, Replicas: d.Replicas,
-		Timing: timing, Log: d.Log, Now: d.Now, Maintain: a.maintain, Counted: a.feed.Advance,
+		Timing: timing, Log: d.Log, Now: d.Now, Maintain: a.maintain, Counted: a.feed.Advance, Telemetry: d.Telemetry,
 	})
 	a.public = a.server()
+	if err := a.reportVersion(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
 	defer cancel()
 	if err := a.prepare(ctx); err != nil {
@@ -92,6 +97,19 @@ func assemble(ctx context.Context, d Deps, timing ingest.Timing) (*App, error) {
 		d.Log.WarnContext(ctx, "the database is away, waiting for it", "error", err)
 	}
 	return a, nil
+}
+
+// reportVersion says which version of the configuration usage is judged by.
+func (a *App) reportVersion() error {
+	_, err := a.deps.Telemetry.Meter().Int64ObservableGauge(telemetry.MetricConfigVersion,
+		metric.WithDescription("The version of the configuration."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			if view := a.follower.View(); view != nil {
+				o.Observe(view.Version())
+			}
+			return nil
+		}))
+	return err
 }
 
 // clock returns a clock whose times survive the database: UTC, to the microsecond.
@@ -117,7 +135,7 @@ func (a *App) prepare(ctx context.Context) error {
 func (a *App) server() *connect.Server {
 	verifier := token.Verifier{Environment: a.deps.Environment, Keys: a.follower.TokenKey, Now: a.deps.Now}
 	chain := intercept.Chain(intercept.Options{
-		Log: a.deps.Log, UnaryTimeout: unaryTimeout,
+		Log: a.deps.Log, UnaryTimeout: unaryTimeout, Telemetry: a.deps.Telemetry,
 		Authenticate: intercept.Session(func(raw string) (authn.Principal, error) {
 			if a.follower.View() == nil { // the keys of tokens have not come: it is not the token's fault
 				return authn.Principal{}, ErrStarting

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,20 +160,25 @@ func TestRunServesWhatTheSettingsSay(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- metering.Run(ctx, settings, slog.New(slog.DiscardHandler)) }()
 
-	r.eventually("ready", func() error {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+settings.GetOpsListen()+"/readyz", nil)
+	operations := func(path string) (string, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+settings.GetOpsListen()+path, nil)
 		if err != nil {
-			return err
+			return "", err
 		}
 		res, err := http.DefaultClient.Do(req)
 		if err != nil {
-			return err
+			return "", err
 		}
 		defer func() { _ = res.Body.Close() }()
-		if body, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s, %w", res.Status, body, err)
+		body, err := io.ReadAll(res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			return "", fmt.Errorf("%s: %s, %w", res.Status, body, err)
 		}
-		return nil
+		return string(body), nil
+	}
+	r.eventually("ready", func() error {
+		_, err := operations("/readyz")
+		return err
 	})
 	r.publish(r.alice.event(nil))
 	withToken := func(next connect.ClientFunc) connect.ClientFunc {
@@ -192,6 +198,15 @@ func TestRunServesWhatTheSettingsSay(t *testing.T) {
 		}
 		return err
 	})
+	text, err := operations("/metrics")
+	for _, want := range []string{
+		`claviger_ingest_events_total{claviger_outcome="counted",service_name="claviger-metering"} 1`,
+		`claviger_config_version{service_name="claviger-metering"} `, `rpc_method="claviger.metering.v1.UsageService/QueryUsage"`,
+	} {
+		if err != nil || !strings.Contains(text, want) {
+			t.Errorf("metrics have no %s: %v\n%s", want, err, text)
+		}
+	}
 	// A heartbeat is answered over the same connection.
 	sub, err := r.conn.SubscribeSync(jetstream.AppliedSubject("r1"))
 	if err != nil {

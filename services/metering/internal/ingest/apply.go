@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/claviger/claviger/pkg/telemetry"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	"github.com/claviger/claviger/services/metering/internal/follow"
 	"github.com/claviger/claviger/services/metering/internal/spool"
@@ -20,7 +21,9 @@ type builder struct {
 	view  *follow.View
 	book  Book
 	batch usage.Batch
-	items []item // where batch.Attempts came from, in the same order
+	items []item      // where batch.Attempts came from, in the same order
+	sent  []time.Time // when the frames were sent
+	now   func() time.Time
 }
 
 // newBuilder begins a batch under the configuration and the prices of this moment.
@@ -29,7 +32,7 @@ func (s *session) newBuilder(ctx context.Context) (*builder, error) {
 		return nil, err
 	}
 	return &builder{
-		view: s.Config.View(), book: s.Book,
+		view: s.Config.View(), book: s.Book, now: s.Now,
 		batch: usage.Batch{At: s.Now(), Sequences: map[spool.Key][]spool.Range{}},
 	}, nil
 }
@@ -41,6 +44,9 @@ func (b *builder) message(msg jetstream.Msg) {
 		// Its numbers are not taken as dealt with: if it was damaged on its way, the router sends it again.
 		b.batch.Quarantine = append(b.batch.Quarantine, quarantinedMessage(msg.Subject(), msg.Data(), r))
 		return
+	}
+	if !f.sent.IsZero() {
+		b.sent = append(b.sent, f.sent)
 	}
 	for _, entry := range f.entries {
 		it := item{subject: f.subject, origin: usage.Origin{Key: f.key(), Sequence: entry.GetSequence()}, entry: entry}
@@ -91,6 +97,8 @@ func (b *builder) dealtWith(o usage.Origin) {
 
 // apply applies fetched frames in one transaction.
 func (s *session) apply(ctx context.Context, msgs []jetstream.Msg) error {
+	ctx, span := s.report.batch(ctx, msgs)
+	defer span.End()
 	b, err := s.newBuilder(ctx)
 	if err != nil {
 		return err
@@ -106,6 +114,7 @@ func (s *session) apply(ctx context.Context, msgs []jetstream.Msg) error {
 	}
 	b.batch.Position = &position
 	if err := s.commit(ctx, b); err != nil {
+		telemetry.Failed(span, "not_applied")
 		return err
 	}
 	s.position = position
@@ -116,6 +125,7 @@ func (s *session) apply(ctx context.Context, msgs []jetstream.Msg) error {
 // commit applies a batch. If the database refuses a value in it, now and later, the attempts are applied
 // one by one, and those that are refused alone go to quarantine with the rest of the batch.
 func (s *session) commit(ctx context.Context, b *builder) error {
+	begin := time.Now()
 	applied, err := s.Store.Apply(ctx, b.batch)
 	if store.Refused(err) {
 		s.Log.ErrorContext(ctx, "the database refuses a batch, trying its attempts one by one", "error", err)
@@ -132,6 +142,7 @@ func (s *session) commit(ctx context.Context, b *builder) error {
 		s.Log.WarnContext(ctx, "usage quarantined", "reason", string(q.Reason), "detail", q.Detail, "subject", q.Subject,
 			"org_id", q.OrgID, "attempt_id", q.AttemptID, "quarantine_id", q.ID)
 	}
+	s.report.committed(ctx, begin, b, applied)
 	s.Counted(applied.Counters)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,6 +155,7 @@ func (s *session) commit(ctx context.Context, b *builder) error {
 // single applies the attempts of a batch one by one and leaves in it only what they do not include.
 func (s *session) single(ctx context.Context, b *builder) error {
 	for i, a := range b.batch.Attempts {
+		begin := time.Now()
 		applied, err := s.Store.Apply(ctx, usage.Batch{Attempts: []usage.Attempt{a}, At: b.batch.At})
 		if store.Refused(err) {
 			b.batch.Quarantine = append(b.batch.Quarantine, b.items[i].quarantined(refuse(usage.ReasonStore, "%s", clip(err.Error(), maxText))))
@@ -152,6 +164,7 @@ func (s *session) single(ctx context.Context, b *builder) error {
 		if err != nil {
 			return err
 		}
+		s.report.applied(ctx, begin, b.batch.Attempts[i:i+1], applied)
 		s.Counted(applied.Counters)
 	}
 	b.batch.Attempts = nil

@@ -54,6 +54,7 @@ type frame struct {
 	router  string
 	epoch   string
 	part    int
+	sent    time.Time // zero if it does not say
 	entries []*eventsv1.UsageEntry
 }
 
@@ -90,7 +91,11 @@ func decodeFrame(subject string, header nats.Header, payload []byte) (*frame, *r
 		}
 		last = e.GetSequence()
 	}
-	return &frame{subject: subject, router: router, epoch: f.GetEpoch(), part: partition, entries: f.GetEntries()}, nil
+	decoded := &frame{subject: subject, router: router, epoch: f.GetEpoch(), part: partition, entries: f.GetEntries()}
+	if f.GetSentTime().IsValid() {
+		decoded.sent = f.GetSentTime().AsTime()
+	}
+	return decoded, nil
 }
 
 func validEpoch(s string) bool {

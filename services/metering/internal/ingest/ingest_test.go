@@ -22,6 +22,7 @@ import (
 	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
+	"github.com/claviger/claviger/pkg/telemetry"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/metering/internal/follow"
@@ -80,6 +81,7 @@ type rig struct {
 	timing ingest.Timing
 	ack    func(context.Context, js.Msg) error
 	wrap   func(ingest.Store) ingest.Store
+	tel    *telemetry.Telemetry
 	a, b   tenant
 	op     tenant // the operator's
 	frames atomic.Int64
@@ -139,6 +141,7 @@ func (r *rig) start() (stop func()) {
 	w := ingest.New(ingest.Options{
 		Store: s, Book: book, Config: follower, NATS: r.conn, JetStream: r.js, Timing: r.timing,
 		Log: slog.New(slog.NewTextHandler(testWriter{r.t}, &slog.HandlerOptions{Level: slog.LevelInfo})), Now: time.Now, Ack: r.ack,
+		Telemetry: r.tel,
 	})
 	ctx, cancel := context.WithCancel(r.t.Context())
 	var all sync.WaitGroup

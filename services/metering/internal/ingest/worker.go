@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	stream "github.com/claviger/claviger/pkg/jetstream"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/metering/internal/follow"
 	"github.com/claviger/claviger/services/metering/internal/spool"
 	"github.com/claviger/claviger/services/metering/internal/store"
@@ -103,12 +104,17 @@ type Options struct {
 	Maintain func(ctx context.Context)
 	// Counted is told the highest numbers of organizations of which attempts were applied; nil tells nobody.
 	Counted func(counters map[string]int64)
+	// Telemetry gets traces and measurements; nil is none.
+	Telemetry *telemetry.Telemetry
 	// Ack confirms a frame to the broker; nil is a double acknowledgement.
 	Ack func(ctx context.Context, msg jetstream.Msg) error
 }
 
 // Worker applies usage. Of all processes on one database, one works and the others wait.
-type Worker struct{ Options }
+type Worker struct {
+	Options
+	report *report
+}
 
 // New returns a worker.
 func New(o Options) *Worker {
@@ -118,7 +124,7 @@ func New(o Options) *Worker {
 	if o.Counted == nil {
 		o.Counted = func(map[string]int64) {}
 	}
-	return &Worker{Options: o}
+	return &Worker{Options: o, report: newReport(o.Telemetry)}
 }
 
 // Run works until ctx ends. Whatever is away, it tries again.
@@ -170,6 +176,7 @@ func (w *Worker) work(ctx context.Context) error {
 	if err := s.attach(ctx); err != nil {
 		return err
 	}
+	defer s.report.pending.Store(-1) // another process may know
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.listen(ctx) })
 	group.Go(func() error { return s.consume(ctx) })
@@ -258,6 +265,7 @@ func (s *session) consume(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		s.report.fetched(msgs)
 		if len(msgs) == 0 {
 			continue
 		}
