@@ -89,7 +89,10 @@ var matrix = map[string][]string{
 	"/claviger.keys.v1.ApiKeyService/RevokeApiKey":             {owner, admin, member, operator},
 	"/claviger.metering.v1.UsageService/QueryUsage":            everyone,
 	"/claviger.metering.v1.UsageService/ListRequests":          everyone,
+	"/claviger.metering.v1.UsageService/WatchRequests":         everyone,
 	"/claviger.metering.v1.UsageService/GetRequest":            everyone,
+	"/claviger.metering.v1.UsageService/ListLastUses":          everyone,
+	"/claviger.metering.v1.TraceService/GetTrace":              everyone,
 	"/claviger.metering.v1.PriceService/ListPrices":            everyone,
 	"/claviger.metering.v1.PriceService/CreatePrice":           {operator},
 	"/claviger.router.v1.CompletionService/Complete":           {apiKey},
@@ -355,6 +358,7 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			"/claviger.keys.v1.ApiKeyService/CreateApiKey":         &keysv1.CreateApiKeyRequest{Name: id.New("t"), PolicyId: object("pol"), IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.ApiKeyService/RevokeApiKey":         &keysv1.RevokeApiKeyRequest{Id: object("key"), IdempotencyKey: id.New("t")},
 			"/claviger.metering.v1.UsageService/GetRequest":        &meteringv1.GetRequestRequest{RequestId: object("req")},
+			"/claviger.metering.v1.TraceService/GetTrace":          &meteringv1.GetTraceRequest{RequestId: object("req")},
 		}
 	}
 	w.other["req"] = w.oneRequest(t, w.keys["rival"])
@@ -374,17 +378,48 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			}
 		}
 		for procedure, m := range all { // a method that takes an id has to be in this test
-			field := m.Input().Fields().ByName("id")
-			if _, ok := answers[procedure]; field != nil && !ok {
+			fields := m.Input().Fields()
+			if _, ok := answers[procedure]; !ok && (fields.ByName("id") != nil || fields.ByName("request_id") != nil) {
 				t.Errorf("%s takes an id and is not tested with a foreign one", procedure)
 			}
 		}
+		w.seesNoUseOf(t, name, client)
 	}
-	after := map[string]string{}
-	w.gather(t, w.signIn(t, "rival", ownerOf("rival")), after)
+	after, rival := map[string]string{}, w.signIn(t, "rival", ownerOf("rival"))
+	w.gather(t, rival, after)
+	// There was something to see.
+	uses, err := meteringv1connect.NewUsageServiceClient(w.as(w.Transport(), rival)).ListLastUses(t.Context(), &meteringv1.ListLastUsesRequest{
+		Dimension: meteringv1.Dimension_DIMENSION_API_KEY, Ids: []string{w.other["key"]},
+	})
+	if err != nil || len(uses.GetLastUses()) != 1 {
+		t.Errorf("last use of its own key as the other organization = %v, %v, want one", uses, err)
+	}
 	for kind, was := range w.other {
 		if kind != "req" && after[kind] != was {
 			t.Errorf("the other organization's %s changed", kind)
+		}
+	}
+}
+
+// seesNoUseOf asks for the other organization's usage in the methods that take several ids.
+func (w *town) seesNoUseOf(t *testing.T, listener string, client *connect.Client) {
+	t.Helper()
+	usage := meteringv1connect.NewUsageServiceClient(client)
+	for dimension, of := range map[meteringv1.Dimension]string{
+		meteringv1.Dimension_DIMENSION_API_KEY: "key", meteringv1.Dimension_DIMENSION_CREDENTIAL: "cred",
+	} {
+		uses, err := usage.ListLastUses(t.Context(), &meteringv1.ListLastUsesRequest{Dimension: dimension, Ids: []string{w.other[of]}})
+		if err != nil || len(uses.GetLastUses()) != 0 {
+			t.Errorf("%s: last uses of the other organization's %s = %v, %v, want none", listener, of, uses, err)
+		}
+		filter := []*meteringv1.DimensionFilter{{Dimension: dimension, Values: []string{w.other[of]}}}
+		listed, err := usage.ListRequests(t.Context(), &meteringv1.ListRequestsRequest{Filters: filter})
+		if err != nil || len(listed.GetAttempts()) != 0 {
+			t.Errorf("%s: requests by the other organization's %s = %v, %v, want none", listener, of, listed, err)
+		}
+		sums, err := usage.QueryUsage(t.Context(), &meteringv1.QueryUsageRequest{Filters: filter})
+		if err != nil || sums.GetTotal().GetAttempts() != 0 {
+			t.Errorf("%s: usage by the other organization's %s = %v, %v, want none", listener, of, sums, err)
 		}
 	}
 }
