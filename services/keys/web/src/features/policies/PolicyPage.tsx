@@ -1,18 +1,120 @@
+import { useQuery } from "@connectrpc/connect-query";
+import { Button } from "@mantine/core";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { Page } from "@/shared/Page";
-import { Loading } from "@/shared/states";
+import { type Policy, PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
+import { useSession } from "@/session/context";
+import { CopyText } from "@/shared/CopyText";
+import { done } from "@/shared/errors/toast";
+import { Page, Panel } from "@/shared/Page";
+import { Loaded, Loading } from "@/shared/states";
+import { Time } from "@/shared/Time";
+import { useNames } from "@/shared/useNames";
+import { DeletePolicy } from "./DeletePolicy";
+import { DefaultKeys } from "./PoliciesPage";
+import { PolicyEditor } from "./PolicyEditor";
+import classes from "./PolicyPage.module.css";
+import { TargetLines } from "./TargetLines";
+import { useDefaultOf } from "./useDefaultOf";
+
+const route = getRouteApi("/o/$org/policies/$policyId");
 
 /** PolicyPage shows and changes one policy. */
 export function PolicyPage() {
+  const { policyId } = route.useParams();
+  return <PolicyView id={policyId} />;
+}
+
+/** PolicyView is the page of the policy with an id. */
+export function PolicyView({ id }: { id: string }) {
   const { t } = useTranslation();
+  const query = useQuery(PolicyService.method.getPolicy, { id });
+  const policy = query.data?.policy;
+  if (policy) return <Known policy={policy} />;
   return (
     <Page title={t("policies.title")}>
-      <Loading />
+      <Loaded query={query} errorTitle={t("policies.edit.loadFailed")}>
+        {() => <Loading />}
+      </Loaded>
+    </Page>
+  );
+}
+
+function Known({ policy }: { policy: Policy }) {
+  const { t } = useTranslation();
+  const { may, org } = useSession();
+  const navigate = useNavigate();
+  const nameOf = useNames();
+  const defaultOf = useDefaultOf();
+  const [removing, setRemoving] = useState(false);
+  const { name } = policy;
+  return (
+    <Page
+      title={name}
+      description={<CopyText value={`policy/${name}`} label={t("policies.modelId", { name })} />}
+      actions={
+        may.managePolicies && (
+          <Button variant="default" onClick={() => setRemoving(true)}>
+            {t("policies.remove.confirm")}
+          </Button>
+        )
+      }
+    >
+      <dl className={classes.facts}>
+        <div>
+          <dt>{t("policies.columns.version")}</dt>
+          <dd className="num">{String(policy.version)}</dd>
+        </div>
+        <div>
+          <dt>{t("policies.edit.changed")}</dt>
+          <dd>
+            <Time value={policy.updateTime} />{" "}
+            {policy.updatedBy && t("policies.by", { who: nameOf(policy.updatedBy) })}
+          </dd>
+        </div>
+        <div>
+          <dt>{t("policies.edit.usedBy")}</dt>
+          <dd>
+            <DefaultKeys keys={defaultOf?.(policy.id)} />
+          </dd>
+        </div>
+      </dl>
+      {may.managePolicies ? (
+        <PolicyEditor
+          // Somebody else's change does not throw away what is being typed; the server's etag decides.
+          key={policy.id}
+          policy={policy}
+          onSaved={(saved) => done(t("policies.edit.saved", { name: saved.name }))}
+        />
+      ) : (
+        <Panel>
+          <TargetLines targets={policy.targets} />
+        </Panel>
+      )}
+      <DeletePolicy
+        policy={removing ? policy : null}
+        defaultOf={defaultOf}
+        onClose={() => setRemoving(false)}
+        onDeleted={() => void navigate({ to: "/o/$org/policies", params: { org } })}
+      />
     </Page>
   );
 }
 
 /** NewPolicyPage creates a policy. */
 export function NewPolicyPage() {
-  return <PolicyPage />;
+  const { t } = useTranslation();
+  const { org } = useSession();
+  const navigate = useNavigate();
+  return (
+    <Page title={t("policies.edit.newTitle")} description={t("policies.edit.newDescription")}>
+      <PolicyEditor
+        onSaved={({ name }) => {
+          done(t("policies.edit.created", { name }));
+          void navigate({ to: "/o/$org/policies", params: { org } });
+        }}
+      />
+    </Page>
+  );
 }

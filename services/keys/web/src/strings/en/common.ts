@@ -12,6 +12,7 @@ export const common = {
   copied: "Copied",
   never: "Never",
   unknown: "Unknown",
+  unknownCost: "The cost is not known, which is not zero",
   somebody: "somebody who has left",
   showSecret: "Show what was typed",
   you: "you",
@@ -60,6 +61,7 @@ export const errors = {
 export const shell = {
   skip: "Skip to content",
   navigation: "Main",
+  notifications: "Notifications",
   openMenu: "Open menu",
   closeMenu: "Close menu",
   search: "Search",
