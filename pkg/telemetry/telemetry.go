@@ -42,11 +42,13 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -78,7 +80,7 @@ type Options struct {
 	Instance string
 	// Version of the binary. Empty is what it was built from.
 	Version string
-	// Memory keeps traces in this process. Nil keeps none.
+	// Memory keeps traces in this process, in which other services may run, too. Nil keeps none.
 	Memory *Memory
 	// Log is told of what cannot be exported, once a minute. Nil is not.
 	Log *slog.Logger
@@ -135,7 +137,10 @@ func identity(ctx context.Context, o Options) (*resource.Resource, error) {
 	if o.Version != "" {
 		attributes = append(attributes, attribute.String("service.version", o.Version))
 	}
-	// What an operator says in OTEL_RESOURCE_ATTRIBUTES wins over ours.
+	if o.Memory != nil { // services share the process and its environment: each keeps its own name
+		return resource.New(ctx, resource.WithFromEnv(), resource.WithAttributes(attributes...))
+	}
+	// What an operator says in OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES wins over ours.
 	return resource.New(ctx, resource.WithAttributes(attributes...), resource.WithFromEnv())
 }
 
@@ -288,10 +293,21 @@ func (t *Telemetry) Meter() metric.Meter {
 // OpenMetrics gets exemplars, too.
 func Metrics(services ...*Telemetry) http.Handler {
 	var all prometheus.Gatherers
+	var helps sync.Map // by name
 	for _, t := range services {
-		if t != nil {
-			all = append(all, t.registry)
+		if t == nil {
+			continue
 		}
+		// Prometheus refuses a name that is explained in two ways, as each service may in its own words.
+		all = append(all, prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			families, err := t.registry.Gather()
+			for _, f := range families {
+				if help, known := helps.LoadOrStore(f.GetName(), f.Help); known {
+					f.Help, _ = help.(*string)
+				}
+			}
+			return families, err
+		}))
 	}
 	return promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }

@@ -277,7 +277,8 @@ func TestMeasurementsAreForPrometheus(t *testing.T) {
 	router := start(t, telemetry.Options{Service: "router", Environment: "test"})
 	set := telemetry.NewSet(telemetry.GenAIProvider.String("openai"))
 	for _, tel := range []*telemetry.Telemetry{keys, router} {
-		tokens, err := tel.Meter().Int64Histogram(telemetry.MetricGenAITokens, metric.WithUnit("{token}"), metric.WithDescription("Tokens."))
+		words := fmt.Sprintf("Tokens, in the words of %p.", tel)
+		tokens, err := tel.Meter().Int64Histogram(telemetry.MetricGenAITokens, metric.WithUnit("{token}"), metric.WithDescription(words))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -418,6 +419,17 @@ func TestTheEnvironmentSaysWhereToSend(t *testing.T) {
 	id := span.SpanContext().TraceID()
 	if !bytes.Contains(sink.seen["/v1/logs"], id[:]) {
 		t.Error("the exported line does not name its trace")
+	}
+}
+
+func TestServicesInOneProcessKeepTheirNames(t *testing.T) {
+	t.Setenv("OTEL_SERVICE_NAME", "all-the-same")
+	memory := telemetry.NewMemory(telemetry.MemoryLimits{})
+	text := scrape(t, "", start(t, telemetry.Options{Service: "keys", Memory: memory}), start(t, telemetry.Options{Service: "router", Memory: memory}))
+	for _, want := range []string{`service_name="claviger-keys"`, `service_name="claviger-router"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("metrics have no %s", want)
+		}
 	}
 }
 
