@@ -15,6 +15,7 @@ import (
 	"connectrpc.com/connect/v2/connecthttp"
 
 	"github.com/claviger/claviger/pkg/serve"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/tools/seed"
 )
 
@@ -192,10 +193,11 @@ func (s *suite) serve(ctx context.Context, l listeners) error {
 		}()
 	}
 	drained := make(chan struct{})
+	metrics := telemetry.Metrics(s.reports.keys, s.reports.router, s.reports.metering)
 	err := serve.Until(ctx, s.log, drainTimeout+lastWords, func() { s.metering.Drain(); go s.drain(ctx, drained) },
 		serve.OnHTTP("public HTTP", l.http, serve.HTTP(s.handler(), nil, s.log)),
 		serve.OnGRPC("public gRPC", l.grpc, serve.GRPC(messageBytes, nil, s.router.Public())),
-		serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(s.ready, nil), nil, s.log)),
+		serve.OnHTTP("operations", l.ops, serve.HTTP(serve.Ops(s.ready, map[string]http.Handler{"GET /metrics": metrics}), nil, s.log)),
 	)
 	<-drained
 	for _, service := range slices.Backward(services) {

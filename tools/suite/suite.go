@@ -32,6 +32,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/serve"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys"
 	"github.com/claviger/claviger/services/metering"
@@ -70,6 +71,7 @@ type suite struct {
 	operator seed.Login
 	seedKey  []byte
 	log      *slog.Logger
+	reports  reports
 	closers  []func() error
 }
 
@@ -100,6 +102,9 @@ func open(ctx context.Context, o Options, own []netip.AddrPort) (_ *suite, err e
 		return nil, fmt.Errorf("data folder %s: %w", o.Dir, err)
 	}
 	s.closers = append(s.closers, unlock)
+	if err := s.openReports(ctx); err != nil {
+		return nil, fmt.Errorf("start telemetry: %w", err)
+	}
 	private, err := openSecrets(filepath.Join(o.Dir, "keys"))
 	if err != nil {
 		return nil, err
@@ -180,7 +185,7 @@ func (s *suite) openKeys(ctx context.Context, o Options, private *secrets, guard
 	s.keys, err = keys.New(ctx, keys.Deps{
 		DB: db, Sealer: private.keyset.Sealer(), Pepper: private.readPepper, Guard: guard,
 		ConfigKey: private.config, TokenKey: private.token,
-		Environment: Environment, Log: o.Log.With("service", "keys"), Now: time.Now,
+		Environment: Environment, Log: s.logOf("keys", s.reports.keys), Telemetry: s.reports.keys, Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -189,9 +194,9 @@ func (s *suite) openKeys(ctx context.Context, o Options, private *secrets, guard
 }
 
 // configFeed is the internal API of keys for one of our services.
-func (s *suite) configFeed(service, instance string) connect.Transport {
+func (s *suite) configFeed(service, instance string, report *telemetry.Telemetry) connect.Transport {
 	as := authn.Principal{Kind: authn.Service, Service: service, Instance: instance}
-	return inProcess{connectinprocess.New(s.keys.Internal(intercept.Fixed(as)))}
+	return intercept.NewTransport(report, inProcess{connectinprocess.New(s.keys.Internal(intercept.Fixed(as)))})
 }
 
 func (s *suite) openMetering(ctx context.Context, o Options, private *secrets, broker *server.Server) error {
@@ -204,8 +209,9 @@ func (s *suite) openMetering(ctx context.Context, o Options, private *secrets, b
 		return err
 	}
 	s.metering, err = metering.New(ctx, metering.Deps{
-		DB: db, NATS: nc, JetStream: js, Keys: s.configFeed("metering", "metering-1"), ConfigKey: public(private.config),
-		Environment: Environment, DataDir: filepath.Join(o.Dir, "metering"), Log: o.Log.With("service", "metering"), Now: time.Now,
+		DB: db, NATS: nc, JetStream: js, Keys: s.configFeed("metering", "metering-1", s.reports.metering), ConfigKey: public(private.config),
+		Environment: Environment, DataDir: filepath.Join(o.Dir, "metering"), Now: time.Now,
+		Log: s.logOf("metering", s.reports.metering), Telemetry: s.reports.metering, Traces: traces{s.reports.memory},
 	})
 	return err
 }
@@ -217,10 +223,10 @@ func (s *suite) openRouter(ctx context.Context, o Options, private *secrets, bro
 	}
 	s.router, err = router.New(ctx, router.Deps{
 		Environment: Environment, Name: routerName, DataDir: filepath.Join(o.Dir, "router"),
-		Keys: s.configFeed("router", routerName), ConfigKey: public(private.config),
+		Keys: s.configFeed("router", routerName, s.reports.router), ConfigKey: public(private.config),
 		Opener: private.keyset.Opener(), Pepper: private.readPepper,
 		NATS: nc, JetStream: js, Egress: guard, BaseURLs: o.ProviderURLs,
-		Log: o.Log.With("service", "router"), Now: time.Now,
+		Log: s.logOf("router", s.reports.router), Telemetry: s.reports.router, Now: time.Now,
 	})
 	return err
 }
