@@ -1,5 +1,5 @@
-// Command claviger is the one binary that people run: the whole product in one process for trying out
-// (dev, demo), or one of its services (keys, router, metering).
+// Command claviger is the one binary that people run: the operator's terminal, the whole product in one
+// process for trying out (dev, demo), or one of its services (keys, router, metering).
 package main
 
 import (
@@ -13,20 +13,25 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/claviger/claviger/tools/cli"
 )
 
 const description = `Claviger lets an organization bring its own LLM provider keys, routes completions through them under its own rules, and counts to the cent what each of them was used for.`
 
-type cli struct {
-	Demo     demoCommand     `cmd:"" help:"Start everything, play the story through the public APIs, stay up."`
-	Dev      devCommand      `cmd:"" help:"Run everything in one process, for trying out and development. Loopback only."`
-	Keys     keysCommand     `cmd:"" passthrough:"" help:"Run the control plane. 'claviger keys --help' lists its settings."`
-	Router   routerCommand   `cmd:"" passthrough:"" help:"Run the data plane. 'claviger router --help' lists its settings."`
-	Metering meteringCommand `cmd:"" passthrough:"" help:"Run the usage service. 'claviger metering --help' lists its settings."`
+type grammar struct {
+	Demo demoCommand `cmd:"" group:"Try it out:" help:"Start everything, play the story through the public APIs, stay up."`
+	Dev  devCommand  `cmd:"" group:"Try it out:" help:"Run everything in one process, for trying out and development. Loopback only."`
+
+	cli.Commands
+
+	Keys     keysCommand     `cmd:"" passthrough:"" group:"Run a service:" help:"Run the control plane. 'claviger keys --help' lists its settings."`
+	Router   routerCommand   `cmd:"" passthrough:"" group:"Run a service:" help:"Run the data plane. 'claviger router --help' lists its settings."`
+	Metering meteringCommand `cmd:"" passthrough:"" group:"Run a service:" help:"Run the usage service. 'claviger metering --help' lists its settings."`
 	Config   struct {
 		Check checkCommand `cmd:"" help:"Check the settings of a service and start nothing."`
-	} `cmd:"" help:"Work with settings."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	} `cmd:"" group:"Run a service:" help:"Work with settings."`
+	Version versionCommand `cmd:"" group:"Other:" help:"Print the version."`
 }
 
 // streams are where a command writes.
@@ -42,42 +47,16 @@ func main() {
 // run is main with its surroundings passed in. It returns the exit code: 0 for success, 2 for a command
 // or settings that cannot be understood, 1 for everything else.
 func run(ctx context.Context, args []string, std streams) int {
-	code := -1
-	parser, err := kong.New(&cli{}, kong.Name("claviger"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(std.out, std.err), kong.Exit(func(c int) { code = c }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: false}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(std))
-	if err != nil {
-		fmt.Fprintln(std.err, "claviger:", err)
-		return 1
-	}
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	command, err := parser.Parse(args)
-	if code >= 0 { // --help has been answered
-		return code
-	}
-	if err != nil {
-		fmt.Fprintln(std.err, "claviger:", err)
-		fmt.Fprintln(std.err, "'claviger --help' lists the commands")
-		return 2
-	}
-	err = command.Run()
-	switch usage := (usageError{}); {
-	case err == nil:
-		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintln(std.err, err)
-		return 2
-	default:
-		fmt.Fprintln(std.err, "claviger:", err)
-		return 1
-	}
+	return cli.Run(ctx, cli.Program{
+		Name: "claviger", Description: description, Grammar: &grammar{}, Options: []kong.Option{kong.Bind(std)},
+	}, args, cli.Streams{In: os.Stdin, Out: std.out, Err: std.err, Getenv: os.Getenv})
 }
 
 // usageError is an error of what the person wrote, not of what the program did.
 type usageError struct{ error }
+
+// ExitCode is what the program ends with.
+func (usageError) ExitCode() int { return 2 }
 
 // Unwrap returns the error.
 func (e usageError) Unwrap() error { return e.error }

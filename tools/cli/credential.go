@@ -1,0 +1,589 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
+)
+
+type credentialCommands struct {
+	List   credentialListCommand   `cmd:"" help:"List the credentials, with when each was last used."`
+	Get    credentialGetCommand    `cmd:"" help:"Show one credential."`
+	Create credentialCreateCommand `cmd:"" help:"Bring a provider key and have it tested."`
+	Update credentialUpdateCommand `cmd:"" help:"Change label, priority or address, switch off or on."`
+	Rotate credentialRotateCommand `cmd:"" help:"Replace the secret."`
+	Test   credentialTestCommand   `cmd:"" help:"Have a router try the key at the provider."`
+	Delete credentialDeleteCommand `cmd:"" help:"Remove a credential and its secret for good."`
+}
+
+// Help is the long help.
+func (credentialCommands) Help() string {
+	return `A credential is a provider's key that the organization brought. Its secret is sealed; no command and
+no method shows it again. Credentials are named by their label or id.`
+}
+
+type secretFlags struct {
+	SecretStdin bool   `xor:"secret" help:"Read the secret from standard input."`
+	SecretFile  string `xor:"secret" type:"path" placeholder:"FILE" help:"Read the secret from a file."`
+	Secret      string `hidden:""`
+}
+
+// AfterApply refuses a secret in an argument.
+func (f *secretFlags) AfterApply() error {
+	if f.Secret != "" {
+		return refuseSecretArgument("--secret is not a flag")
+	}
+	return nil
+}
+
+func (f *secretFlags) source() source {
+	return source{what: "provider key", flag: "secret", stdin: f.SecretStdin, file: f.SecretFile}
+}
+
+func (c *client) eachCredential(ctx context.Context) iter.Seq2[*keysv1.Credential, error] {
+	return pages(func(token string) ([]*keysv1.Credential, string, error) {
+		page, err := call(ctx, c, c.credentials.ListCredentials, &keysv1.ListCredentialsRequest{PageSize: pageSize, PageToken: token})
+		return page.GetCredentials(), page.GetNextPageToken(), err
+	})
+}
+
+func (c *client) credential(ctx context.Context, id string) (*keysv1.Credential, error) {
+	answer, err := call(ctx, c, c.credentials.GetCredential, &keysv1.GetCredentialRequest{Id: id})
+	return answer.GetCredential(), err
+}
+
+// findCredential is the credential with a label or id.
+func (c *client) findCredential(ctx context.Context, name string) (*keysv1.Credential, error) {
+	if strings.HasPrefix(name, "cred_") {
+		if found, err := c.credential(ctx, name); err == nil || reason(err) != "CREDENTIAL_NOT_FOUND" {
+			return found, err
+		}
+	}
+	return lookUp(c.eachCredential(ctx), "credential", name, (*keysv1.Credential).GetLabel)
+}
+
+// lookUp finds the object that a person calls name.
+func lookUp[T any](all iter.Seq2[T, error], kind, name string, nameOf func(T) string) (T, error) {
+	var none T
+	var known []string
+	for object, err := range all {
+		if err != nil {
+			return none, err
+		}
+		if nameOf(object) == name {
+			return object, nil
+		}
+		known = append(known, nameOf(object))
+	}
+	hint := "there is none yet"
+	if meant := nearest(name, known); meant != "" {
+		hint = fmt.Sprintf("did you mean %q?", meant)
+	} else if len(known) > 0 {
+		hint = fmt.Sprintf("claviger %s list shows what there is", kind[strings.LastIndex(kind, " ")+1:])
+	}
+	return none, &failure{code: strings.ToUpper(strings.ReplaceAll(kind, " ", "_")) + "_NOT_FOUND", message: fmt.Sprintf("there is no %s %q", kind, name), hint: hint}
+}
+
+// lastUses says when objects were last used. It is no error that metering is away: nil is "not known".
+func (c *client) lastUses(ctx context.Context, of meteringv1.Dimension, ids []string) map[string]*timestamppb.Timestamp {
+	uses := map[string]*timestamppb.Timestamp{}
+	for len(ids) > 0 {
+		n := min(len(ids), pageSize)
+		answer, err := once(ctx, c, c.usage.ListLastUses, &meteringv1.ListLastUsesRequest{Dimension: of, Ids: ids[:n]})
+		if err != nil {
+			return nil
+		}
+		for _, use := range answer.GetLastUses() {
+			uses[use.GetId()] = use.GetLastTime()
+		}
+		ids = ids[n:]
+	}
+	return uses
+}
+
+// lastUse is a cell of such an answer.
+func lastUse(uses map[string]*timestamppb.Timestamp, id string, now time.Time) cell {
+	switch at := uses[id]; {
+	case uses == nil:
+		return cell{"not known", dim}
+	case at == nil:
+		return cell{"never", dim}
+	default:
+		return plain(ago(at, now))
+	}
+}
+
+// lastUseFields is the same for scripts.
+func lastUseFields(uses map[string]*timestamppb.Timestamp, id string) []field {
+	if at := uses[id]; at != nil {
+		return []field{{"lastUseTime", at.AsTime().Format(time.RFC3339Nano)}}
+	}
+	return nil
+}
+
+var stateStyles = map[keysv1.CredentialState]string{
+	keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:          green,
+	keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED:        yellow,
+	keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED: red,
+	keysv1.CredentialState_CREDENTIAL_STATE_REJECTED:        red,
+	keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET:       red,
+	keysv1.CredentialState_CREDENTIAL_STATE_DISABLED:        dim,
+}
+
+type credentialListCommand struct {
+	Common common `embed:""`
+}
+
+// Help is the long help.
+func (credentialListCommand) Help() string {
+	return `With --output json, an object has "lastUseTime" beside the fields of the API, if it was ever used.
+
+Examples:
+
+    claviger credential list
+    claviger credential list -o json | jq -r 'select(.state == "CREDENTIAL_STATE_REJECTED").label'`
+}
+
+// Run lists.
+func (c *credentialListCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	all, err := collect(api.eachCredential(ctx))
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(all))
+	for i, credential := range all {
+		ids[i] = credential.GetId()
+	}
+	if t.Quiet && !t.structured() {
+		return t.printIDs(ids)
+	}
+	now := time.Now()
+	uses := api.lastUses(ctx, meteringv1.Dimension_DIMENSION_CREDENTIAL, ids)
+	tab := &table{columns: []column{
+		{title: "LABEL", shrink: true},
+		{title: "PROVIDER", shrink: true},
+		{title: "STATE"},
+		{title: "KEY", drop: 3},
+		{title: "PRIORITY", right: true, drop: 4},
+		{title: "LAST USED", drop: 1},
+		{title: "CHANGED", drop: 5},
+		{title: "ID", drop: 6},
+	}}
+	for _, o := range all {
+		if t.structured() {
+			if err := t.emit(o, lastUseFields(uses, o.GetId())...); err != nil {
+				return err
+			}
+			continue
+		}
+		tab.add(plain(o.GetLabel()), plain(o.GetProvider()), cell{word(o.GetState()), stateStyles[o.GetState()]}, plain(o.GetHint()),
+			plain(strconv.Itoa(int(o.GetPriority()))), lastUse(uses, o.GetId(), now), plain(ago(o.GetUpdateTime(), now)), cell{o.GetId(), dim})
+	}
+	if t.structured() {
+		return nil
+	}
+	if uses == nil && len(all) > 0 {
+		t.note("When they were last used is not known: metering does not answer.")
+	}
+	if len(all) == 0 {
+		t.note("There is no credential yet: claviger credential create --provider openai --label main")
+		return nil
+	}
+	return t.printTable(tab)
+}
+
+// printIDs prints one id a line.
+func (t *terminal) printIDs(ids []string) error {
+	for _, id := range ids {
+		if err := t.print("%s", id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type credentialGetCommand struct {
+	Common common `embed:""`
+	Name   string `arg:"" complete:"credential" help:"Label or id."`
+}
+
+// Help is the long help.
+func (credentialGetCommand) Help() string {
+	return `Examples:
+
+    claviger credential get main`
+}
+
+// Run shows one.
+func (c *credentialGetCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findCredential(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	return t.showCredential(ctx, api, found)
+}
+
+func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Credential) error {
+	if t.Quiet && !t.structured() {
+		return t.print("%s", o.GetId())
+	}
+	uses := api.lastUses(ctx, meteringv1.Dimension_DIMENSION_CREDENTIAL, []string{o.GetId()})
+	if t.structured() {
+		return t.emit(o, lastUseFields(uses, o.GetId())...)
+	}
+	now := time.Now()
+	state := word(o.GetState())
+	if o.GetStateReason() != "" {
+		state += ": " + o.GetStateReason()
+	}
+	names := namesOf(api)
+	return t.printFacts(
+		[2]string{"id", o.GetId()},
+		[2]string{"label", o.GetLabel()},
+		[2]string{"provider", o.GetProvider()},
+		[2]string{"address", o.GetBaseUrl()},
+		[2]string{"key", o.GetHint() + ", revision " + strconv.Itoa(int(o.GetRevision()))},
+		[2]string{"priority", strconv.Itoa(int(o.GetPriority()))},
+		[2]string{"state", state},
+		[2]string{"decided", moment(o.GetStateTime(), now)},
+		[2]string{"last used", lastUse(uses, o.GetId(), now).text},
+		[2]string{"added", moment(o.GetCreateTime(), now) + by(names.member(ctx, o.GetCreatedBy()))},
+		[2]string{"changed", moment(o.GetUpdateTime(), now) + by(names.member(ctx, o.GetUpdatedBy()))},
+	)
+}
+
+func by(who string) string {
+	if who == "" {
+		return ""
+	}
+	return " by " + who
+}
+
+type credentialCreateCommand struct {
+	Common      common      `embed:""`
+	SecretFlags secretFlags `embed:""`
+	Provider    string      `required:"" complete:"provider" placeholder:"SLUG" help:"The provider's slug, such as openai or anthropic."`
+	Label       string      `required:"" placeholder:"NAME" help:"Its name for people, unique in the organization."`
+	BaseURL     string      `name:"base-url" placeholder:"URL" help:"Address of an OpenAI-compatible server; the provider's own if not given."`
+	Priority    int32       `placeholder:"N" help:"Order among the credentials of a provider: 0 to 1000, lower is tried first."`
+	AcceptTerms bool        `help:"Accept the terms: the organization may use this key here, and the provider bills it."`
+	NoTest      bool        `help:"Do not wait for the verdict of the test."`
+}
+
+// Help is the long help.
+func (credentialCreateCommand) Help() string {
+	return `The secret is typed without showing it, or read with --secret-stdin or --secret-file. It is sealed at
+once. A router then tries the key at the provider, free of tokens, and the verdict is printed.
+
+Examples:
+
+    claviger credential create --provider openai --label main
+    pass show openai | claviger credential create --provider openai --label main --secret-stdin --accept-terms
+    claviger credential create --provider groq --label fast --base-url https://api.groq.com/openai/v1 --secret-file key.txt`
+}
+
+// Run creates one.
+func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	plain, err := t.secret(ctx, c.SecretFlags.source())
+	if err != nil {
+		return err
+	}
+	if !c.AcceptTerms {
+		if !t.interactive() {
+			return &usageError{message: "the terms are not accepted: the organization may use this key here, and the provider bills it", hint: "add --accept-terms if that is so"}
+		}
+		answer, err := t.ask(ctx, fmt.Sprintf("May %s use this key here, knowing that %s bills it? [y/N] ", clean(api.place.Organization), clean(c.Provider)), false)
+		if err != nil {
+			return err
+		}
+		if !agreed(answer) {
+			return &failure{code: "TERMS_NOT_ACCEPTED", message: "the terms are not accepted; nothing was done"}
+		}
+	}
+	answer, err := call(ctx, api, api.credentials.CreateCredential, &keysv1.CreateCredentialRequest{
+		Provider: c.Provider, Label: c.Label, Secret: plain.Reveal(), BaseUrl: c.BaseURL, Priority: c.Priority,
+		AcceptTerms: true, IdempotencyKey: rand.Text(),
+	})
+	if err != nil {
+		return err
+	}
+	made := answer.GetCredential()
+	t.note("Sealed. No command and no method shows the key again.")
+	if !c.NoTest {
+		made = t.tryKey(ctx, api, made)
+	}
+	return t.showCredential(ctx, api, made)
+}
+
+// tryKey has a key tested that was just stored, and says the verdict. That it is not good, or that there
+// is no verdict, does not undo the storing.
+func (t *terminal) tryKey(ctx context.Context, api *client, of *keysv1.Credential) *keysv1.Credential {
+	t.note("A router tries the key at %s …", of.GetProvider())
+	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: of.GetId()})
+	switch {
+	case err != nil:
+		t.warn("the test did not take place: %s", explain(err).Message)
+		return of
+	case !answer.GetTested():
+		t.warn("no router gave a verdict in time; it follows, and claviger credential get %s shows it", quoted(of.GetLabel()))
+	case answer.GetCredential().GetState() == keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:
+		t.note("The key works.")
+	default:
+		t.warn("%s", verdict(answer.GetCredential()))
+	}
+	return answer.GetCredential()
+}
+
+// verdict is a credential's state in a sentence.
+func verdict(o *keysv1.Credential) string {
+	words := map[keysv1.CredentialState]string{
+		keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:          "the key works",
+		keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED:        "the key works, with a warning",
+		keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED: "the key is right, but has no money or quota left at " + o.GetProvider(),
+		keysv1.CredentialState_CREDENTIAL_STATE_REJECTED:        o.GetProvider() + " refuses the key",
+		keysv1.CredentialState_CREDENTIAL_STATE_UNVERIFIED:      "there is no verdict about the key; it serves all the same",
+		keysv1.CredentialState_CREDENTIAL_STATE_DISABLED:        "the credential is switched off",
+		keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET:       "the credential has no secret; rotate one in",
+	}[o.GetState()]
+	if o.GetStateReason() != "" && o.GetState() != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE {
+		words += ": " + o.GetStateReason()
+	}
+	return words
+}
+
+type credentialUpdateCommand struct {
+	Common   common  `embed:""`
+	Name     string  `arg:"" complete:"credential" help:"Label or id."`
+	Label    *string `placeholder:"NAME" help:"Another label."`
+	BaseURL  *string `name:"base-url" placeholder:"URL" help:"Another address. It discards the secret, so that it is never sent to another host; rotate one in afterwards."`
+	Priority *int32  `placeholder:"N" help:"Another priority: 0 to 1000, lower is tried first."`
+	Disable  bool    `xor:"switch" help:"Switch it off: it does not serve."`
+	Enable   bool    `xor:"switch" help:"Switch it on again."`
+	Yes      bool    `short:"y" help:"Do not ask."`
+}
+
+// Help is the long help.
+func (credentialUpdateCommand) Help() string {
+	return `Examples:
+
+    claviger credential update main --label house --priority 10
+    claviger credential update main --disable`
+}
+
+// Run changes one.
+func (c *credentialUpdateCommand) Run(ctx context.Context, t *terminal) error {
+	if c.Label == nil && c.BaseURL == nil && c.Priority == nil && !c.Disable && !c.Enable {
+		return &usageError{message: "nothing to change", hint: "name what to change, such as --label or --disable"}
+	}
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findCredential(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if c.BaseURL != nil && *c.BaseURL != found.GetBaseUrl() {
+		if err := t.confirmed(ctx, c.Yes, "Another address discards the secret of %s", found.GetLabel()); err != nil {
+			return err
+		}
+	}
+	request := &keysv1.UpdateCredentialRequest{Id: found.GetId(), Label: c.Label, BaseUrl: c.BaseURL, Priority: c.Priority, IdempotencyKey: rand.Text()}
+	if c.Disable || c.Enable {
+		request.Disabled = &c.Disable
+	}
+	var changed *keysv1.Credential
+	err = updating("the credential "+found.GetLabel(),
+		func() (*keysv1.Credential, error) { return api.credential(ctx, found.GetId()) },
+		func(read *keysv1.Credential) error {
+			request.Etag = read.GetEtag()
+			answer, err := call(ctx, api, api.credentials.UpdateCredential, request)
+			changed = answer.GetCredential()
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	return t.showCredential(ctx, api, changed)
+}
+
+type credentialRotateCommand struct {
+	Common      common      `embed:""`
+	SecretFlags secretFlags `embed:""`
+	Name        string      `arg:"" complete:"credential" help:"Label or id."`
+	NoTest      bool        `help:"Do not wait for the verdict of the test."`
+}
+
+// Help is the long help.
+func (credentialRotateCommand) Help() string {
+	return `The new secret is typed without showing it, or read with --secret-stdin or --secret-file. The old one is
+gone at once.
+
+Examples:
+
+    claviger credential rotate main
+    pass show openai | claviger credential rotate main --secret-stdin`
+}
+
+// Run replaces the secret.
+func (c *credentialRotateCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findCredential(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	plain, err := t.secret(ctx, c.SecretFlags.source())
+	if err != nil {
+		return err
+	}
+	key := rand.Text()
+	var changed *keysv1.Credential
+	err = updating("the credential "+found.GetLabel(),
+		func() (*keysv1.Credential, error) { return api.credential(ctx, found.GetId()) },
+		func(read *keysv1.Credential) error {
+			answer, err := call(ctx, api, api.credentials.RotateCredential, &keysv1.RotateCredentialRequest{
+				Id: read.GetId(), Secret: plain.Reveal(), Etag: read.GetEtag(), IdempotencyKey: key,
+			})
+			changed = answer.GetCredential()
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	t.note("The new key is sealed; it is revision %d.", changed.GetRevision())
+	if !c.NoTest {
+		changed = t.tryKey(ctx, api, changed)
+	}
+	return t.showCredential(ctx, api, changed)
+}
+
+type credentialTestCommand struct {
+	Common common `embed:""`
+	Name   string `arg:"" complete:"credential" help:"Label or id."`
+}
+
+// Help is the long help.
+func (credentialTestCommand) Help() string {
+	return `A router tries the key at the provider, free of tokens. The exit code is 1 if the provider refuses it, if
+it has no money left, or if no router answered within ten seconds.
+
+Examples:
+
+    claviger credential test main`
+}
+
+// Run tests one.
+func (c *credentialTestCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findCredential(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: found.GetId()})
+	if err != nil {
+		return err
+	}
+	tested := answer.GetCredential()
+	switch {
+	case t.structured():
+		if err := t.emit(answer); err != nil {
+			return err
+		}
+	case t.Quiet:
+		if err := t.print("%s", tested.GetId()); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !answer.GetTested():
+		return &failure{code: "NO_VERDICT", message: "no router gave a verdict in time", hint: "it follows; claviger credential get shows it. If it does not, no router is connected"}
+	case tested.GetState() == keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE, tested.GetState() == keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED:
+		if !t.structured() && !t.Quiet {
+			return t.print("%s", clean(upper(verdict(tested)))+".")
+		}
+		return nil
+	default:
+		return &failure{code: strings.TrimPrefix(tested.GetState().String(), "CREDENTIAL_STATE_"), message: verdict(tested)}
+	}
+}
+
+type credentialDeleteCommand struct {
+	Common common `embed:""`
+	Name   string `arg:"" complete:"credential" help:"Label or id."`
+	Yes    bool   `short:"y" help:"Do not ask."`
+}
+
+// Help is the long help.
+func (credentialDeleteCommand) Help() string {
+	return `Requests that only this credential can serve fail from then on.
+
+Examples:
+
+    claviger credential delete old
+    claviger credential delete old --yes`
+}
+
+// Run removes one.
+func (c *credentialDeleteCommand) Run(ctx context.Context, t *terminal) error {
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findCredential(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	if err := t.confirmed(ctx, c.Yes, "The credential %s (%s, key %s) and its secret would be removed for good", found.GetLabel(), found.GetProvider(), found.GetHint()); err != nil {
+		return err
+	}
+	if _, err := call(ctx, api, api.credentials.DeleteCredential, &keysv1.DeleteCredentialRequest{Id: found.GetId(), IdempotencyKey: rand.Text()}); err != nil {
+		return err
+	}
+	return t.done(found.GetId(), "The credential %s is removed.", found.GetLabel())
+}
+
+// done reports the end of a command that has nothing to show.
+func (t *terminal) done(id, format string, args ...any) error {
+	switch {
+	case t.structured():
+		return t.emitValue(map[string]string{"id": id})
+	case t.Quiet:
+		return t.print("%s", id)
+	default:
+		return t.print("%s", clean(fmt.Sprintf(format, args...)))
+	}
+}
