@@ -22,12 +22,12 @@ const policy = [
 const suite = process.env["CLAVIGER_URL"] ?? "http://127.0.0.1:8080";
 const proxy = { "^/claviger\\.": { target: suite, changeOrigin: true } };
 
-export default defineConfig({
+export default defineConfig(({ isPreview }) => ({
   plugins: [react(), themeCss(), schemeScript(), publish()],
   resolve: { tsconfigPaths: true },
   css: { modules: { localsConvention: "camelCaseOnly" } },
   build: {
-    outDir: made,
+    outDir: isPreview ? "dist" : made,
     // light-dark() and nesting stay as they are: Baseline 2024.
     target: ["chrome123", "edge123", "firefox120", "safari17.5"],
     assetsInlineLimit: 0, // a data: script or style would be refused
@@ -44,4 +44,4 @@ export default defineConfig({
     css: false,
     restoreMocks: true,
   },
-});
+}));

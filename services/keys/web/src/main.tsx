@@ -8,7 +8,8 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { router } from "./app/router";
 import { startStrings } from "./strings/i18n";
-import { schemeKey, theme } from "./theme/theme";
+import { namedTheme } from "./theme/named";
+import { schemeKey } from "./theme/theme";
 
 startStrings();
 
@@ -19,7 +20,7 @@ if (!root) throw new Error("index.html has no root");
 createRoot(root).render(
   <StrictMode>
     <MantineProvider
-      theme={theme}
+      theme={namedTheme()}
       defaultColorScheme="auto"
       colorSchemeManager={localStorageColorSchemeManager({ key: schemeKey })}
       withCssVariables={false}

@@ -9,6 +9,7 @@ import { useSession } from "@/session/context";
 import { knownOrganizations } from "@/session/known";
 import { schemes } from "./AccountMenu";
 import { groups } from "./navigation";
+import classes from "./Palette.module.css";
 import { sessions } from "./sessions";
 
 const [store, spotlight] = createSpotlight();
@@ -107,6 +108,10 @@ export default function Palette({ onClose }: { onClose: () => void }) {
       maxHeight="min(26rem, 70vh)"
       nothingFound={t("shell.nothingFound")}
       lockScroll={false}
+      title={t("shell.searchHint")}
+      classNames={{ header: "visually-hidden", actionsGroup: classes.group }}
+      overlayProps={{ backgroundOpacity: 0.4, blur: 0 }}
+      scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}
       onSpotlightClose={onClose}
       searchProps={{
         leftSection: <IconSearch size={18} aria-hidden />,

@@ -89,21 +89,20 @@ function Frame() {
       <div className={classes.side}>
         <Side onSearch={search} />
       </div>
-      <Drawer
-        opened={menu}
-        onClose={close}
-        size="17rem"
-        padding={0}
-        withCloseButton={false}
-        aria-label={t("shell.navigation")}
-        classNames={{ body: classes.drawer }}
-      >
-        <Side onSearch={search} />
-      </Drawer>
+      <Drawer.Root opened={menu} onClose={close} size="17rem" padding={0} lockScroll={false}>
+        <Drawer.Overlay />
+        <Drawer.Content aria-label={t("shell.navigation")}>
+          <Drawer.Body className={classes.drawer}>
+            <Side onSearch={search} />
+          </Drawer.Body>
+        </Drawer.Content>
+      </Drawer.Root>
       <main className={classes.main} id="content" tabIndex={-1}>
         <Outlet />
       </main>
-      <Notifications position="bottom-right" limit={4} />
+      <section aria-label={t("shell.notifications")}>
+        <Notifications position="bottom-right" limit={4} withinPortal={false} />
+      </section>
       {palette && (
         <Suspense fallback={null}>
           <Palette onClose={() => setPalette(false)} />

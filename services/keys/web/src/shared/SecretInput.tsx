@@ -1,5 +1,4 @@
 import { PasswordInput } from "@mantine/core";
-import { useTranslation } from "react-i18next";
 
 type Props = {
   ref: React.Ref<HTMLInputElement>;
@@ -16,7 +15,6 @@ type Props = {
  * to leave it alone.
  */
 export function SecretInput({ ref, label, description, error, placeholder, autoFocus }: Props) {
-  const { t } = useTranslation();
   return (
     <PasswordInput
       ref={ref}
@@ -32,7 +30,6 @@ export function SecretInput({ ref, label, description, error, placeholder, autoF
       data-lpignore="true"
       data-bwignore
       data-autofocus={autoFocus || undefined}
-      visibilityToggleButtonProps={{ "aria-label": t("common.showSecret"), tabIndex: 0 }}
       classNames={{ innerInput: "mono" }}
     />
   );

@@ -15,7 +15,7 @@ import { MemberSchema } from "@/gen/claviger/keys/v1/member_pb";
 import { OrganizationSchema } from "@/gen/claviger/keys/v1/organization_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { SessionContext } from "@/session/context";
-import { theme } from "@/theme/theme";
+import { namedTheme } from "@/theme/named";
 
 /** signedIn returns somebody of the organization acme. */
 export function signedIn(role: Role = Role.OWNER) {
@@ -49,7 +49,7 @@ export async function renderPage(
   });
   await router.load();
   const view = render(
-    <MantineProvider theme={theme} withCssVariables={false} withGlobalClasses={false} env="test">
+    <MantineProvider theme={namedTheme()} withCssVariables={false} withGlobalClasses={false} env="test">
       {/* biome-ignore lint/suspicious/noExplicitAny: a router of its own, with one page */}
       <RouterProvider router={router as any} />
     </MantineProvider>,

@@ -66,7 +66,14 @@ export const theme = createTheme({
   respectReducedMotion: true,
   // Scroll locks and size-dependent props would add style elements, which our policy refuses.
   components: {
-    Modal: { defaultProps: { lockScroll: false, centered: true, transitionProps: { duration: 120 } } },
+    Modal: {
+      defaultProps: {
+        lockScroll: false,
+        centered: true,
+        overlayProps: { backgroundOpacity: 0.4 },
+        transitionProps: { duration: 120 },
+      },
+    },
     Drawer: { defaultProps: { lockScroll: false } },
     Button: { defaultProps: { size: "sm" } },
     Tooltip: {

@@ -67,6 +67,7 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
       <Button
         size="compact-sm"
         variant="default"
+        fw={500}
         disabled={disabled || noSecret}
         onClick={() => onDialog({ kind: "test", credential })}
         aria-label={t("credentials.actions.testOf", { label })}

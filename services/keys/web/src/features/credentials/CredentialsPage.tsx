@@ -103,7 +103,7 @@ function List({ credentials, complete }: { credentials: Credential[]; complete: 
           <span className={classes.label}>{row.label}</span>
           <span className={classes.quiet}>
             {providerName(row.provider)}
-            {row.hint && <code> …{row.hint}</code>}
+            {row.hint && <code> {row.hint}</code>}
             {row.baseUrl && <span className={classes.url}>{row.baseUrl}</span>}
           </span>
         </div>

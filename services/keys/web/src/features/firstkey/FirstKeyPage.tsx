@@ -1,18 +1,11 @@
 import { Anchor, Button, Checkbox, TextInput } from "@mantine/core";
-import {
-  IconArrowRight,
-  IconCheck,
-  IconExternalLink,
-  IconKey,
-  IconLock,
-  IconRoute,
-} from "@tabler/icons-react";
+import { IconArrowRight, IconExternalLink, IconKey, IconLock, IconRoute } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { isUrl, looksLikeKey } from "@/features/credentials/checks";
 import { type Provider, providers } from "@/features/credentials/providers";
-import { Verdict } from "@/features/credentials/Verdict";
+import { outcomeOf, Verdict } from "@/features/credentials/Verdict";
 import { useSession } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { Page } from "@/shared/Page";
@@ -49,6 +42,7 @@ function Steps({ onAgain }: { onAgain: () => void }) {
   const { t } = useTranslation();
   const first = useFirstKey();
   const { step, provider, label, baseUrl, end } = first;
+  const kept = end ? `…${end}` : first.credential?.hint;
   return (
     <ol className={classes.steps}>
       <Step
@@ -64,7 +58,7 @@ function Steps({ onAgain }: { onAgain: () => void }) {
         number={2}
         title={t("firstKey.steps.key")}
         at={step}
-        summary={end && <code>{t("firstKey.key.kept", { end: `…${end}` })}</code>}
+        summary={kept && <code>{kept}</code>}
         onChange={first.goTo}
       >
         <KeyStep provider={provider} again={first.again} error={first.create.error} onKey={first.keep} />
@@ -88,7 +82,7 @@ function Steps({ onAgain }: { onAgain: () => void }) {
         number={4}
         title={t("firstKey.steps.terms")}
         at={step}
-        summary={<Accepted />}
+        summary={t("firstKey.terms.accepted")}
         onChange={first.goTo}
       >
         <TermsStep provider={provider} onAccept={() => void first.store()} />
@@ -98,10 +92,6 @@ function Steps({ onAgain }: { onAgain: () => void }) {
       </Step>
     </ol>
   );
-}
-
-function Accepted() {
-  return <IconCheck size={16} aria-hidden />;
 }
 
 function ProviderStep({ value, onChoose }: { value: Provider; onChoose: (provider: Provider) => void }) {
@@ -283,7 +273,8 @@ function TestStep({ first, onAgain }: { first: ReturnType<typeof useFirstKey>; o
   const { credential, provider, result } = first;
   const [replacing, setReplacing] = useState(false);
   if (!credential) return <Status tone="busy">{t("firstKey.storing")}</Status>;
-  const works = result?.tested && !replacing;
+  // With a key that the provider refuses there is nothing to go on with.
+  const refused = result && outcomeOf(result.credential.state, result.tested).key === "rejected";
   return (
     <div className={classes.form}>
       <Status tone="good">{t("firstKey.stored", { label: credential.label })}</Status>
@@ -314,22 +305,26 @@ function TestStep({ first, onAgain }: { first: ReturnType<typeof useFirstKey>; o
           }}
         />
       )}
-      {(works || first.test.error !== null || (result && !replacing)) && !first.testing && (
+      {(result || first.test.error !== null) && !replacing && !first.testing && (
         <nav className={classes.next} aria-label={t("firstKey.next.title")}>
-          <NextStep
-            to="/o/$org/policies/new"
-            org={org}
-            icon={<IconRoute size={18} stroke={1.7} aria-hidden />}
-            title={t("firstKey.next.policy")}
-            why={t("firstKey.next.policyWhy")}
-          />
-          <NextStep
-            to="/o/$org/api-keys"
-            org={org}
-            icon={<IconKey size={18} stroke={1.7} aria-hidden />}
-            title={t("firstKey.next.apiKey")}
-            why={t("firstKey.next.apiKeyWhy")}
-          />
+          {!refused && (
+            <>
+              <NextStep
+                to="/o/$org/policies/new"
+                org={org}
+                icon={<IconRoute size={18} stroke={1.7} aria-hidden />}
+                title={t("firstKey.next.policy")}
+                why={t("firstKey.next.policyWhy")}
+              />
+              <NextStep
+                to="/o/$org/api-keys"
+                org={org}
+                icon={<IconKey size={18} stroke={1.7} aria-hidden />}
+                title={t("firstKey.next.apiKey")}
+                why={t("firstKey.next.apiKeyWhy")}
+              />
+            </>
+          )}
           <div className={classes.nextQuiet}>
             <Anchor component={Link} to="/o/$org/credentials" params={{ org } as never} size="sm">
               {t("firstKey.next.credentials")}

@@ -27,7 +27,7 @@ export default function MemberDialogs({ dialog, onClose }: { dialog: MembersDial
   switch (dialog.kind) {
     case "add":
       return (
-        <Modal opened onClose={onClose} title={t("members.addDialog.title")}>
+        <Modal opened onClose={onClose} title={t("members.addDialog.title")} size="lg">
           <Add onClose={onClose} />
         </Modal>
       );
@@ -118,7 +118,6 @@ function Add({ onClose }: { onClose: () => void }) {
             maxLength={256}
             required
             withAsterisk={false}
-            visibilityToggleButtonProps={{ "aria-label": t("common.showSecret"), tabIndex: 0 }}
           />
           <Button
             variant="default"

@@ -20,9 +20,8 @@ import classes from "./OverviewPage.module.css";
 /** OverviewPage shows what is set up, what is missing, and what needs attention. */
 export function OverviewPage() {
   const { t } = useTranslation();
-  const { organization } = useSession();
   return (
-    <Page title={t("overview.title")} description={organization.name}>
+    <Page title={t("overview.title")}>
       <SetUp />
       <Attention />
       <Today />

@@ -23,9 +23,15 @@ export function ProblemPanel({ error, title, onRetry, retrying }: Props) {
     <div className={classes.panel} role="alert">
       <IconAlertTriangle className={classes.icon} size={18} stroke={1.8} aria-hidden />
       <div className={classes.body}>
-        <Text fw={600}>{title ?? words.what}</Text>
-        {title && <Text>{words.what}</Text>}
-        {words.next && <Text c="dimmed">{words.next}</Text>}
+        <Text size="sm" fw={600}>
+          {title ?? words.what}
+        </Text>
+        {title && <Text size="sm">{words.what}</Text>}
+        {words.next && (
+          <Text size="sm" c="dimmed">
+            {words.next}
+          </Text>
+        )}
         <Fields fields={problem.fields} />
         {(onRetry || problem.requestId) && (
           <div className={classes.foot}>

@@ -9,9 +9,14 @@ export type Words = { what: string; next: string };
 export function problemWords(t: TFunction, problem: Problem): Words {
   const own = ownWords(t, problem);
   const what = problem.message ? sentence(problem.message) : own.what;
-  let next = problem.hint ? sentence(problem.hint) : own.next;
+  // Where the server knows what happened and gives no hint, ours could be wrong.
+  let next = problem.hint ? sentence(problem.hint) : problem.message && !general(problem) ? "" : own.next;
   if (problem.retryAfter > 0) next = t("errors.retryAfter", { count: problem.retryAfter });
   return { what, next };
+}
+
+function general({ code }: Problem): boolean {
+  return code === Code.Internal || code === Code.Unavailable || code === Code.DeadlineExceeded;
 }
 
 function ownWords(t: TFunction, problem: Problem): Words {

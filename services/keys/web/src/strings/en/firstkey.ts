@@ -23,7 +23,6 @@ export const firstKey = {
     hint: "It is sealed on arrival. After that nobody can read it, neither people nor this service.",
     make: "Make a key at {{provider}}",
     malformed: "A key has at least 8 characters and no spaces.",
-    kept: "ends in {{end}}",
     again: "Paste the key again: it was not kept.",
   },
   name: {
@@ -43,6 +42,7 @@ export const firstKey = {
     sealed: "It is encrypted before it is stored; only routers can open it, in memory, to call {{provider}}.",
     test: "A router tries it at once by listing models. That uses no tokens.",
     logs: "It is in no log, no trace and no answer.",
+    accepted: "Accepted",
     missing: "Without this the key cannot be stored.",
   },
   submit: "Store and test",
