@@ -17,9 +17,9 @@ import (
 	"github.com/claviger/claviger/pkg/telemetry"
 )
 
-// Calls are measured by our own few lines. otelconnect makes the attributes of each call anew, sampled
-// or not, does not count calls under way, and can only leave out a feed's span together with its
-// measurements.
+// Calls are measured by our own few lines. otelconnect v0.12.0 makes the attributes of each call anew, so
+// that a call which is not sampled costs nine allocations in place of two; it does not count calls under
+// way, and can only leave out a feed's span together with its measurements.
 
 // call is what calls are counted by.
 type call struct {
