@@ -61,6 +61,17 @@ export default function Palette({ onClose }: { onClose: () => void }) {
               },
             ]
           : []),
+        ...(may.createApiKeys
+          ? [
+              {
+                id: "new-api-key",
+                label: t("shell.actions.newApiKey"),
+                leftSection: plus,
+                onClick: () =>
+                  void navigate({ to: "/o/$org/api-keys", params: { org }, search: { create: true } }),
+              },
+            ]
+          : []),
         {
           id: "account",
           label: t("shell.actions.changePassword"),

@@ -6,6 +6,7 @@ import {
   Outlet,
   redirect,
 } from "@tanstack/react-router";
+import { apiKeysSearch } from "@/features/apikeys/search";
 import { requestsSearch } from "@/features/requests/search";
 import { usageSearch } from "@/features/usage/search";
 import { knownOrganizations, remember } from "@/session/known";
@@ -95,6 +96,7 @@ const pages = [
   createRoute({
     getParentRoute: () => orgRoute,
     path: "/api-keys",
+    validateSearch: apiKeysSearch,
     component: lazyRouteComponent(() => import("@/features/apikeys/ApiKeysPage"), "ApiKeysPage"),
   }),
   createRoute({

@@ -1,0 +1,102 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { ActionIcon, Menu, Modal } from "@mantine/core";
+import { IconActivity, IconBan, IconChartBar, IconCode, IconDots } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { type ApiKey, ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
+import { useClient, useSession } from "@/session/context";
+import { ConfirmDialog } from "@/shared/ConfirmDialog";
+import { done } from "@/shared/errors/toast";
+import { relativeTime } from "@/shared/format";
+import { useIdempotencyKey } from "@/shared/useAction";
+import { useRefresh } from "@/shared/useRefresh";
+import { HowToUse } from "./HowToUse";
+
+type Props = {
+  apiKey: ApiKey;
+  /** The name of its default policy. */
+  policy: string | undefined;
+  lastTime: Timestamp | undefined;
+  mayRevoke: boolean;
+};
+
+/** ApiKeyActions are the buttons of a row. */
+export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
+  const { t } = useTranslation();
+  const { org } = useSession();
+  const client = useClient(ApiKeyService);
+  const refresh = useRefresh();
+  const once = useIdempotencyKey();
+  const [open, setOpen] = useState<"use" | "revoke" | null>(null);
+  const { id, name } = apiKey;
+  const close = () => setOpen(null);
+  return (
+    <>
+      <Menu position="bottom-end" width={180}>
+        <Menu.Target>
+          <ActionIcon variant="subtle" color="gray" aria-label={t("apiKeys.actions.more", { name })}>
+            <IconDots size={17} />
+          </ActionIcon>
+        </Menu.Target>
+        <Menu.Dropdown>
+          {!apiKey.revokeTime && (
+            <Menu.Item leftSection={<IconCode size={15} aria-hidden />} onClick={() => setOpen("use")}>
+              {t("apiKeys.actions.use")}
+            </Menu.Item>
+          )}
+          <Menu.Item
+            component={Link}
+            to="/o/$org/requests"
+            params={{ org } as never}
+            search={{ key: id } as never}
+            leftSection={<IconActivity size={15} aria-hidden />}
+          >
+            {t("apiKeys.actions.requests")}
+          </Menu.Item>
+          <Menu.Item
+            component={Link}
+            to="/o/$org/usage"
+            params={{ org } as never}
+            search={{ key: id } as never}
+            leftSection={<IconChartBar size={15} aria-hidden />}
+          >
+            {t("apiKeys.actions.usage")}
+          </Menu.Item>
+          {mayRevoke && (
+            <>
+              <Menu.Divider />
+              <Menu.Item
+                color="red"
+                leftSection={<IconBan size={15} aria-hidden />}
+                onClick={() => setOpen("revoke")}
+              >
+                {t("apiKeys.actions.revoke")}
+              </Menu.Item>
+            </>
+          )}
+        </Menu.Dropdown>
+      </Menu>
+      {open === "use" && (
+        <Modal opened onClose={close} title={t("apiKeys.use.title", { name })} size="xl">
+          <HowToUse policy={policy || undefined} />
+        </Modal>
+      )}
+      <ConfirmDialog
+        opened={open === "revoke"}
+        onClose={close}
+        title={t("apiKeys.revoke.title", { name })}
+        confirm={t("apiKeys.revoke.confirm")}
+        onConfirm={async () => {
+          await once((idempotencyKey) => client.revokeApiKey({ id, idempotencyKey }));
+          done(t("apiKeys.revoke.done", { name }));
+          await refresh(ApiKeyService);
+        }}
+      >
+        {t("apiKeys.revoke.body")}{" "}
+        {lastTime && t("apiKeys.revoke.used", { when: relativeTime(timestampMs(lastTime), Date.now()) })}
+      </ConfirmDialog>
+    </>
+  );
+}
