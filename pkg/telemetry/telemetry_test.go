@@ -15,6 +15,7 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -282,11 +283,11 @@ func TestMeasurementsAreForPrometheus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		seconds, err := tel.Meter().Float64Histogram(telemetry.MetricGenAIDuration, metric.WithUnit("s"))
+		seconds, err := tel.Meter().Float64Histogram(telemetry.MetricGenAIDuration, metric.WithUnit("s"), metric.WithDescription("Seconds."))
 		if err != nil {
 			t.Fatal(err)
 		}
-		events, err := tel.Meter().Int64Counter(telemetry.MetricIngestEvents, metric.WithUnit("{event}"))
+		events, err := tel.Meter().Int64Counter(telemetry.MetricIngestEvents, metric.WithUnit("{event}"), metric.WithDescription("Events."))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -296,7 +297,17 @@ func TestMeasurementsAreForPrometheus(t *testing.T) {
 		events.Add(ctx, 3, set.Add...)
 		span.End()
 	}
-	all := families(t, scrape(t, "", keys, router))
+	text := scrape(t, "", keys, router)
+	problems, err := promlint.New(strings.NewReader(text)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if p.Metric != "go_goroutine_count" { // OpenTelemetry's name for it
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+	all := families(t, text)
 	for name, want := range map[string]dto.MetricType{
 		"gen_ai_client_token_usage": dto.MetricType_HISTOGRAM, "gen_ai_client_operation_duration_seconds": dto.MetricType_HISTOGRAM,
 		"claviger_ingest_events_total": dto.MetricType_COUNTER, "go_goroutine_count": dto.MetricType_GAUGE, "target_info": dto.MetricType_GAUGE,
