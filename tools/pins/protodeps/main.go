@@ -1,4 +1,4 @@
-// Command protodeps writes the third-party .proto files our contracts import, printed from the
+// Command protodeps writes the third-party .proto files that our contracts and clients import, printed from the
 // descriptors compiled into pinned Go modules. buf reads the folder as one more local module.
 package main
 
@@ -11,12 +11,14 @@ import (
 	validate "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"github.com/jhump/protoreflect/v2/protoprint"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 var roots = []protoreflect.FileDescriptor{
 	validate.File_buf_validate_validate_proto,
 	errdetails.File_google_rpc_error_details_proto,
+	healthpb.File_grpc_health_v1_health_proto,
 }
 
 func main() {
