@@ -17,7 +17,7 @@ protodeps third_party/proto
 
 # Folders with a buf.gen.yaml of their own, which generate TypeScript into src/gen.
 typescript=()
-for folder in services/keys/web; do
+for folder in services/keys/web tools/examples/typescript; do
   code=0
   tools/ci/node.sh "$folder" || code=$?
   case $code in

@@ -30,7 +30,7 @@ trap 'exit 130' INT TERM
 # prepare_node installs what the tests with SDKs of JavaScript need, each in its own folder.
 prepare_node() {
   local lock folder stamp
-  for lock in "$root"/tools/e2e/*/package-lock.json; do
+  for lock in "$root"/tools/e2e/*/package-lock.json "$root"/tools/examples/*/package-lock.json; do
     [ -e "$lock" ] || continue
     if ! node_is_new && can_install; then install_packages nodejs npm; fi
     node_is_new || die "Node 20 or newer is needed for the SDK tests: install it from https://nodejs.org"
