@@ -5,7 +5,7 @@ import { problemWords } from "./words";
 
 /** done says in a corner that something worked. */
 export function done(message: string): void {
-  notifications.show({ message, color: "green", withBorder: true });
+  notifications.show({ message, color: "green", withBorder: true, role: "status" });
 }
 
 /** failed says in a corner that something did not work. Where a form or panel is open, show it there. */
