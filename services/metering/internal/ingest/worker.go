@@ -32,6 +32,8 @@ import (
 type Store interface {
 	Apply(ctx context.Context, b usage.Batch) (usage.Applied, error)
 	Waiting(ctx context.Context, limit int) ([]usage.Waiting, error)
+	// Settle makes good what an older version left out.
+	Settle(ctx context.Context) error
 	Progress
 }
 
@@ -113,7 +115,8 @@ type Options struct {
 // Worker applies usage. Of all processes on one database, one works and the others wait.
 type Worker struct {
 	Options
-	report *report
+	report  *report
+	settled bool // of the goroutine that holds the lock
 }
 
 // New returns a worker.
@@ -172,6 +175,12 @@ type session struct {
 }
 
 func (w *Worker) work(ctx context.Context) error {
+	if !w.settled {
+		if err := w.Store.Settle(ctx); err != nil {
+			return err
+		}
+		w.settled = true
+	}
 	s := &session{Worker: w, waiting: true}
 	if err := s.attach(ctx); err != nil {
 		return err

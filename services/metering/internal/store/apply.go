@@ -8,12 +8,21 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/uptrace/bun"
 
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/services/metering/internal/spool"
 	"github.com/claviger/claviger/services/metering/internal/usage"
+)
+
+// The tables of sums, and the widths of their buckets in microseconds.
+const (
+	rollupTable = "usage_rollup"
+	dayTable    = "usage_day"
+	quarter     = int64(usage.Quarter / time.Microsecond)
+	day         = int64(24 * time.Hour / time.Microsecond)
 )
 
 // chunk bounds the rows of one statement: its text has all values in it.
@@ -31,8 +40,8 @@ func compareKeys(a, b eventKey) int {
 }
 
 func keyOf(a *usage.Attempt) eventKey {
-	day, _ := a.Day() // checked when it was decoded
-	return eventKey{orgID: a.OrgID, day: day, attemptID: a.AttemptID}
+	n, _ := a.Day() // checked when it was decoded
+	return eventKey{orgID: a.OrgID, day: n, attemptID: a.AttemptID}
 }
 
 // Apply applies a batch in one transaction. Applying it again, in whole or in part, in any order and
@@ -99,7 +108,7 @@ func (s *Store) count(ctx context.Context, tx bun.Tx, b usage.Batch, out *usage.
 	}
 	out.Revised = revised
 	out.Duplicate += len(known) - revised
-	if err := addSums(ctx, tx, sums); err != nil {
+	if err := s.addSums(ctx, tx, sums); err != nil {
 		return err
 	}
 	return noteUses(ctx, tx, attempts)
@@ -249,25 +258,42 @@ var (
 	}()
 )
 
-// addSums adds to the rollup.
-func addSums(ctx context.Context, tx bun.Tx, sums map[usage.Key]usage.Totals) error {
-	keys := slices.SortedFunc(maps.Keys(sums), compareRollupKeys)
-	rows := make([]*rollupRow, 0, len(keys))
-	for _, key := range keys {
-		if t := sums[key]; !t.IsZero() {
-			rows = append(rows, toRollupRow(key, t))
-		}
+// addSums adds to the sums per quarter of an hour and per day.
+func (s *Store) addSums(ctx context.Context, tx bun.Tx, sums map[usage.Key]usage.Totals) error {
+	days := make(map[usage.Key]usage.Totals, len(sums))
+	for key, t := range sums {
+		key.Bucket -= key.Bucket % day
+		days[key] = days[key].Plus(t, 1)
 	}
-	for part := range slices.Chunk(rows, chunk) {
-		query := tx.NewInsert().Model(&part).On(conflictKey)
-		for _, set := range addToSums {
-			query = query.Set(set)
+	upsert := upsertValues
+	if s.db.Engine() == sqldb.Postgres {
+		upsert = upsertArrays
+	}
+	for table, sums := range map[string]map[usage.Key]usage.Totals{rollupTable: sums, dayTable: days} {
+		keys := slices.SortedFunc(maps.Keys(sums), compareRollupKeys)
+		rows := make([]*rollupRow, 0, len(keys))
+		for _, key := range keys {
+			if t := sums[key]; !t.IsZero() {
+				rows = append(rows, toRollupRow(key, t))
+			}
 		}
-		if _, err := query.Exec(ctx); err != nil {
-			return fmt.Errorf("add to the rollup: %w", err)
+		for part := range slices.Chunk(rows, chunk) {
+			if err := upsert(ctx, tx, table, part); err != nil {
+				return fmt.Errorf("add to %s: %w", table, err)
+			}
 		}
 	}
 	return nil
+}
+
+// upsertValues adds rows to a table of sums.
+func upsertValues(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
+	query := tx.NewInsert().Model(&rows).ModelTableExpr("? AS r", bun.Ident(table)).On(conflictKey)
+	for _, set := range addToSums {
+		query = query.Set(set)
+	}
+	_, err := query.Exec(ctx)
+	return err
 }
 
 func compareRollupKeys(a, b usage.Key) int {

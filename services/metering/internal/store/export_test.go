@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing/fstest"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -22,7 +23,10 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 		var rows []eventRow
 		filtered, whole := l, span{start: micros(l.Start), end: micros(l.End)}
 		filtered.Filters, filtered.ErrorsOnly = q.Filters, true
-		quarters := quartersQuery(&filtered, whole)
+		quarters, days := bucketsQuery(&filtered, rollupTable, quarter, []span{whole, whole}), bucketsQuery(&filtered, dayTable, day, []span{whole})
+		months := q
+		months.Start, months.Bucket = q.Start.Add(-30*24*time.Hour), usage.PerDay
+		perDay := pageQuery(s.db.Engine(), &months)
 		uses := usage.Uses{OrgID: l.OrgID, Dimension: usage.ByAPIKey, IDs: []string{"key_1", "key_2"}}
 		for name, query := range map[string]string{
 			"rows":     tx.NewRaw(page.String(), page.args...).String(),
@@ -30,6 +34,8 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 			"list":     listQuery(tx, &rows, &l, whole).String(),
 			"own":      listQuery(tx, &rows, &own, whole).String(),
 			"quarters": tx.NewRaw(quarters.String(), quarters.args...).String(),
+			"days":     tx.NewRaw(days.String(), days.args...).String(),
+			"months":   tx.NewRaw(perDay.String(), perDay.args...).String(),
 			"spans":    spansQuery(tx, &filtered, []span{{start: whole.end - 2e9, end: whole.end - 1e9}, {start: whole.start, end: whole.start + 1e9}}),
 			"counted":  countedQuery(tx, &rows, l.OrgID, 100, 200, 10).String(),
 			"uses":     usesQuery(tx, new([]useRow), &uses).String(),
@@ -76,7 +82,7 @@ func explain(ctx context.Context, tx bun.Tx, engine sqldb.Engine, query string) 
 	return plan.String(), rows.Err()
 }
 
-// Multiply adds n copies of every event and of the sums, each 30 hours before the one before it.
+// Multiply adds n copies of every event and of the sums per quarter of an hour, each 30 hours before the one before it.
 func (s *Store) Multiply(ctx context.Context, n int) error {
 	return s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
 		for table, row := range map[string]reflect.Type{"usage_event": reflect.TypeFor[eventRow](), "usage_rollup": reflect.TypeFor[rollupRow]()} {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -16,12 +17,12 @@ import (
 // many rows as the page has, however deep it is.
 //
 // With filters an index per dimension would make each of them as cheap and applying usage half as fast.
-// Instead the rollup is the index: its rows say exactly how many attempts of each quarter of an hour
-// match, failed ones too, so only quarters that have some are read. A page of n attempts reads the rollup
-// of the organization backwards until it has found them (all of the range, if nothing matches: of ten
-// million events that is a few hundred thousand rows, some 200 ms), and then at most n+1 quarters of
-// usage_event. The worst case is one match in each of n busy quarters: with ten million events in a
-// month, that is 3,500 rows a quarter, half a second for a page of 50.
+// Instead the sums are the index: they say exactly how many attempts of each day, and of each quarter of
+// an hour, match, failed ones too, so only quarters that have some are read. A page of n attempts reads
+// the organization's sums per day backwards until it has found them (all of the range, if nothing matches:
+// of ten million events that is some hundred thousand rows, 100 ms), the sums per quarter of those days,
+// and then at most n+1 quarters of usage_event. The worst case is one match in each of n busy quarters: with
+// ten million events in a month, that is 3,500 rows a quarter, half a second for a page of 50.
 
 // span is a range of time, in microseconds; its end is not in it.
 type span struct{ start, end int64 }
@@ -44,19 +45,25 @@ func listQuery(tx bun.IDB, rows *[]eventRow, l *usage.List, in span) *bun.Select
 	return query.OrderExpr("e.ended_at DESC, e.attempt_id DESC").Limit(int64(l.PageSize) + 1)
 }
 
-// quartersQuery selects the quarters of an hour that have matches, the newest first, and how many. A page
-// needs no more of them than it has attempts, and the two that the range and the page before cut.
-func quartersQuery(l *usage.List, in span) *statement {
-	count := "r.attempts"
+// bucketsQuery selects the buckets of a table of sums that have matches in one of some spans, the newest
+// first, and how many. A page needs no more of them than it has attempts, and the two that the range and
+// the page before cut.
+func bucketsQuery(l *usage.List, table string, width int64, within []span) *statement {
+	count := "t.attempts"
 	if l.ErrorsOnly {
-		count = "r.errors"
+		count = "t.errors"
 	}
-	width := usage.Quarter.Microseconds()
 	s := &statement{}
-	s.add("SELECT r.bucket, SUM("+count+") FROM usage_rollup AS r WHERE r.org_id = ? AND r.bucket >= ? AND r.bucket < ?",
-		l.OrgID, in.start-in.start%width, in.end)
-	s.scope("r.", l.OrgID, l.MemberID, l.Filters)
-	s.add(" GROUP BY r.bucket HAVING SUM("+count+") > 0 ORDER BY r.bucket DESC LIMIT ?", l.PageSize+3)
+	for i, in := range within {
+		if i > 0 {
+			s.add(" UNION ALL ")
+		}
+		s.add("SELECT * FROM (SELECT t.bucket, SUM("+count+") AS matches FROM "+table+" AS t WHERE t.org_id = ? AND t.bucket >= ? AND t.bucket < ?",
+			l.OrgID, in.start-in.start%width, in.end)
+		s.scope("t.", l.OrgID, l.MemberID, l.Filters)
+		s.add(" GROUP BY t.bucket HAVING SUM("+count+") > 0 ORDER BY t.bucket DESC LIMIT ?) AS s"+strconv.Itoa(i), l.PageSize+3)
+	}
+	s.add(" ORDER BY bucket DESC")
 	return s
 }
 
@@ -117,31 +124,65 @@ func spansQuery(tx bun.IDB, l *usage.List, spans []span) string {
 
 // matchingSpans returns where the matches of a page are, the newest first.
 func matchingSpans(ctx context.Context, tx bun.Tx, l *usage.List, whole span) ([]span, error) {
-	query := quartersQuery(l, whole)
-	found, err := tx.QueryContext(ctx, query.String(), query.args...)
-	if err != nil {
-		return nil, fmt.Errorf("find quarters: %w", err)
+	within := []span{whole}
+	if whole.end-whole.start > day {
+		var err error
+		if within, err = narrow(ctx, tx, l, dayTable, day, whole, within); err != nil {
+			return nil, err
+		}
 	}
-	defer func() { _ = found.Close() }()
+	return narrow(ctx, tx, l, rollupTable, quarter, whole, within)
+}
+
+// narrow returns the buckets that have the matches of a page, in one or more of some spans.
+func narrow(ctx context.Context, tx bun.Tx, l *usage.List, table string, width int64, whole span, within []span) ([]span, error) {
 	var spans []span
-	width, sum := usage.Quarter.Microseconds(), int64(0)
-	for found.Next() && sum <= int64(l.PageSize) {
-		var bucket, matches int64
-		if err := found.Scan(&bucket, &matches); err != nil {
-			return nil, fmt.Errorf("find quarters: %w", err)
+	sum := int64(0)
+	for len(within) > 0 && sum <= int64(l.PageSize) {
+		n := min(len(within), spansPerQuery)
+		query := bucketsQuery(l, table, width, within[:n])
+		within = within[n:]
+		found, err := buckets(ctx, tx, query)
+		if err != nil {
+			return nil, err
 		}
-		quarter := span{start: max(bucket, whole.start), end: min(bucket+width, whole.end)}
-		if quarter.start == bucket && quarter.end == bucket+width { // of one that is cut, nobody knows how many are left
-			sum += matches
+		for _, b := range found {
+			if sum > int64(l.PageSize) {
+				break
+			}
+			part := span{start: max(b.start, whole.start), end: min(b.start+width, whole.end)}
+			if part.start == b.start && part.end == b.start+width { // of one that is cut, nobody knows how many are left
+				sum += b.matches
+			}
+			if n := len(spans); n > 0 && spans[n-1].start == part.end {
+				spans[n-1].start = part.start
+			} else {
+				spans = append(spans, part)
+			}
 		}
-		if n := len(spans); n > 0 && spans[n-1].start == quarter.end {
-			spans[n-1].start = quarter.start
-		} else {
-			spans = append(spans, quarter)
-		}
-	}
-	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("find quarters: %w", err)
 	}
 	return spans, nil
+}
+
+// bucket is a row of bucketsQuery.
+type bucket struct{ start, matches int64 }
+
+func buckets(ctx context.Context, tx bun.Tx, query *statement) ([]bucket, error) {
+	rows, err := tx.QueryContext(ctx, query.String(), query.args...)
+	if err != nil {
+		return nil, fmt.Errorf("find matches: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []bucket
+	for rows.Next() {
+		var b bucket
+		if err := rows.Scan(&b.start, &b.matches); err != nil {
+			return nil, fmt.Errorf("find matches: %w", err)
+		}
+		found = append(found, b)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("find matches: %w", err)
+	}
+	return found, nil
 }

@@ -305,3 +305,68 @@ func TestWhatWasCountedBeforeIsFilledIn(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatAnOldVersionLeavesOutIsSettled has a version apply that knows neither sums per day nor last uses.
+func TestWhatAnOldVersionLeavesOutIsSettled(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, s *store.Store) {
+		if err := s.Settle(t.Context()); err != nil { // with nothing there
+			t.Fatalf("Settle: %v", err)
+		}
+		apply(t, s, usage.Batch{Attempts: []usage.Attempt{attempt("org_a", nil), attempt("org_b", nil)}})
+		for _, left := range []string{"DELETE FROM usage_day WHERE org_id = 'org_a'", "DELETE FROM last_use"} {
+			if err := s.Exec(t.Context(), left); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatalf("Settle: %v", err)
+		}
+		mustVerify(t, s)
+		if got := lastUses(t, s, "", usage.ByAPIKey, "key_a"); len(got) != 1 {
+			t.Errorf("last uses after Settle = %v", got)
+		}
+	})
+}
+
+// TestRangesOfAnyEndsSumTheSame compares questions that read whole days with those that cannot.
+func TestRangesOfAnyEndsSumTheSame(t *testing.T) {
+	t.Parallel()
+	run(t, func(t *testing.T, s *store.Store) {
+		var all []usage.Attempt
+		for i := range 600 {
+			all = append(all, attempt("org_a", func(a *usage.Attempt) {
+				a.Ended = noon.Add(-time.Duration(i) * 11 * time.Minute)
+				a.Model = fmt.Sprint("openai/", i%3)
+				a.Tags = []map[string]string{nil, {"team": "x"}}[i%2]
+			}))
+		}
+		apply(t, s, usage.Batch{Attempts: all})
+		midnight := noon.Truncate(24 * time.Hour)
+		for _, r := range [][2]time.Time{
+			{midnight.Add(-72 * time.Hour), midnight}, {midnight.Add(-50 * time.Hour), noon}, {midnight.Add(-24*time.Hour - usage.Quarter), midnight.Add(usage.Quarter)},
+			{midnight.Add(-20 * time.Hour), midnight.Add(-2 * time.Hour)}, {midnight.Add(-20 * time.Hour), midnight.Add(3 * time.Hour)}, {midnight.Add(-24 * time.Hour), midnight},
+		} {
+			for name, q := range map[string]usage.Query{
+				"all":    {},
+				"groups": {GroupBy: []usage.Dimension{usage.ByModel, usage.ByTag}, TagKey: "team", PageSize: 4}, // rows and total by themselves
+				"filter": {GroupBy: []usage.Dimension{usage.ByModel}, Filters: []usage.Filter{{Dimension: usage.ByTag, TagKey: "team", Values: []string{""}}}},
+			} {
+				q.OrgID, q.Start, q.End = "org_a", r[0], r[1]
+				q.Bucket = usage.PerHour
+				want := query(t, s, q).Total
+				for _, b := range []usage.Bucket{usage.Whole, usage.PerDay} {
+					q.Bucket = b
+					page := query(t, s, q)
+					var sum usage.Totals
+					for _, row := range page.Rows {
+						sum = sum.Plus(row.Totals, 1)
+					}
+					if page.Total != want || !page.More && sum != want {
+						t.Errorf("%s, %v to %v, bucket %d: total %d attempts, rows %d, want %d", name, r[0], r[1], b, page.Total.Attempts, sum.Attempts, want.Attempts)
+					}
+				}
+			}
+		}
+	})
+}

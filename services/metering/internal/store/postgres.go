@@ -10,25 +10,26 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// On Postgres events go in as one array per column: reading 500 rows of 51 values as text costs the
-// server three times as much as storing them. SQLite has no arrays, and no network to spare.
+// On Postgres events and sums go in as one array per column: reading 500 rows of 51 values as text costs
+// the server three times as much as storing them. SQLite has no arrays, and no network to spare.
 
-// eventColumn is a column of usage_event and where it stands in eventRow.
-type eventColumn struct {
+// column is a column of a table and where it stands in the struct of a row.
+type column struct {
 	name   string
 	sql    string // its type
 	goType reflect.Type
 	index  []int
 }
 
-var eventColumns = sync.OnceValue(func() []eventColumn {
-	var columns []eventColumn
-	for _, f := range reflect.VisibleFields(reflect.TypeFor[eventRow]()) {
+// columnsOf lists the columns of a row.
+func columnsOf(row reflect.Type) []column {
+	var columns []column
+	for _, f := range reflect.VisibleFields(row) {
 		name, _, _ := strings.Cut(f.Tag.Get("bun"), ",")
 		if f.Anonymous || name == "" {
 			continue
 		}
-		c := eventColumn{name: name, goType: f.Type, index: f.Index}
+		c := column{name: name, goType: f.Type, index: f.Index}
 		switch f.Type.Kind() {
 		case reflect.String:
 			c.sql = "text"
@@ -40,21 +41,38 @@ var eventColumns = sync.OnceValue(func() []eventColumn {
 		columns = append(columns, c)
 	}
 	return columns
-})
+}
 
-var insertEventArrays = sync.OnceValue(func() string {
+var (
+	eventColumns  = sync.OnceValue(func() []column { return columnsOf(reflect.TypeFor[eventRow]()) })
+	rollupColumns = sync.OnceValue(func() []column { return columnsOf(reflect.TypeFor[rollupRow]()) })
+)
+
+// insertFrom begins a statement that inserts rows from arrays.
+func insertFrom(table string, columns []column) string {
 	var names, arrays []string
-	for i, c := range eventColumns() {
+	for i, c := range columns {
 		names = append(names, c.name)
 		arrays = append(arrays, fmt.Sprintf("$%d::%s[]", i+1, c.sql))
 	}
-	return "INSERT INTO usage_event (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ")" +
-		" ON CONFLICT (org_id, day, attempt_id) DO NOTHING RETURNING org_id, day, attempt_id"
+	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ")"
+}
+
+var insertEventArrays = sync.OnceValue(func() string {
+	return insertFrom("usage_event", eventColumns()) + " ON CONFLICT (org_id, day, attempt_id) DO NOTHING RETURNING org_id, day, attempt_id"
 })
 
-// insertArrays inserts the rows that are not there and adds their keys to fresh.
-func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
-	columns := eventColumns()
+// upsertSums are the statements that add to the tables of sums.
+var upsertSums = sync.OnceValue(func() map[string]string {
+	statements := map[string]string{}
+	for _, table := range []string{rollupTable, dayTable} {
+		statements[table] = insertFrom(table+" AS r", rollupColumns()) + " ON " + conflictKey + " SET " + strings.Join(addToSums, ", ")
+	}
+	return statements
+})
+
+// arraysOf turns rows into one array per column.
+func arraysOf[T any](columns []column, rows []*T) []any {
 	arrays := make([]any, len(columns))
 	for i, c := range columns {
 		array := reflect.MakeSlice(reflect.SliceOf(c.goType), len(rows), len(rows))
@@ -63,7 +81,12 @@ func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[ev
 		}
 		arrays[i] = array.Interface()
 	}
-	inserted, err := tx.Tx.QueryContext(ctx, insertEventArrays(), arrays...) // past bun, which would write the values out
+	return arrays
+}
+
+// insertArrays inserts the rows that are not there and adds their keys to fresh.
+func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
+	inserted, err := tx.Tx.QueryContext(ctx, insertEventArrays(), arraysOf(eventColumns(), rows)...) // past bun, which would write the values out
 	if err != nil {
 		return err
 	}
@@ -76,4 +99,10 @@ func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[ev
 		fresh[key] = true
 	}
 	return inserted.Err()
+}
+
+// upsertArrays adds rows to a table of sums.
+func upsertArrays(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
+	_, err := tx.Tx.ExecContext(ctx, upsertSums()[table], arraysOf(rollupColumns(), rows)...)
+	return err
 }

@@ -46,16 +46,43 @@ func (s *statement) sums(engine sqldb.Engine) {
 	}
 }
 
-// from writes the tables and conditions of a query: one range of the rollup's primary key, whose
-// columns begin with org_id and bucket.
+// from writes the tables and conditions of a query: one range of the rollup's primary key, whose columns
+// begin with org_id and bucket. Where it makes no difference, whole days are read from the sums per day,
+// which are a tenth as many, and only what is left at both ends from those per quarter of an hour.
 func (s *statement) from(q *usage.Query) {
-	s.add(" FROM usage_rollup AS r")
+	start, end := micros(q.Start), micros(q.End)
+	first, last := start+(day-start%day)%day, end-end%day // the whole days
+	parts := []sumsPart{{rollupTable, span{start, end}}}
+	if (q.Bucket == usage.Whole || q.Bucket == usage.PerDay) && first < last {
+		parts = []sumsPart{{rollupTable, span{start, first}}, {dayTable, span{first, last}}, {rollupTable, span{last, end}}}
+	}
+	written := 0
+	s.add(" FROM (")
+	for _, p := range parts {
+		if p.start == p.end {
+			continue
+		}
+		if written++; written > 1 {
+			s.add(" UNION ALL ")
+		}
+		s.add("SELECT "+allSums+" FROM "+p.table+" AS t WHERE t.org_id = ? AND t.bucket >= ? AND t.bucket < ?", q.OrgID, p.start, p.end)
+		s.scope("t.", q.OrgID, q.MemberID, q.Filters)
+	}
+	s.add(") AS r")
 	if q.TagKey != "" {
 		s.add(" LEFT JOIN tagset_tag AS g ON g.org_id = r.org_id AND g.tagset_id = r.tagset_id AND g.tag_key = ?", q.TagKey)
 	}
-	s.add(" WHERE r.org_id = ? AND r.bucket >= ? AND r.bucket < ?", q.OrgID, micros(q.Start), micros(q.End))
-	s.scope("r.", q.OrgID, q.MemberID, q.Filters)
+	s.add(" WHERE r.org_id = ?", q.OrgID)
 }
+
+// sumsPart is a range of a table of sums.
+type sumsPart struct {
+	table string
+	span
+}
+
+// allSums are the columns of the tables of sums.
+var allSums = strings.Join(keyNames, ", ") + ", " + strings.Join(sumNames, ", ")
 
 // scope writes the conditions of who is asked about, on the rollup or on usage_event.
 func (s *statement) scope(table, orgID, memberID string, filters []usage.Filter) {
@@ -157,6 +184,10 @@ func (s *Store) QueryUsage(ctx context.Context, q usage.Query) (usage.Page, erro
 			rows = rows[:q.PageSize]
 		}
 		page.Rows = rows
+		if sum, ok := sumOf(rows); ok && q.After == nil && !page.More {
+			page.Total = sum
+			return nil
+		}
 		total := totalQuery(s.db.Engine(), &q)
 		var sums sumColumns
 		if err := tx.QueryRowContext(ctx, total.String(), total.args...).Scan(sums.scan()...); err != nil {
@@ -166,6 +197,16 @@ func (s *Store) QueryUsage(ctx context.Context, q usage.Query) (usage.Page, erro
 		return nil
 	})
 	return page, err
+}
+
+// sumOf adds rows up. It is false when that leaves 63 bits, of which the database makes an error.
+func sumOf(rows []usage.Row) (sum usage.Totals, ok bool) {
+	for i := range rows {
+		if sum = sum.Plus(rows[i].Totals, 1); sum.Negative() {
+			return usage.Totals{}, false
+		}
+	}
+	return sum, true
 }
 
 func (s *Store) rows(ctx context.Context, tx bun.Tx, q *usage.Query) ([]usage.Row, error) {

@@ -72,9 +72,9 @@ type eventRow struct {
 }
 
 func toEventRow(a *usage.Attempt) *eventRow {
-	day, _ := a.Day() // checked when it was decoded
+	n, _ := a.Day() // checked when it was decoded
 	r := &eventRow{
-		OrgID: a.OrgID, Day: day, AttemptID: a.AttemptID, Revision: a.Revision, RequestID: a.RequestID,
+		OrgID: a.OrgID, Day: n, AttemptID: a.AttemptID, Revision: a.Revision, RequestID: a.RequestID,
 		AttemptNumber: a.AttemptNumber, APIKeyID: a.APIKeyID, MemberID: a.MemberID, CredentialID: a.CredentialID,
 		CredentialClass: string(a.Class), Provider: a.Provider, Model: a.Model, ResponseModel: a.ResponseModel,
 		RequestedModel: a.RequestedModel, PolicyID: a.PolicyID, PolicyVersion: a.PolicyVersion,

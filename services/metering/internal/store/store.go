@@ -6,14 +6,16 @@
 // # Ten million attempts
 //
 // At the 650 bytes a row measured on Postgres usage_event is 6.5 GB then, its primary key 1.6 GB and its
-// four indexes 4.8 GB; usage_rollup has one row per quarter of an hour and set of dimensions in use, which
-// is a few percent of the events unless callers give every request a tag of its own. Queries over time
-// never touch usage_event: QueryUsage scans the primary key of usage_rollup for one organization and range,
-// GetRequest, WatchRequests and ListRequests scan one index of usage_event for one organization, ListLastUses
-// looks up keys of last_use, all of which TestQueriesUseIndexes holds to; list.go says what filters cost. What
-// grows with the table is the depth of its indexes and the time of Verify and Rebuild (about a minute). The
-// next step then is to partition usage_event by range of day, which its key allows, so that old days can be
-// detached; the step after it is to distribute both tables by org_id, with which every key begins.
+// four indexes 4.8 GB. usage_rollup has one row per quarter of an hour and set of dimensions in use: a few
+// percent of the events if few API keys do most of the work, nearly as many as events if two hundred keys
+// with tags share it; usage_day has a tenth of that. Queries over time never touch usage_event: QueryUsage
+// scans the primary keys of usage_day and, at the ends of a range, of usage_rollup, for one organization and
+// range, GetRequest, WatchRequests and ListRequests scan one index of usage_event for one organization,
+// ListLastUses looks up keys of last_use, all of which TestQueriesUseIndexes holds to; list.go says what
+// filters cost, and `make bench-usage` what all of it takes with a million events. What grows with the table
+// is the depth of its indexes and the time of Verify and Rebuild (minutes). The next step then is to
+// partition usage_event by range of day, which its key allows, so that old days can be detached; the step
+// after it is to distribute the tables by org_id, with which every key begins.
 package store
 
 import (

@@ -205,6 +205,16 @@ func (t Totals) Plus(u Totals, sign int64) Totals {
 // IsZero reports whether nothing is counted.
 func (t Totals) IsZero() bool { return t == Totals{} }
 
+// Negative reports whether any sum is below zero, as it is after an addition that left 63 bits.
+func (t Totals) Negative() bool {
+	for _, n := range t.fields() {
+		if *n < 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // fields lists all sums, always in the same order.
 func (t *Totals) fields() []*int64 {
 	k := &t.Tokens
