@@ -1,3 +1,5 @@
+import { UnstyledButton } from "@mantine/core";
+import { IconArrowDown, IconArrowUp } from "@tabler/icons-react";
 import classes from "./DataTable.module.css";
 
 /** Column is a column of a DataTable. */
@@ -13,7 +15,12 @@ export type Column<T> = {
   bare?: boolean;
   /** Left out on middle screens, where the table would not fit. */
   wide?: boolean;
+  /** The rows can be sorted by it; see DataTable's sort. */
+  sortable?: boolean;
 };
+
+/** Sorting says by which column rows are sorted, and takes another choice. */
+export type Sorting = { by: string; order: "asc" | "desc"; onSort: (by: string) => void };
 
 type Props<T> = {
   /** What the table holds, for those who do not see it. */
@@ -23,13 +30,15 @@ type Props<T> = {
   rowKey: (row: T) => string;
   /** Marks rows that have just arrived. */
   isNew?: (row: T) => boolean;
+  /** How the rows are sorted; headers of sortable columns become buttons. */
+  sort?: Sorting;
 };
 
 /**
  * DataTable is a table that becomes a list of cards on narrow screens. The roles are written out,
  * because browsers forget them when the display of a table changes.
  */
-export function DataTable<T>({ caption, columns, rows, rowKey, isNew }: Props<T>) {
+export function DataTable<T>({ caption, columns, rows, rowKey, isNew, sort }: Props<T>) {
   return (
     <table className={classes.table} role="table">
       <caption className="visually-hidden">{caption}</caption>
@@ -42,8 +51,18 @@ export function DataTable<T>({ caption, columns, rows, rowKey, isNew }: Props<T>
               role="columnheader"
               data-align={column.align}
               data-wide={column.wide || undefined}
+              aria-sort={
+                sort?.by === column.id ? (sort.order === "asc" ? "ascending" : "descending") : undefined
+              }
             >
-              <span className={column.bare ? "visually-hidden" : undefined}>{column.header}</span>
+              {sort && column.sortable ? (
+                <UnstyledButton className={classes.sort} onClick={() => sort.onSort(column.id)}>
+                  {column.header}
+                  <SortMark order={sort.by === column.id ? sort.order : undefined} />
+                </UnstyledButton>
+              ) : (
+                <span className={column.bare ? "visually-hidden" : undefined}>{column.header}</span>
+              )}
             </th>
           ))}
         </tr>
@@ -72,4 +91,9 @@ export function DataTable<T>({ caption, columns, rows, rowKey, isNew }: Props<T>
       </tbody>
     </table>
   );
+}
+
+function SortMark({ order }: { order: "asc" | "desc" | undefined }) {
+  const Glyph = order === "asc" ? IconArrowUp : IconArrowDown;
+  return <Glyph size={12} stroke={2} aria-hidden data-off={order === undefined || undefined} />;
 }
