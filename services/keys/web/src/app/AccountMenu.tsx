@@ -11,6 +11,7 @@ import {
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
+import { MenuGroup } from "@/shared/MenuGroup";
 import { roleKey } from "@/shared/roles";
 import classes from "./menus.module.css";
 import { sessions } from "./sessions";
@@ -41,19 +42,20 @@ export function AccountMenu() {
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Label>{t("shell.theme.label")}</Menu.Label>
-        {schemes.map(({ id, icon: Glyph }) => (
-          <Menu.Item
-            key={id}
-            closeMenuOnClick={false}
-            leftSection={<Glyph size={15} aria-hidden />}
-            rightSection={colorScheme === id ? <IconCheck size={14} aria-hidden /> : undefined}
-            aria-current={colorScheme === id || undefined}
-            onClick={() => setColorScheme(id)}
-          >
-            {t(`shell.theme.${id}`)}
-          </Menu.Item>
-        ))}
+        <MenuGroup label={t("shell.theme.label")}>
+          {schemes.map(({ id, icon: Glyph }) => (
+            <Menu.Item
+              key={id}
+              closeMenuOnClick={false}
+              leftSection={<Glyph size={15} aria-hidden />}
+              rightSection={colorScheme === id ? <IconCheck size={14} aria-hidden /> : undefined}
+              aria-current={colorScheme === id || undefined}
+              onClick={() => setColorScheme(id)}
+            >
+              {t(`shell.theme.${id}`)}
+            </Menu.Item>
+          ))}
+        </MenuGroup>
         <Menu.Divider />
         <Menu.Item
           leftSection={<IconUserCircle size={15} aria-hidden />}

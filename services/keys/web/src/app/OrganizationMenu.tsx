@@ -4,6 +4,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
 import { knownOrganizations } from "@/session/known";
+import { MenuGroup } from "@/shared/MenuGroup";
 import classes from "./menus.module.css";
 
 /** OrganizationMenu says which organization it is, and switches to another one. */
@@ -28,18 +29,19 @@ export function OrganizationMenu() {
         </UnstyledButton>
       </Menu.Target>
       <Menu.Dropdown>
-        <Menu.Label>{t("shell.organizations")}</Menu.Label>
-        {knownOrganizations().map(({ slug, name }) => (
-          <Menu.Item
-            key={slug}
-            rightSection={slug === org ? <IconCheck size={14} aria-hidden /> : undefined}
-            aria-current={slug === org || undefined}
-            onClick={() => void navigate({ to: "/o/$org", params: { org: slug } })}
-          >
-            {name}
-            <span className={classes.slug}>{slug}</span>
-          </Menu.Item>
-        ))}
+        <MenuGroup label={t("shell.organizations")}>
+          {knownOrganizations().map(({ slug, name }) => (
+            <Menu.Item
+              key={slug}
+              rightSection={slug === org ? <IconCheck size={14} aria-hidden /> : undefined}
+              aria-current={slug === org || undefined}
+              onClick={() => void navigate({ to: "/o/$org", params: { org: slug } })}
+            >
+              {name}
+              <span className={classes.slug}>{slug}</span>
+            </Menu.Item>
+          ))}
+        </MenuGroup>
         <Menu.Divider />
         <Menu.Item
           leftSection={<IconPlus size={15} aria-hidden />}

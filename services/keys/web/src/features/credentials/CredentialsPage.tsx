@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
-import { IconKey, IconPlus } from "@tabler/icons-react";
+import { IconKey, IconLock, IconPlus } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
@@ -32,6 +32,7 @@ export function CredentialsPage() {
     {
       pageParamKey: "pageToken",
       getNextPageParam: (page) => page.nextPageToken || undefined,
+      enabled: may.seeCredentials,
       // States change without us: a test ends, a provider refuses a key.
       refetchInterval: 15_000,
     },
@@ -51,34 +52,41 @@ export function CredentialsPage() {
       title={t("credentials.title")}
       description={
         <>
-          {t("credentials.description")} {!may.manageCredentials && t("credentials.ownerOnly")}
+          {t("credentials.description")}{" "}
+          {may.seeCredentials && !may.manageCredentials && t("credentials.ownerOnly")}
         </>
       }
       actions={may.manageCredentials && bring}
     >
       <Panel flush>
-        <Loaded query={query} errorTitle={t("credentials.failed")}>
-          {({ pages }) => {
-            const all = pages.flatMap((page) => page.credentials);
-            if (all.length === 0) {
+        {may.seeCredentials ? (
+          <Loaded query={query} errorTitle={t("credentials.failed")}>
+            {({ pages }) => {
+              const all = pages.flatMap((page) => page.credentials);
+              if (all.length === 0) {
+                return (
+                  <Empty
+                    icon={IconKey}
+                    title={t("credentials.empty.title")}
+                    action={may.manageCredentials && bring}
+                  >
+                    {t(may.manageCredentials ? "credentials.empty.body" : "credentials.empty.bodyOthers")}
+                  </Empty>
+                );
+              }
               return (
-                <Empty
-                  icon={IconKey}
-                  title={t("credentials.empty.title")}
-                  action={may.manageCredentials && bring}
-                >
-                  {t(may.manageCredentials ? "credentials.empty.body" : "credentials.empty.bodyOthers")}
-                </Empty>
+                <>
+                  <List credentials={all} complete={!query.hasNextPage} />
+                  <LoadMore query={query} />
+                </>
               );
-            }
-            return (
-              <>
-                <List credentials={all} complete={!query.hasNextPage} />
-                <LoadMore query={query} />
-              </>
-            );
-          }}
-        </Loaded>
+            }}
+          </Loaded>
+        ) : (
+          <Empty icon={IconLock} title={t("credentials.hidden.title")}>
+            {t("credentials.hidden.body")}
+          </Empty>
+        )}
       </Panel>
     </Page>
   );

@@ -113,12 +113,14 @@ function ProviderStep({ value, onChoose }: { value: Provider; onChoose: (provide
               type="radio"
               name="provider"
               value={slug}
+              aria-label={name}
+              aria-describedby={`about-${slug}`}
               checked={chosen === slug}
               onChange={() => setChosen(slug)}
             />
             <span>
               <span className={classes.choiceName}>{name}</span>
-              <span className={classes.quiet}>
+              <span className={classes.quiet} id={`about-${slug}`}>
                 {t(`firstKey.provider.${slug}` as "firstKey.provider.openai")}
               </span>
             </span>

@@ -1,3 +1,4 @@
+import { useId } from "react";
 import { useTranslation } from "react-i18next";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { roleKey } from "@/shared/roles";
@@ -18,6 +19,7 @@ export function RoleChoice({
   without?: readonly Role[];
 }) {
   const { t } = useTranslation();
+  const id = useId();
   return (
     <fieldset className={classes.choices}>
       <legend className={classes.legend}>{legend}</legend>
@@ -25,10 +27,19 @@ export function RoleChoice({
         .filter((role) => !without.includes(role))
         .map((role) => (
           <label key={role} className={classes.choice}>
-            <input type="radio" name="role" checked={value === role} onChange={() => onChange(role)} />
+            <input
+              type="radio"
+              name="role"
+              aria-label={t(`shell.roles.${roleKey(role)}`)}
+              aria-describedby={`${id}${role}`}
+              checked={value === role}
+              onChange={() => onChange(role)}
+            />
             <span>
               <span className={classes.name}>{t(`shell.roles.${roleKey(role)}`)}</span>
-              <span className={classes.what}>{t(`members.roles.${roleKey(role)}`)}</span>
+              <span className={classes.what} id={`${id}${role}`}>
+                {t(`members.roles.${roleKey(role)}`)}
+              </span>
             </span>
           </label>
         ))}

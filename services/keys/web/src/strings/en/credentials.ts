@@ -5,6 +5,10 @@ export const credentials = {
   bring: "Bring a key",
   failed: "The credentials could not be loaded",
   ownerOnly: "Only an owner can change credentials.",
+  hidden: {
+    title: "Your role does not see credentials",
+    body: "Requests with your API keys use them all the same. Owners and admins see which ones there are.",
+  },
   empty: {
     title: "No credentials yet",
     body: "Bring a key of a provider, and your applications can call its models under your organization's own rules.",
