@@ -78,6 +78,9 @@ type fieldProblem struct {
 	Message string `json:"message"`
 }
 
+// unnamed is the code of failures that have no name of their own.
+const unnamed = "FAILED"
+
 // fail prints err, if there is one, and returns the exit code.
 func (t *terminal) fail(err error) int {
 	if err == nil {
@@ -111,7 +114,7 @@ func (t *terminal) printProblem(p problem) {
 		fmt.Fprintf(t.Err, "  %s\n", clean(p.Hint))
 	}
 	var facts []string
-	if p.Code != "" && p.exit == 1 {
+	if p.Code != unnamed && p.exit == 1 {
 		facts = append(facts, "code "+p.Code)
 	}
 	if p.RequestID != "" {
@@ -140,7 +143,7 @@ func explain(err error) problem {
 	if errors.Is(err, context.Canceled) {
 		return problem{Code: "INTERRUPTED", Message: "interrupted", exit: 1}
 	}
-	p := problem{Code: "FAILED", Message: err.Error(), exit: 1}
+	p := problem{Code: unnamed, Message: err.Error(), exit: 1}
 	var coder kong.ExitCoder
 	if errors.As(err, &coder) { // of a command that is not ours
 		p.exit, p.plain = coder.ExitCode(), err.Error()
@@ -149,7 +152,7 @@ func explain(err error) problem {
 }
 
 func (e *callError) explain() problem {
-	p := problem{Code: "FAILED", Message: e.err.Error(), RequestID: e.requestID, exit: 1}
+	p := problem{Code: unnamed, Message: e.err.Error(), RequestID: e.requestID, exit: 1}
 	ce, ok := errors.AsType[*connect.Error](e.err)
 	switch {
 	case errors.Is(e.err, context.DeadlineExceeded):

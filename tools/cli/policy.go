@@ -85,15 +85,13 @@ func newTarget(model, use string) (*keysv1.Target, error) {
 }
 
 func (f *policyFlags) fromFile(t *terminal) (name string, targets []*keysv1.Target, err error) {
-	var in io.Reader = t.In
+	in := io.NopCloser(t.In)
 	if f.File != "-" {
-		file, err := os.Open(f.File)
-		if err != nil {
+		if in, err = os.Open(f.File); err != nil {
 			return "", nil, &usageError{message: err.Error()}
 		}
-		defer file.Close()
-		in = file
 	}
+	defer in.Close()
 	var form policyFile
 	if err := yaml.NewDecoder(in, yaml.Strict()).Decode(&form); err != nil {
 		if errors.Is(err, io.EOF) {

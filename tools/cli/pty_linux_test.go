@@ -3,6 +3,7 @@ package cli_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +99,7 @@ func TestAPersonAtATerminalIsAsked(t *testing.T) {
 	s.waits("Email: ")
 	s.types("owner@acme.example\n")
 	s.waits("Password: ")
-	s.types(password + "\n")
+	s.types("something else SECRETMARK\x15" + password + "xx\x7f\b\r") // erased, and corrected
 	if code := <-done; code != 0 {
 		t.Fatalf("sign-in = %d\n%s", code, s.shown.String())
 	}
@@ -114,6 +115,17 @@ func TestAPersonAtATerminalIsAsked(t *testing.T) {
 	}
 	if strings.Contains(s.shown.String(), mark) {
 		t.Error("what was typed in secret stands on the screen")
+	}
+	done = p.at(s, "credential", "rotate", "main")
+	eventually(t, "the second question", func() error {
+		if strings.Count(s.shown.String(), "Provider key: ") == 2 {
+			return nil
+		}
+		return errors.New(s.shown.String())
+	})
+	s.types("\x03") // Ctrl-C
+	if code := <-done; code != 1 {
+		t.Errorf("an interrupted rotate = %d", code)
 	}
 	done = p.at(s, "credential", "delete", "main")
 	s.waits("removed for good. Go on? [y/N] ")
@@ -137,9 +149,7 @@ func TestATerminalGetsColoursAndLinesThatFit(t *testing.T) {
 		colours bool
 	}{{60, nil, true}, {200, nil, true}, {60, map[string]string{"NO_COLOR": "1"}, false}, {60, map[string]string{"TERM": "dumb"}, false}} {
 		s := newScreen(t, c.columns)
-		for name, value := range c.env {
-			p.env[name] = value
-		}
+		maps.Copy(p.env, c.env)
 		if code := <-p.at(s, "credential", "list"); code != 0 {
 			t.Fatalf("credential list = %d", code)
 		}
@@ -214,8 +224,11 @@ func TestRealShellsCompleteCommandsFlagsAndNames(t *testing.T) {
 	for _, name := range shells(t) {
 		t.Run(name, func(t *testing.T) {
 			s := newScreen(t, 200)
-			shell := exec.CommandContext(t.Context(), start[name][0], start[name][1:]...) //nolint:gosec // one of three
+			shell := exec.CommandContext(t.Context(), start[name][0], start[name][1:]...)
 			shell.Dir = t.TempDir()
+			if err := os.WriteFile(filepath.Join(shell.Dir, "provider-key.txt"), []byte(goodKey), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			shell.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + shell.Dir, "TERM=xterm", "LANG=C.UTF-8", "CLAVIGER_CONFIG=" + p.config}
 			shell.Stdin, shell.Stdout, shell.Stderr = s.inside, s.inside, s.inside
 			shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
@@ -233,6 +246,7 @@ func TestRealShellsCompleteCommandsFlagsAndNames(t *testing.T) {
 				"credential get mai\t-q":                          "<credential><get><main key><-q>",
 				"pol\tget pri\t--outp\tjs\t":                      "<policy><get><primary><--output><json>",
 				"policy create x --target openai/gpt-4o-mini=o\t": "<policy><create><x><--target><openai/gpt-4o-mini=own>",
+				"credential rotate house --secret-file prov\t":    "<credential><rotate><house><--secret-file><provider-key.txt>",
 				"whoami --context " + w.organization[:8] + "\t":   "<whoami><--context><" + w.organization + ">",
 			} {
 				s.types("claviger " + typed + "\n")

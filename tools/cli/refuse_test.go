@@ -3,8 +3,10 @@ package cli_test
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,6 +14,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
@@ -232,7 +238,7 @@ func TestSecretsComeFromStandardInputOrAFile(t *testing.T) {
 	p.run("\n", append(create, "a", "--secret-stdin")...).exits(2).complains("is empty")
 	p.run(strings.Repeat("x", 20<<10), append(create, "a", "--secret-stdin")...).exits(2).complains("too long")
 	file := filepath.Join(t.TempDir(), "secret")
-	if err := os.WriteFile(file, []byte(goodKey+"\r\n"), 0o644); err != nil { //nolint:gosec // that is the point
+	if err := os.WriteFile(file, []byte(goodKey+"\r\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	p.run("", append(create, "b", "--secret-file", file)...).ok().complains("warning: others on this machine can read").keepsSecrets()
@@ -344,12 +350,80 @@ func TestHelpShowsGroupsAndExamples(t *testing.T) {
 	} {
 		p.run("", append(strings.Fields(args), "--help")...).ok().says("Examples:", "    claviger "+strings.Fields(args)[0])
 	}
-	for _, line := range strings.Split(p.run("", "credential", "--help").ok().out, "\n") {
+	for line := range strings.SplitSeq(p.run("", "credential", "--help").ok().out, "\n") {
 		if len(line) > 110 {
 			t.Errorf("a line of the help is %d characters long: %s", len(line), line)
 		}
 	}
 	if r := p.run("", "credential", "create", "--help").ok(); strings.Contains(r.out, "--secret=") {
-		r.fail("%s", fmt.Sprint("the flag that is refused is offered"))
+		r.fail("the flag that is refused is offered")
+	}
+}
+
+func TestAnAccessTokenThatDiedEarlyIsRenewedOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	detail, err := proto.Marshal(&errdetails.ErrorInfo{Reason: "TOKEN_EXPIRED", Domain: "claviger"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var expired, renewals atomic.Int32
+	expired.Store(1)
+	_, address := w.between(func(rw http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		if strings.HasSuffix(r.URL.Path, "/RefreshSession") {
+			renewals.Add(1)
+		}
+		if !strings.HasSuffix(r.URL.Path, "/GetSession") || expired.Add(-1) < 0 {
+			return false
+		}
+		rw.Header().Set("Content-Type", "application/json")
+		rw.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprintf(rw, `{"code":"unauthenticated","message":"the access token has expired","details":[{"type":"google.rpc.ErrorInfo","value":%q}]}`,
+			base64.RawStdEncoding.EncodeToString(detail))
+		return true
+	})
+	p := w.owner
+	p.run(password, "sign-in", "--address", address, "--organization", w.organization, "--email", "owner@acme.example", "--password-stdin").ok()
+	p.run("", "whoami").ok()
+	if got := renewals.Load(); got != 2 {
+		t.Errorf("the access token was fetched %d times, want 2", got)
+	}
+	expired.Store(2)
+	p.run("", "whoami").exits(1).complains("has ended", "sign in again")
+}
+
+func TestCompletingIsSilentAndQuickWhateverIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0") // accepts, and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	p := w.signedIn()
+	p.run("", "__complete", "zsh", "claviger", "credential", "get", "").ok()
+	text, err := os.ReadFile(p.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, config := range map[string]string{
+		"nobody answers":   strings.ReplaceAll(string(text), w.address, "http://"+silent.Addr().String()),
+		"not signed in":    `{"version":1,"contexts":[]}`,
+		"an ended session": strings.ReplaceAll(string(text), readConfig(t, p.config).Contexts[0].SessionToken, "clv_none"),
+		"a broken file":    "{",
+	} {
+		if err := os.WriteFile(p.config, []byte(config), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, words := range [][]string{{"credential", "get", ""}, {"key", "revoke", ""}, {"policy", "get", "--context", "x", ""}, {"member", "remove", ""}} {
+			begun := time.Now()
+			r := p.run("", append([]string{"__complete", "zsh", "claviger"}, words...)...).ok()
+			if r.out+r.err != "" || time.Since(begun) > 5*time.Second {
+				r.fail("%s: completing took %s and printed something, or was slow", name, time.Since(begun))
+			}
+		}
+	}
+	for _, args := range [][]string{{}, {"bash"}, {"bash", "claviger"}, {"bash", "claviger 'x", " :="}, {"tcsh", "x"}, {"zsh", "claviger", "keys", ""}} {
+		p.run("", append([]string{"__complete"}, args...)...).ok()
 	}
 }

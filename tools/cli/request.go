@@ -99,7 +99,7 @@ func newAttemptList(t *terminal, api *client, whole bool) *attemptList {
 	l := &attemptList{t: t, named: namesOf(api), whole: whole, printed: map[string]bool{}}
 	l.tab = &table{columns: []column{
 		{title: "TIME", least: 8},
-		{title: "OUTCOME", least: 10},
+		{title: "OUTCOME", least: 15},
 		{title: "MODEL", shrink: true, least: 28},
 		{title: "CLASS", drop: 3, least: 8},
 		{title: "KEY", shrink: true, drop: 2, least: 12},
@@ -404,27 +404,36 @@ func (t *terminal) showTimes(answer *meteringv1.GetRequestResponse) error {
 
 // showSpans draws the spans of the request's trace.
 func (t *terminal) showSpans(spans []*meteringv1.Span) error {
-	depth := map[string]int{}
+	known, children := map[string]bool{}, map[string][]*meteringv1.Span{}
 	begin := spans[0].GetStartTime().AsTime()
 	for _, s := range spans {
+		known[s.GetSpanId()] = true
 		if at := s.GetStartTime().AsTime(); at.Before(begin) {
 			begin = at
 		}
 	}
-	var all []stretch
 	for _, s := range spans {
-		if d, ok := depth[s.GetParentSpanId()]; ok {
-			depth[s.GetSpanId()] = d + 1
-		} else {
-			depth[s.GetSpanId()] = 0
+		parent := s.GetParentSpanId()
+		if !known[parent] || parent == s.GetSpanId() {
+			parent = "" // the caller's
 		}
-		from := s.GetStartTime().AsTime().Sub(begin)
-		style := cyan
-		if s.GetError() {
-			style = red
-		}
-		all = append(all, stretch{s.GetName(), from, from + micros(s.GetDurationMicros()), style, s.GetService() + ", " + took(micros(s.GetDurationMicros())), depth[s.GetSpanId()]})
+		children[parent] = append(children[parent], s)
 	}
+	var all []stretch
+	var add func(parent string, depth int)
+	add = func(parent string, depth int) {
+		mine := children[parent]
+		delete(children, parent) // a circle ends
+		for _, s := range mine {
+			from, style := s.GetStartTime().AsTime().Sub(begin), cyan
+			if s.GetError() {
+				style = red
+			}
+			all = append(all, stretch{s.GetName(), from, from + micros(s.GetDurationMicros()), style, s.GetService() + ", " + took(micros(s.GetDurationMicros())), depth})
+			add(s.GetSpanId(), depth+1)
+		}
+	}
+	add("", 0)
 	return t.drawTimes(all)
 }
 

@@ -119,7 +119,11 @@ func (t *terminal) ask(ctx context.Context, question string, hidden bool) (strin
 		return "", errors.New("nobody can be asked")
 	}
 	fd := int(keyboard.Fd())
-	before, err := term.GetState(fd)
+	read, prepare := readLine, term.GetState
+	if hidden { // before the question appears, so that nothing is shown of who types at once
+		read, prepare = readHidden, term.MakeRaw
+	}
+	before, err := prepare(fd)
 	if err != nil {
 		return "", err
 	}
@@ -130,12 +134,7 @@ func (t *terminal) ask(ctx context.Context, question string, hidden bool) (strin
 	}
 	answered := make(chan answer, 1)
 	go func() { // a read from a terminal cannot be interrupted; the process ends soon after
-		if hidden {
-			text, err := term.ReadPassword(fd)
-			answered <- answer{string(text), err}
-			return
-		}
-		text, err := readLine(keyboard)
+		text, err := read(keyboard)
 		answered <- answer{text, err}
 	}()
 	select {
@@ -145,6 +144,7 @@ func (t *terminal) ask(ctx context.Context, question string, hidden bool) (strin
 		return "", errors.Join(ctx.Err(), err)
 	case a := <-answered:
 		if hidden {
+			a.err = errors.Join(a.err, term.Restore(fd, before))
 			fmt.Fprintln(t.Err)
 		}
 		if errors.Is(a.err, io.EOF) {
@@ -170,6 +170,44 @@ func readLine(in io.Reader) (string, error) {
 		}
 	}
 }
+
+// readHidden reads a line from a terminal that neither shows nor interprets what is typed.
+func readHidden(in io.Reader) (string, error) {
+	const (
+		interrupt = 3
+		end       = 4
+		backspace = 8
+		eraseLine = 21
+		del       = 127
+	)
+	var line []rune
+	keys := bufio.NewReaderSize(oneByte{in}, 1)
+	for {
+		key, _, err := keys.ReadRune()
+		switch {
+		case err != nil:
+			return "", err
+		case key == '\r' || key == '\n' || key == end && len(line) > 0:
+			return string(line), nil
+		case key == interrupt:
+			return "", context.Canceled
+		case key == end:
+			return "", io.EOF
+		case key == backspace || key == del:
+			line = line[:max(0, len(line)-1)]
+		case key == eraseLine:
+			line = line[:0]
+		case len(line) < longest:
+			line = append(line, key)
+		}
+	}
+}
+
+// oneByte reads byte by byte, so that nothing is taken of what follows a line.
+type oneByte struct{ in io.Reader }
+
+// Read reads a byte.
+func (o oneByte) Read(p []byte) (int, error) { return o.in.Read(p[:min(1, len(p))]) }
 
 // confirmed asks before something that cannot be undone.
 func (t *terminal) confirmed(ctx context.Context, yes bool, format string, args ...any) error {

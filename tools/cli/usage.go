@@ -24,7 +24,7 @@ func (usageCommand) Help() string {
 the share of estimates is told. "Complete through" is the moment up to which every router's attempts are in.
 Times are cut to quarters of an hour.
 
-With --output json the whole answer is one object.
+With --output json the whole answer is one object; with --quiet only the cost is printed.
 
 Examples:
 
