@@ -45,6 +45,19 @@ prepare_node() {
   done
 }
 
+# prepare_shells installs the shells whose completion is tested.
+prepare_shells() {
+  local shell missing=()
+  for shell in zsh fish; do
+    command -v "$shell" >/dev/null 2>&1 || missing+=("$shell")
+  done
+  if [ ${#missing[@]} -gt 0 ]; then
+    can_install || die "${missing[*]} is needed for the tests of completion: install it with your package manager"
+    install_packages "${missing[@]}"
+  fi
+  export CLAVIGER_TEST_SHELLS="zsh fish"
+}
+
 node_is_new() {
   command -v node >/dev/null 2>&1 && [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 20 ]
 }
