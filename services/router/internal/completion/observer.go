@@ -16,7 +16,7 @@ type Observer interface {
 	// the attempt can be found in traces.
 	Attempt(ctx context.Context, t *Target, e *usage.Event) AttemptObserver
 	// MovedOn comes when a target has failed and the next one is tried.
-	MovedOn(ctx context.Context, from *Target, failure error)
+	MovedOn(from *Target, failure error)
 }
 
 // AttemptObserver is told what becomes of one attempt, in this order. Of an attempt whose intent cannot
@@ -40,7 +40,7 @@ func (unobserved) Planned(context.Context, time.Time, Plan, error) {}
 func (unobserved) Attempt(context.Context, *Target, *usage.Event) AttemptObserver {
 	return unobserved{}
 }
-func (unobserved) MovedOn(context.Context, *Target, error)               {}
+func (unobserved) MovedOn(*Target, error)                                {}
 func (unobserved) Calling(ctx context.Context, _ string) context.Context { return ctx }
 func (unobserved) Piece(time.Time)                                       {}
 func (unobserved) Answered(*usage.Event)                                 {}

@@ -151,7 +151,7 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 			return failure
 		}
 		if i+1 < len(plan.Targets) {
-			s.o.Observer.MovedOn(ctx, &plan.Targets[i], failure)
+			s.o.Observer.MovedOn(&plan.Targets[i], failure)
 		}
 	}
 	return failure

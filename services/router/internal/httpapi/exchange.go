@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -47,51 +49,78 @@ func (k kind) attributes() []attribute.KeyValue {
 type observer struct {
 	tracer   trace.Tracer
 	duration metric.Float64Histogram
-	active   metric.Int64UpDownCounter
 	ended    *telemetry.Sets[kind]
-	underWay *telemetry.Sets[kind]
+	active   []*route
+}
+
+// route is a route with the requests under way on it. They are read when somebody asks, which costs a
+// request less than telling.
+type route struct {
+	pattern string
+	active  atomic.Int64
+	names   map[string]string // of spans, by method
 }
 
 func newObserver(t *telemetry.Telemetry) *observer {
-	o := &observer{tracer: t.Tracer(), ended: telemetry.NewSets(kind.attributes), underWay: telemetry.NewSets(kind.attributes)}
+	o := &observer{tracer: t.Tracer(), ended: telemetry.NewSets(kind.attributes)}
 	o.duration, _ = t.Meter().Float64Histogram(telemetry.MetricHTTPServerDuration,
 		metric.WithUnit("s"), metric.WithDescription("How long answering a request took."))
-	o.active, _ = t.Meter().Int64UpDownCounter(telemetry.MetricHTTPServerActive,
-		metric.WithUnit("{request}"), metric.WithDescription("Requests under way."))
+	_, _ = t.Meter().Int64ObservableUpDownCounter(telemetry.MetricHTTPServerActive,
+		metric.WithUnit("{request}"), metric.WithDescription("Requests under way."),
+		metric.WithInt64Callback(func(_ context.Context, seen metric.Int64Observer) error {
+			for _, r := range o.active {
+				seen.Observe(r.active.Load(), metric.WithAttributes(telemetry.HTTPRoute.String(r.pattern)))
+			}
+			return nil
+		}))
 	return o
 }
 
+// route adds a route. All are added before the first request.
+func (o *observer) route(pattern string) *route {
+	r := &route{pattern: pattern, names: map[string]string{}}
+	for _, method := range append(methods, otherMethod) {
+		r.names[method] = method + " " + pattern
+	}
+	o.active = append(o.active, r)
+	return r
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions,
+}
+
+const otherMethod = "_OTHER"
+
 // methodOf bounds what a caller may write as a method.
 func methodOf(r *http.Request) string {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	if slices.Contains(methods, r.Method) {
 		return r.Method
 	}
-	return "_OTHER"
+	return otherMethod
 }
 
 // handle serves a route with a span below the caller's. The route is what was registered, and not what a
 // caller wrote.
-func (a *api) handle(route string, serve func(ctx context.Context, x *exchange)) http.HandlerFunc {
+func (a *api) handle(pattern string, serve func(ctx context.Context, x *exchange)) http.HandlerFunc {
 	o := a.observer
+	route := o.route(pattern)
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
 		x := &exchange{w: w, r: r, requestID: id.New("req")}
-		of := kind{method: methodOf(r), route: route}
-		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), of.method+" "+route, telemetry.Server...)
-		under := o.underWay.Of(of).Add
-		o.active.Add(ctx, 1, under...)
+		of := kind{method: methodOf(r), route: pattern}
+		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), route.names[of.method], telemetry.Server...)
+		route.active.Add(1)
 		served := false
 		defer func() {
-			o.active.Add(ctx, -1, under...)
+			route.active.Add(-1)
 			of.status, of.failure = x.status, blame(x.failure)
 			if !served { // a panic, or an answer that had to be cut
 				of.failure = "broken_off"
 			}
 			o.duration.Record(ctx, time.Since(begin).Seconds(), o.ended.Of(of).Record...)
 			if span.IsRecording() {
-				span.SetAttributes(of.attributes()...)
-				span.SetAttributes(telemetry.RequestID.String(x.requestID), telemetry.Edge.String("openai"))
+				span.SetAttributes(append(of.attributes(), telemetry.RequestID.String(x.requestID), telemetry.Edge.String("openai"))...)
 				if f, ok := fault.Of(x.failure); ok {
 					span.SetAttributes(telemetry.Reason.String(f.Reason()))
 				}

@@ -35,6 +35,7 @@ var (
 	errEncoding = fault.New(fault.Invalid, "CONTENT_ENCODING_NOT_SUPPORTED", "request bodies must not be compressed").Hinting("send the body without Content-Encoding")
 	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large").Hinting("shorten the conversation, or name pictures by their address")
 	errBody     = fault.New(fault.Invalid, "BODY_INCOMPLETE", "the request body did not arrive whole").Hinting("send it again")
+	errGone     = fault.New(fault.Canceled, "CALLER_GONE", "the caller does not take the answer")
 	errTags     = fault.New(fault.Invalid, "TAGS_INVALID", `the header x-claviger-tags is not "key=value,key=value"`)
 )
 
@@ -191,4 +192,4 @@ func levelOf(err error) slog.Level {
 }
 
 // gone reports whether a request failed because its caller went away.
-func gone(err error) bool { return errors.Is(err, context.Canceled) }
+func gone(err error) bool { return errors.Is(err, context.Canceled) || errors.Is(err, errGone) }

@@ -34,13 +34,14 @@ func (w *writer) write(b []byte) error {
 		_ = w.rc.SetWriteDeadline(now.Add(writeTime)) // not every writer can; then the connection's end is the bound
 		w.renewed = now
 	}
-	if _, err := w.x.w.Write(b); err != nil {
-		return err
+	_, err := w.x.w.Write(b)
+	if err == nil && w.stream {
+		err = w.rc.Flush()
 	}
-	if !w.stream {
-		return nil
+	if err != nil {
+		return errGone.Because(err)
 	}
-	return w.rc.Flush()
+	return nil
 }
 
 // header writes status and headers of an answer that has begun.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -48,31 +47,26 @@ type Options struct {
 
 // Completions observes completions.
 type Completions struct {
-	o      Options
-	tracer trace.Tracer
-	known  map[string]bool
-
-	duration, first, piece, tokens recorder
-	attempts, fallbacks            counter
+	o        Options
+	tracer   trace.Tracer
+	known    map[string]bool
+	measures *measures
+	// quiet is the context of measurements that have no span. Those of requests are deep, and instruments
+	// look through them for one.
+	quiet context.Context //nolint:containedctx // it holds nothing
 }
 
 var _ completion.Observer = (*Completions)(nil)
 
-// served is what measurements of an attempt are told apart by.
-type served struct {
-	provider, model string
-	class           usage.Class
-	failure         string // a class of errors, empty for none
-	detail          string // the type of tokens, or the outcome
-}
-
 // New returns an observer.
 func New(o Options) *Completions {
-	c := &Completions{o: o, tracer: o.Telemetry.Tracer(), known: make(map[string]bool, len(o.Models))}
+	c := &Completions{
+		o: o, tracer: o.Telemetry.Tracer(), known: make(map[string]bool, len(o.Models)), measures: newMeasures(o.Telemetry.Meter()),
+		quiet: context.Background(), //nolint:forbidigo // no request's, on purpose
+	}
 	for _, m := range o.Models {
 		c.known[m] = true
 	}
-	c.instruments(o.Telemetry.Meter())
 	return c
 }
 
@@ -109,8 +103,8 @@ func judge(span trace.Span, err error) {
 }
 
 // MovedOn implements completion.Observer.
-func (c *Completions) MovedOn(ctx context.Context, from *completion.Target, failure error) {
-	c.fallbacks.add(ctx, served{provider: from.Provider, class: from.Class, failure: classOf(failure)})
+func (c *Completions) MovedOn(from *completion.Target, failure error) {
+	c.measures.fallbacks.add(failed{served{provider: from.Provider, class: from.Class}, classOf(failure)})
 }
 
 // classOf is the class of an error after which another target is tried.
@@ -126,17 +120,17 @@ func classOf(err error) string {
 
 // Attempt implements completion.Observer.
 func (c *Completions) Attempt(ctx context.Context, t *completion.Target, e *usage.Event) completion.AttemptObserver {
-	a := &attempt{c: c, ctx: ctx, target: t, of: served{provider: t.Provider, model: t.Name, class: t.Class}}
+	a := &attempt{c: c, ctx: c.quiet, target: t, of: served{provider: t.Provider, model: t.Name, class: t.Class}}
 	if t.PolicyID == "" && !c.known[t.Model] { // else an owner has named it
 		a.of.model = other
 	}
+	a.sets = c.measures.known.of(a.of)
 	above := trace.SpanFromContext(ctx)
 	if above.IsRecording() {
 		below, span := c.tracer.Start(ctx, "attempt", trace.WithTimestamp(e.Started))
 		a.ctx, a.span = below, span
 		e.SpanID = a.span.SpanContext().SpanID().String()
-		a.began = e.Started
-		a.describe(e)
+		a.began, a.event = e.Started, e
 	}
 	if of := above.SpanContext(); of.HasTraceID() {
 		e.TraceID = of.TraceID().String()
@@ -150,25 +144,15 @@ type attempt struct {
 	ctx    context.Context //nolint:containedctx // an attempt is one piece of work, and this is its trace
 	target *completion.Target
 	of     served
+	sets   *sets
 
-	last  time.Time // when the last piece came
-	piece []metric.RecordOption
+	pieces int
+	last   time.Time // when the last piece came
 
 	span, call trace.Span // nil unless the trace is recorded
+	host       string     // that is called, if everybody knows it
 	began      time.Time  // writing to the journal
-}
-
-// describe says what is tried. It comes first, so that a sampler or a crash does not lose it.
-func (a *attempt) describe(e *usage.Event) {
-	t := a.target
-	a.span.SetAttributes(
-		telemetry.AttemptID.String(e.AttemptID), telemetry.RequestID.String(e.RequestID), attemptNumber.Int(e.AttemptNumber),
-		telemetry.GenAIProvider.String(t.Provider), telemetry.GenAIRequestModel.String(t.Name),
-		telemetry.CredentialClass.String(t.Class.String()), telemetry.CredentialID.String(e.CredentialID),
-		configVersion.Int64(e.ConfigVersion))
-	if t.PolicyID != "" {
-		a.span.SetAttributes(telemetry.Policy.String(t.PolicyName), policyVersion.Int64(t.PolicyVersion), targetIndex.Int(t.Line))
-	}
+	event      *usage.Event
 }
 
 // Calling implements completion.AttemptObserver.
@@ -179,15 +163,9 @@ func (a *attempt) Calling(ctx context.Context, baseURL string) context.Context {
 	now := a.c.o.Now()
 	a.wrote("intent", now, nil)
 	ctx = trace.ContextWithSpan(ctx, a.span)
-	ctx, call := a.c.tracer.Start(ctx, operation+" "+a.target.Name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(now))
-	a.call = call
-	a.call.SetAttributes(
-		telemetry.GenAIOperation.String(operation), telemetry.GenAIProvider.String(a.target.Provider),
-		telemetry.GenAIRequestModel.String(a.target.Name), telemetry.CredentialClass.String(a.target.Class.String()))
-	if host := a.c.o.Hosts[baseURL]; host != "" {
-		a.call.SetAttributes(telemetry.ServerAddress.String(host))
-	}
-	return ctx
+	ctx, call := a.c.tracer.Start(ctx, operation+" "+a.target.Name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(now)) //nolint:spancheck // Answered ends it
+	a.call, a.host = call, a.c.o.Hosts[baseURL]
+	return ctx //nolint:spancheck // Answered ends it
 }
 
 // wrote gives the journal's record a span that ends now.
@@ -202,10 +180,8 @@ func (a *attempt) wrote(what string, now time.Time, err error) {
 
 // Piece implements completion.AttemptObserver. Pieces that come together count as one.
 func (a *attempt) Piece(at time.Time) {
-	if a.piece == nil {
-		a.piece = a.c.piece.sets.Of(a.of).Record
-	} else {
-		a.c.piece.seconds.Record(a.ctx, at.Sub(a.last).Seconds(), a.piece...)
+	if a.pieces++; a.pieces%pieceEvery == 2 {
+		a.c.measures.piece.Record(a.ctx, at.Sub(a.last).Seconds(), a.sets.plain...)
 	}
 	a.last = at
 }
@@ -217,43 +193,78 @@ func (a *attempt) Answered(e *usage.Event) {
 		return
 	}
 	a.began = e.Ended
-	set := a.call.SetAttributes
-	set(telemetry.GenAIRequestStream.Bool(e.Streamed))
+	a.call.SetAttributes(a.called(e)...)
+	mark(a.call, e)
+	a.call.End(trace.WithTimestamp(e.Ended))
+}
+
+// called says what the call of a provider was and gave. Attributes are set at once: a span grows with
+// each time.
+func (a *attempt) called(e *usage.Event) []attribute.KeyValue {
+	t := a.target
+	out := append(make([]attribute.KeyValue, 0, 18),
+		telemetry.GenAIOperation.String(operation), telemetry.GenAIProvider.String(t.Provider),
+		telemetry.GenAIRequestModel.String(t.Name), telemetry.GenAIRequestStream.Bool(e.Streamed),
+		telemetry.CredentialClass.String(t.Class.String()))
+	if a.host != "" {
+		out = append(out, telemetry.ServerAddress.String(a.host))
+	}
 	if e.HTTPStatus != 0 {
-		set(telemetry.HTTPStatusCode.Int(e.HTTPStatus))
+		out = append(out, telemetry.HTTPStatusCode.Int(e.HTTPStatus))
 	}
 	if e.ResponseModel != "" {
-		set(telemetry.GenAIResponseModel.String(e.ResponseModel))
+		out = append(out, telemetry.GenAIResponseModel.String(e.ResponseModel))
 	}
 	if e.FinishReason != "" {
-		set(telemetry.GenAIFinishReasons.StringSlice([]string{e.FinishReason}))
+		out = append(out, telemetry.GenAIFinishReasons.StringSlice([]string{e.FinishReason}))
 	}
 	if e.Streamed && e.FirstContent > 0 {
-		set(telemetry.GenAITimeToFirstChunk.Float64(e.FirstContent.Seconds()))
+		out = append(out, telemetry.GenAITimeToFirstChunk.Float64(e.FirstContent.Seconds()))
 	}
-	if t := counted(e); t != nil {
-		set(telemetry.GenAIInputTokens.Int64(t.InputTotal), telemetry.GenAIOutputTokens.Int64(t.OutputTotal))
-		for key, n := range map[attribute.Key]int64{
-			telemetry.GenAICacheReadTokens:     t.CacheRead,
-			telemetry.GenAICacheCreationTokens: t.CacheWrite5m + t.CacheWrite30m + t.CacheWrite1h + t.CacheWrite12h,
-			telemetry.GenAIReasoningTokens:     t.Reasoning,
+	if k := counted(e); k != nil {
+		out = append(out, telemetry.GenAIInputTokens.Int64(k.InputTotal), telemetry.GenAIOutputTokens.Int64(k.OutputTotal))
+		for _, part := range [...]struct {
+			key attribute.Key
+			n   int64
+		}{
+			{telemetry.GenAICacheReadTokens, k.CacheRead},
+			{telemetry.GenAICacheCreationTokens, k.CacheWrite5m + k.CacheWrite30m + k.CacheWrite1h + k.CacheWrite12h},
+			{telemetry.GenAIReasoningTokens, k.Reasoning},
 		} {
-			if n > 0 {
-				set(key.Int64(n))
+			if part.n > 0 {
+				out = append(out, part.key.Int64(part.n))
 			}
 		}
 	}
-	for _, span := range []trace.Span{a.call, a.span} {
-		span.SetAttributes(telemetry.Outcome.String(e.Outcome.String()))
-		switch {
-		case e.ErrorClass == "":
-		case blameless(e):
-			span.SetAttributes(telemetry.ErrorType.String(e.ErrorClass))
-		default:
-			telemetry.Failed(span, e.ErrorClass)
-		}
+	return out
+}
+
+// tried says what was tried, and how it ended.
+func (a *attempt) tried(e *usage.Event) []attribute.KeyValue {
+	t := a.target
+	out := append(make([]attribute.KeyValue, 0, 14),
+		telemetry.AttemptID.String(e.AttemptID), telemetry.RequestID.String(e.RequestID), attemptNumber.Int(e.AttemptNumber),
+		telemetry.GenAIProvider.String(t.Provider), telemetry.GenAIRequestModel.String(t.Name),
+		telemetry.CredentialClass.String(t.Class.String()), telemetry.CredentialID.String(e.CredentialID),
+		configVersion.Int64(e.ConfigVersion))
+	if t.PolicyID != "" {
+		out = append(out, telemetry.Policy.String(t.PolicyName), policyVersion.Int64(t.PolicyVersion), targetIndex.Int(t.Line))
 	}
-	a.call.End(trace.WithTimestamp(e.Ended))
+	if a.call != nil {
+		out = append(out, telemetry.Outcome.String(e.Outcome.String()))
+	}
+	return out
+}
+
+// mark marks a span of an attempt that went wrong. What a caller did is no error.
+func mark(span trace.Span, e *usage.Event) {
+	switch {
+	case e.ErrorClass == "":
+	case blameless(e):
+		span.SetAttributes(telemetry.ErrorType.String(e.ErrorClass))
+	default:
+		telemetry.Failed(span, e.ErrorClass)
+	}
 }
 
 // blameless reports whether an attempt ended badly through the caller: who went away, or sent what no
@@ -291,6 +302,8 @@ func (a *attempt) Ended(err error) {
 		what = "intent"
 	}
 	a.wrote(what, now, err)
+	a.span.SetAttributes(a.tried(a.event)...)
+	mark(a.span, a.event)
 	if err != nil {
 		judge(a.span, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"
+	"github.com/claviger/claviger/pkg/telemetry"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 )
 
@@ -24,6 +26,7 @@ type metering struct {
 	high   map[laneKey]map[int64]bool
 	frames int
 	heads  []*eventsv1.SpoolHead
+	traces []string // each frame's traceparent
 }
 
 func startMetering(t *testing.T, nc *nats.Conn, js natsjs.JetStream, router string) *metering {
@@ -44,6 +47,7 @@ func startMetering(t *testing.T, nc *nats.Conn, js natsjs.JetStream, router stri
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.frames++
+		m.traces = append(m.traces, msg.Headers().Get("traceparent"))
 		key := laneKey{frame.GetEpoch(), int(frame.GetPartition())}
 		if m.high[key] == nil {
 			m.high[key] = map[int64]bool{}
@@ -93,9 +97,21 @@ func (m *metering) count() int {
 	return len(m.seen)
 }
 
+func (m *metering) headers() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.traces)
+}
+
 func startPublisher(t *testing.T, j *Journal, nc *nats.Conn, js natsjs.JetStream) *Publisher {
 	t.Helper()
-	p := NewPublisher(j, "router-1", nc, js, slog.New(slog.DiscardHandler), nil)
+	return startTelling(t, j, nc, js, nil)
+}
+
+// startTelling starts a publisher that reports what it does.
+func startTelling(t *testing.T, j *Journal, nc *nats.Conn, js natsjs.JetStream, told *telemetry.Telemetry) *Publisher {
+	t.Helper()
+	p := NewPublisher(j, "router-1", nc, js, slog.New(slog.DiscardHandler), told)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -162,8 +162,7 @@ func (o *observer) frame(ctx context.Context, f *frame, router string) (context.
 	ctx, span := o.tracer.Start(ctx, "publish usage", trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(links...))
 	s.span = span
 	if s.span.IsRecording() {
-		s.span.SetAttributes(s.attributes()...)
-		s.span.SetAttributes(telemetry.MessagingBatchCount.Int(s.events))
+		s.span.SetAttributes(append(s.attributes(), telemetry.MessagingBatchCount.Int(s.events))...)
 	}
 	return ctx, s
 }
@@ -184,8 +183,8 @@ func (s *sending) acknowledged(ctx context.Context) {
 		_, span := s.o.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, a.span), "publish",
 			trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(s.begin), trace.WithLinks(trace.Link{SpanContext: s.span.SpanContext()}))
 		if span.IsRecording() {
-			span.SetAttributes(s.attributes()...)
-			span.SetAttributes(telemetry.OrganizationID.String(a.orgID), telemetry.RequestID.String(a.requestID), telemetry.AttemptID.String(a.attemptID))
+			span.SetAttributes(append(s.attributes(),
+				telemetry.OrganizationID.String(a.orgID), telemetry.RequestID.String(a.requestID), telemetry.AttemptID.String(a.attemptID))...)
 		}
 		span.End(trace.WithTimestamp(end))
 	}

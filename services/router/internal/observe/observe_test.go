@@ -1,0 +1,177 @@
+package observe_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/claviger/claviger/pkg/telemetry"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/observe"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+type rig struct {
+	*observe.Completions
+	t      *telemetry.Telemetry
+	memory *telemetry.Memory
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	r := &rig{memory: telemetry.NewMemory(telemetry.MemoryLimits{})}
+	var err error
+	if r.t, err = telemetry.Start(t.Context(), telemetry.Options{Service: "router", Memory: r.memory}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.t.Shutdown(context.WithoutCancel(t.Context())) })
+	r.Completions = observe.New(observe.Options{
+		Telemetry: r.t, Models: []string{"openai/gpt-4o-mini"}, Now: time.Now,
+		Hosts: map[string]string{"https://api.openai.com/v1": "api.openai.com"},
+	})
+	return r
+}
+
+func (r *rig) metrics(t *testing.T) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	telemetry.Metrics(r.t).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", http.NoBody))
+	return w.Body.String()
+}
+
+func target(model string) *completion.Target {
+	return &completion.Target{Provider: "openai", Model: "openai/" + model, Name: model, Class: usage.Own}
+}
+
+// attempt plays one attempt that ends as the event says.
+func (r *rig) attempt(ctx context.Context, t *completion.Target, baseURL string, e *usage.Event) {
+	e.Started = time.Now()
+	a := r.Attempt(ctx, t, e)
+	a.Calling(ctx, baseURL)
+	e.Ended = time.Now()
+	a.Answered(e)
+	a.Ended(nil)
+}
+
+func TestAnEventNamesItsSpanOnlyIfTheTraceIsRecorded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const traceID = "0af7651916cd43dd8448eb211c80319c"
+	id, _ := trace.TraceIDFromHex(traceID)
+	span, _ := trace.SpanIDFromHex("b7ad6b7169203331")
+	for flags, recorded := range map[trace.TraceFlags]bool{0: false, trace.FlagsSampled: true} {
+		above := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: span, TraceFlags: flags, Remote: true})
+		ctx, edge := r.t.Tracer().Start(trace.ContextWithRemoteSpanContext(t.Context(), above), "edge")
+		var e usage.Event
+		r.attempt(ctx, target("gpt-4o-mini"), "", &e)
+		edge.End()
+		if e.TraceID != traceID || (e.SpanID != "") != recorded {
+			t.Errorf("flags %v: trace %q, span %q, want the trace, and a span: %v", flags, e.TraceID, e.SpanID, recorded)
+		}
+	}
+	var e usage.Event
+	r.attempt(t.Context(), target("gpt-4o-mini"), "", &e)
+	if e.TraceID != "" || e.SpanID != "" {
+		t.Errorf("without a trace the event names trace %q, span %q", e.TraceID, e.SpanID)
+	}
+}
+
+func TestOnlyAddressesThatEverybodyKnowsAreTold(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{"https://api.openai.com/v1": "api.openai.com", "https://llm.tenant.example/v1": ""} {
+		r := newRig(t)
+		ctx, edge := r.t.Tracer().Start(t.Context(), "edge")
+		r.attempt(ctx, target("gpt-4o-mini"), url, &usage.Event{})
+		edge.End()
+		seen := 0
+		for _, s := range r.memory.Trace(edge.SpanContext().TraceID().String()) {
+			if s.Name == "chat gpt-4o-mini" {
+				seen++
+				if got := s.Attributes["server.address"]; got != want {
+					t.Errorf("%s: server.address = %q, want %q", url, got, want)
+				}
+			}
+		}
+		if seen != 1 {
+			t.Errorf("%s: %d spans of the call, want 1", url, seen)
+		}
+	}
+}
+
+func TestEachClassOfErrorsIsSomebodysFault(t *testing.T) {
+	t.Parallel()
+	for class, failed := range map[completion.Class]bool{
+		completion.InvalidRequest: false, completion.TooLarge: false, completion.ContentRefused: false, completion.Unsupported: false, completion.ModelNotFound: false,
+		completion.AuthInvalid: true, completion.AuthLimited: true, completion.QuotaExhausted: true, completion.RateLimited: true, completion.Overloaded: true,
+		completion.ServerError: true, completion.TimedOut: true, completion.Network: true,
+	} {
+		r := newRig(t)
+		ctx, edge := r.t.Tracer().Start(t.Context(), "edge")
+		r.attempt(ctx, target("gpt-4o-mini"), "", &usage.Event{Outcome: usage.Failed, ErrorClass: string(class)})
+		edge.End()
+		for _, s := range r.memory.Trace(edge.SpanContext().TraceID().String()) {
+			if s.Name != "attempt" && s.Name != "chat gpt-4o-mini" {
+				continue
+			}
+			if s.Error != failed || s.Attributes["error.type"] != string(class) {
+				t.Errorf("%s: %s is an error: %v of type %q, want %v", class, s.Name, s.Error, s.Attributes["error.type"], failed)
+			}
+		}
+	}
+}
+
+func TestCallersMakeNoSeriesAndOwnersOnlySoMany(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, model := range []string{"gpt-4o-mini", "made-up-1", "made-up-2"} {
+		r.attempt(t.Context(), target(model), "", &usage.Event{Outcome: usage.OK})
+	}
+	text := r.metrics(t)
+	if strings.Contains(text, "made-up") || !strings.Contains(text, `gen_ai_request_model="other"`) || !strings.Contains(text, `gen_ai_request_model="gpt-4o-mini"`) {
+		t.Errorf("a caller's model is not counted as another one:\n%s", text)
+	}
+	for i := range 3000 {
+		of := target("owned-" + strings.Repeat("x", i))
+		of.PolicyID = "pol_1"
+		r.attempt(t.Context(), of, "", &usage.Event{Outcome: usage.OK})
+	}
+	text = r.metrics(t)
+	if n := strings.Count(text, "gen_ai_client_operation_duration_seconds_count{"); n < 900 || n > 1100 {
+		t.Errorf("3000 models of owners make %d series, want some 1000", n)
+	}
+}
+
+func TestEstimatesAreNotMeasuredAsCounts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	tokens := &usage.Tokens{InputTotal: 10, OutputTotal: 20}
+	r.attempt(t.Context(), target("gpt-4o-mini"), "", &usage.Event{Outcome: usage.OK, Source: usage.Estimated, Tokens: tokens})
+	if text := r.metrics(t); strings.Contains(text, "gen_ai_client_token_usage") {
+		t.Error("an estimate is measured")
+	}
+	r.attempt(t.Context(), target("gpt-4o-mini"), "", &usage.Event{Outcome: usage.OK, Source: usage.ProviderFinal, Tokens: tokens})
+	if text := r.metrics(t); !strings.Contains(text, `gen_ai_token_type="output",service_name="claviger-router"} 20`) {
+		t.Errorf("a count is not measured:\n%s", text)
+	}
+}
+
+func TestPiecesOfUnrecordedAnswersAllocateNothing(t *testing.T) {
+	t.Setenv("OTEL_TRACES_SAMPLER", "always_off")
+	r := newRig(t)
+	ctx, edge := r.t.Tracer().Start(t.Context(), "edge")
+	defer edge.End()
+	a := r.Attempt(ctx, target("gpt-4o-mini"), &usage.Event{})
+	at := time.Now()
+	if n := testing.AllocsPerRun(100, func() { a.Piece(at) }); n != 0 {
+		t.Errorf("a piece allocates %v times", n)
+	}
+	of, e := target("gpt-4o-mini"), usage.Event{}
+	if n := testing.AllocsPerRun(100, func() { r.attempt(ctx, of, "", &e) }); n > 2 { // itself, and the trace's id as text
+		t.Errorf("an attempt allocates %v times", n)
+	}
+}
