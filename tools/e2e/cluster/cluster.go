@@ -29,6 +29,8 @@ type Options struct {
 	Keys     func(*settingsv1.Keys)
 	Router   func(*settingsv1.Router)
 	Metering func(*settingsv1.Metering)
+	// Environ is added to the environment of each service, as "NAME=value".
+	Environ []string
 }
 
 // Cluster is a running installation. Each part has a process of its own but the scripted provider,
@@ -54,6 +56,7 @@ type Cluster struct {
 	binary    string
 	signing   map[string]string // files by name
 	client    *http.Client
+	environ   []string
 	providers []string // egress rules
 }
 
@@ -61,7 +64,7 @@ type Cluster struct {
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
 	c := &Cluster{
-		tb: tb, dir: tb.TempDir(), binary: Binary(tb), client: &http.Client{Transport: &http.Transport{Proxy: nil}},
+		tb: tb, dir: tb.TempDir(), binary: Binary(tb), client: &http.Client{Transport: &http.Transport{Proxy: nil}}, environ: o.Environ,
 		Vault: transittest.Start(tb), NATS: jetstreamtest.StartProcess(tb), Provider: llmtest.New(tb, o.Provider...),
 		KeysDB: sqltest.Server(tb), MeteringDB: sqltest.Server(tb),
 		Operator: seed.Login{Email: "operator@claviger.local", Password: secret.New(rand.Text())},

@@ -98,7 +98,7 @@ func (s *Service) Launch() {
 	// Not bound to the test's context: it would kill where Stop should drain.
 	s.process = exec.CommandContext(context.WithoutCancel(s.c.tb.Context()), s.c.binary, s.args...) //nolint:gosec // our own binary
 	s.process.Stdout, s.process.Stderr = log, log
-	s.process.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.c.dir}
+	s.process.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.c.dir}, s.c.environ...)
 	// A test process that is killed takes its services with it.
 	s.process.SysProcAttr = endsWithParent()
 	s.c.must(s.process.Start())
