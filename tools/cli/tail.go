@@ -21,8 +21,8 @@ type tailCommand struct {
 // Help is the long help.
 func (tailCommand) Help() string {
 	return `One line per attempt, a moment after it ended: '~' marks counts that are not the provider's own final
-ones. A connection that breaks off is taken up again where it ended; nothing is missed or shown twice.
-Ctrl-C ends it.
+ones. A connection that breaks off is taken up again where it ended, and nothing is missed.
+An attempt whose counts are corrected later is shown again. Ctrl-C ends it.
 
 With --output json, each attempt is one object on one line.
 
@@ -34,8 +34,8 @@ Examples:
 }
 
 const (
-	// quietest is how long a stream may be silent: the server sends signs of life more often.
-	quietest = 90 * time.Second
+	// quietest is how long a stream may be silent: the server sends a sign of life every 15 seconds.
+	quietest = 45 * time.Second
 	// patience is how long it goes on trying while the installation is away.
 	patience = 10 * time.Minute
 )
