@@ -1,5 +1,6 @@
 import { Button, TextInput, UnstyledButton } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
+import type { TFunction } from "i18next";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
@@ -131,7 +132,7 @@ function columnsOf({
   nameOf,
   narrow,
 }: {
-  t: ReturnType<typeof useTranslation>["t"];
+  t: TFunction;
   by: Grouping;
   split: Split;
   nameOf: ReturnType<typeof useDimensionNames>;

@@ -1,0 +1,136 @@
+import type { TFunction } from "i18next";
+import { useTranslation } from "react-i18next";
+import type { UsageEvent } from "@/gen/claviger/events/v1/usage_event_pb";
+import { UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
+import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";
+import { ClassTag } from "@/shared/ClassTag";
+import { CopyText } from "@/shared/CopyText";
+import { Cost } from "@/shared/Cost";
+import { formatCount } from "@/shared/format";
+import { exactCost } from "@/shared/money";
+import { Status } from "@/shared/Status";
+import { useObjectNames } from "@/shared/useObjectNames";
+import { durationOf, errorClassOf, outcomeOf } from "./outcome";
+import classes from "./RequestPage.module.css";
+import { isEstimate, sourceOf, tokenLines } from "./tokens";
+
+/** AttemptCard tells of one call to a provider: what was tried, how it ended, and what that means. */
+export function AttemptCard({ attempt }: { attempt: Attempt }) {
+  const { t } = useTranslation();
+  const { credential } = useObjectNames();
+  const event = attempt.event;
+  if (!event) return null;
+  const { key, tone } = outcomeOf(event.outcome);
+  return (
+    <li className={classes.attempt}>
+      <div className={classes.attemptHead}>
+        <span className={classes.number}>{event.attemptNumber}</span>
+        <code className={classes.model}>{event.model}</code>
+        <ClassTag of={event.credentialClass} />
+        <Status tone={tone}>{t(`requests.outcomes.${key}`)}</Status>
+        {isEstimate(attempt) && <span className={classes.estimated}>{t("requests.estimated")}</span>}
+      </div>
+      {event.errorClass && <ErrorWords event={event} />}
+      <dl className={classes.attemptFacts}>
+        <Fact name={t("requests.one.duration")}>
+          {durationOf(event.durationMicros)}
+          {event.firstContentMicros > 0n && (
+            <div className={classes.quiet}>
+              {t("requests.first", { time: durationOf(event.firstContentMicros) })}
+            </div>
+          )}
+        </Fact>
+        <Fact name={t("requests.one.cost")}>
+          {attempt.costNanoUsd === undefined ? (
+            <Cost nano={undefined} />
+          ) : (
+            <span className="num">{exactCost(attempt.costNanoUsd)}</span>
+          )}
+        </Fact>
+        <Fact name={t("requests.one.tokens")}>
+          <TokenList event={event} />
+          <div className={classes.quiet}>{t(`requests.attempt.sources.${sourceOf(event.usageSource)}`)}</div>
+        </Fact>
+        <Fact name={t("requests.one.credential")}>
+          {event.credentialId ? (credential(event.credentialId) ?? <code>{event.credentialId}</code>) : "–"}
+        </Fact>
+        {event.finishReason && (
+          <Fact name={t("requests.one.outcome")}>
+            {t("requests.attempt.finish", { reason: finishWords(t, event.finishReason) })}
+          </Fact>
+        )}
+        {event.responseModel && `${event.provider}/${event.responseModel}` !== event.model && (
+          <Fact name={t("requests.one.servedBy")}>
+            {t("requests.attempt.responseModel", { model: event.responseModel })}
+          </Fact>
+        )}
+        {event.providerRequestId && (
+          <Fact name={t("requests.attempt.providerId")}>
+            <CopyText value={event.providerRequestId} label={t("requests.attempt.providerId")} />
+          </Fact>
+        )}
+        <Fact name={t("requests.attempt.id")}>
+          <CopyText value={event.attemptId} label={t("requests.attempt.id")} />
+        </Fact>
+      </dl>
+      {attempt.flags.includes("clock_skew") && (
+        <p className={classes.skew}>{t("requests.attempt.clockSkew")}</p>
+      )}
+    </li>
+  );
+}
+
+function ErrorWords({ event }: { event: UsageEvent }) {
+  const { t } = useTranslation();
+  const name = errorClassOf(event.errorClass);
+  return (
+    <div className={classes.error}>
+      <p>
+        {t(`requests.errorClasses.${name}.what`)}{" "}
+        <code>
+          {event.errorClass}
+          {event.httpStatus > 0 && `, ${t("requests.attempt.status", { status: event.httpStatus })}`}
+        </code>
+      </p>
+      <p className={classes.quiet}>{t(`requests.errorClasses.${name}.next`, { name: event.errorClass })}</p>
+    </div>
+  );
+}
+
+/** TokenList is the tokens by class; what is a part of a line is set in. */
+export function TokenList({ event }: { event: UsageEvent }) {
+  const { t } = useTranslation();
+  if (!event.tokens) {
+    return (
+      <span>
+        {t(event.usageSource === UsageSource.NONE ? "requests.one.tokensNone" : "requests.one.tokensUnknown")}
+      </span>
+    );
+  }
+  return (
+    <ul className={classes.tokens}>
+      {tokenLines(event.tokens).map(({ name, count, part }) => (
+        <li key={name} data-part={part || undefined}>
+          <span>{t(`requests.tokens.${name}`)}</span>
+          <span className="num">{formatCount(count)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: React.ReactNode }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+const reasons = ["stop", "length", "tool_calls", "content_filter"] as const;
+
+function finishWords(t: TFunction, reason: string): string {
+  const known = reasons.find((each) => each === reason);
+  return known ? t(`requests.attempt.finishReasons.${known}`) : reason;
+}
