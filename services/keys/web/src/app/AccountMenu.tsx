@@ -28,7 +28,7 @@ export function AccountMenu() {
   const { t } = useTranslation();
   const { member, org } = useSession();
   const navigate = useNavigate();
-  const { colorScheme, setColorScheme } = useMantineColorScheme();
+  const { colorScheme, setColorScheme } = useMantineColorScheme({ keepTransitions: true });
   return (
     <Menu position="top-start" width="target">
       <Menu.Target>

@@ -1,9 +1,9 @@
 import { Button } from "@mantine/core";
-import { IconMap2 } from "@tabler/icons-react";
 import { type ErrorComponentProps, Link, useRouter } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
-import { Empty, Loading } from "@/shared/states";
+import { Page } from "@/shared/Page";
+import { Loading } from "@/shared/states";
 import classes from "./boundaries.module.css";
 
 /** Pending stands for a page whose script is on its way. */
@@ -37,18 +37,21 @@ export function PageFailed({ error, reset }: ErrorComponentProps) {
 export function NotFound() {
   const { t } = useTranslation();
   return (
-    <div className={classes.frame}>
-      <Empty
-        icon={IconMap2}
-        title={t("shell.notFound.title")}
-        action={
-          <Button variant="default" component={Link} to="/">
-            {t("shell.notFound.action")}
-          </Button>
-        }
-      >
-        {t("shell.notFound.body")}
-      </Empty>
-    </div>
+    <Page title={t("shell.notFound.title")} description={t("shell.notFound.body")} narrow>
+      <div>
+        <Button variant="default" component={Link} to="/">
+          {t("shell.notFound.action")}
+        </Button>
+      </div>
+    </Page>
+  );
+}
+
+/** NothingHere is NotFound where no organization's frame is around it. */
+export function NothingHere() {
+  return (
+    <main className={classes.frame}>
+      <NotFound />
+    </main>
   );
 }

@@ -11,10 +11,10 @@ import { requestsSearch } from "@/features/requests/search";
 import { usageSearch } from "@/features/usage/search";
 import { knownOrganizations, remember } from "@/session/known";
 import { type Ending, SignedOutError } from "@/session/sessions";
-import { NotFound, PageFailed, Pending } from "./boundaries";
+import { NotFound, NothingHere, PageFailed, Pending } from "./boundaries";
 import { sessions } from "./sessions";
 
-const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NotFound });
+const rootRoute = createRootRoute({ component: Outlet, notFoundComponent: NothingHere });
 
 const indexRoute = createRoute({
   getParentRoute: () => rootRoute,
@@ -59,6 +59,7 @@ const orgRoute = createRoute({
     }
   },
   component: lazyRouteComponent(() => import("./Shell"), "Shell"),
+  notFoundComponent: NotFound,
 });
 
 // Every page is a chunk of its own. Its search parameters are read here, so that links to it are checked.
@@ -136,7 +137,7 @@ export const router = createRouter({
   defaultPreload: "intent",
   defaultPendingComponent: Pending,
   defaultErrorComponent: PageFailed,
-  defaultNotFoundComponent: NotFound,
+  defaultNotFoundComponent: NothingHere,
   scrollRestoration: true,
 });
 

@@ -81,7 +81,10 @@ export const theme = createTheme({
     },
     Table: { defaultProps: { verticalSpacing: "xs" } },
     TextInput: { defaultProps: { size: "sm" } },
-    Menu: { defaultProps: { shadow: "md", transitionProps: { duration: 80 } } },
+    Menu: {
+      // The placeholder is no child that a menu may have; without it the first item gets the focus.
+      defaultProps: { shadow: "md", transitionProps: { duration: 80 }, withInitialFocusPlaceholder: false },
+    },
   },
 });
 
