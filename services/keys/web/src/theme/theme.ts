@@ -40,6 +40,20 @@ const dark: MantineColorsTuple = [
   "#0c0f13",
 ];
 
+// Dark enough from 5 on for white text, and for red text on white.
+const red: MantineColorsTuple = [
+  "#fdf1f0",
+  "#fae0de",
+  "#f5c0bb",
+  "#f09d96",
+  "#e2736a",
+  "#cc3d34",
+  "#b8342b",
+  "#9c2c24",
+  "#7f251e",
+  "#651e18",
+];
+
 const sans =
   'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "Noto Sans", "Liberation Sans", Arial, sans-serif';
 
@@ -47,7 +61,7 @@ const sans =
 export const theme = createTheme({
   primaryColor: "ink",
   primaryShade: { light: 6, dark: 5 },
-  colors: { ink, gray, dark },
+  colors: { ink, gray, dark, red },
   black: "#1b2028",
   fontFamily: sans,
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace',

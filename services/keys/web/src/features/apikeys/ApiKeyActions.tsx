@@ -68,7 +68,7 @@ export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
             <>
               <Menu.Divider />
               <Menu.Item
-                color="red"
+                c="var(--bad)"
                 leftSection={<IconBan size={15} aria-hidden />}
                 onClick={() => setOpen("revoke")}
               >

@@ -122,7 +122,7 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
           </Menu.Item>
           <Menu.Divider />
           <Menu.Item
-            color="red"
+            c="var(--bad)"
             leftSection={<IconTrash size={15} aria-hidden />}
             onClick={() => onDialog({ kind: "remove", credential })}
           >

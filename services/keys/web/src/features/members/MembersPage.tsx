@@ -131,7 +131,7 @@ function List({ members, onDialog }: { members: Member[]; onDialog: (dialog: Mem
                 {t("members.actions.role")}
               </Menu.Item>
               <Menu.Item
-                color="red"
+                c="var(--bad)"
                 leftSection={<IconTrash size={15} aria-hidden />}
                 onClick={() => onDialog({ kind: "remove", member })}
               >
