@@ -20,8 +20,8 @@ import (
 
 // Size says how much there is to be.
 type Size struct {
-	// Events of the one organization, over Days up to now; a tenth as many belong to twenty others.
-	Events, Days int
+	// Events of the one organization, at least, over Weeks up to midnight; a tenth as many belong to others.
+	Events, Weeks int
 	// APIKeys of the organization.
 	APIKeys int
 }
@@ -32,16 +32,16 @@ type Filled struct {
 	OrgID, MemberID string
 	// APIKeys and Models are used, the most used first.
 	APIKeys, Models []string
-	// Rows are the rows of usage_event and of usage_rollup.
-	Events, Sums int64
+	// Own are the events of the organization, Events all rows of usage_event, Sums those of usage_rollup.
+	Own, Events, Sums int64
 }
 
 const fillBatch = 4096
 
 // Fill applies usage as an organization of some dozen people makes it: most of it on weekdays by day, few
 // API keys with most of it, each key with a model or three, every second request with tags, one in fifty
-// failed. It goes through the store's own Apply, so the tables are what they would be. The schema has to
-// be there.
+// failed. The last week goes through the store's own Apply, and the weeks before are copies of it. The
+// schema has to be there.
 func Fill(ctx context.Context, db *sqldb.DB, size Size, now time.Time) (Filled, error) {
 	f := newFiller(size)
 	s := store.New(db)
@@ -54,8 +54,9 @@ func Fill(ctx context.Context, db *sqldb.DB, size Size, now time.Time) (Filled, 
 		batch.Attempts = batch.Attempts[:0]
 		return err
 	}
-	quarters := size.Days * 96
-	start := now.Truncate(usage.Quarter).Add(-time.Duration(quarters) * usage.Quarter)
+	const quarters = 7 * 24 * 4
+	events := (size.Events + size.Weeks - 1) / size.Weeks
+	start := now.Truncate(24 * time.Hour).Add(-time.Duration(quarters) * usage.Quarter)
 	total := 0.0
 	for q := range quarters {
 		total += busy(start.Add(time.Duration(q) * usage.Quarter))
@@ -63,9 +64,9 @@ func Fill(ctx context.Context, db *sqldb.DB, size Size, now time.Time) (Filled, 
 	due, made := 0.0, 0
 	for q := range quarters {
 		at := start.Add(time.Duration(q) * usage.Quarter)
-		due += busy(at) / total * float64(size.Events)
+		due += busy(at) / total * float64(events)
 		if q == quarters-1 {
-			due = float64(size.Events)
+			due = float64(events)
 		}
 		var offsets []time.Duration
 		for ; made < int(math.Round(due)); made++ {
@@ -87,10 +88,15 @@ func Fill(ctx context.Context, db *sqldb.DB, size Size, now time.Time) (Filled, 
 	if err := apply(); err != nil {
 		return Filled{}, err
 	}
+	if size.Weeks > 1 {
+		if err := storetest.Repeat(ctx, db, size.Weeks-1); err != nil {
+			return Filled{}, err
+		}
+	}
 	if err := storetest.Analyze(ctx, db); err != nil {
 		return Filled{}, err
 	}
-	out := Filled{OrgID: f.org.id, MemberID: f.org.keys[0].member, Models: models}
+	out := Filled{OrgID: f.org.id, MemberID: f.org.keys[0].member, Models: models, Own: int64(events * size.Weeks)}
 	for _, k := range f.org.keys {
 		out.APIKeys = append(out.APIKeys, k.id)
 	}

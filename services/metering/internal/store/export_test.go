@@ -23,7 +23,7 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 		var rows []eventRow
 		filtered, whole := l, span{start: micros(l.Start), end: micros(l.End)}
 		filtered.Filters, filtered.ErrorsOnly = q.Filters, true
-		quarters, days := bucketsQuery(&filtered, rollupTable, quarter, []span{whole, whole}), bucketsQuery(&filtered, dayTable, day, []span{whole})
+		quarters, days := bucketsQuery(&filtered, rollupTable, quarter, []span{whole, whole}, 10), bucketsQuery(&filtered, dayTable, day, []span{whole}, 10)
 		months := q
 		months.Start, months.Bucket = q.Start.Add(-30*24*time.Hour), usage.PerDay
 		perDay := pageQuery(s.db.Engine(), &months)

@@ -46,9 +46,8 @@ func listQuery(tx bun.IDB, rows *[]eventRow, l *usage.List, in span) *bun.Select
 }
 
 // bucketsQuery selects the buckets of a table of sums that have matches in one of some spans, the newest
-// first, and how many. A page needs no more of them than it has attempts, and the two that the range and
-// the page before cut.
-func bucketsQuery(l *usage.List, table string, width int64, within []span) *statement {
+// first, and how many; at most limit of each span.
+func bucketsQuery(l *usage.List, table string, width int64, within []span, limit int) *statement {
 	count := "t.attempts"
 	if l.ErrorsOnly {
 		count = "t.errors"
@@ -61,14 +60,18 @@ func bucketsQuery(l *usage.List, table string, width int64, within []span) *stat
 		s.add("SELECT * FROM (SELECT t.bucket, SUM("+count+") AS matches FROM "+table+" AS t WHERE t.org_id = ? AND t.bucket >= ? AND t.bucket < ?",
 			l.OrgID, in.start-in.start%width, in.end)
 		s.scope("t.", l.OrgID, l.MemberID, l.Filters)
-		s.add(" GROUP BY t.bucket HAVING SUM("+count+") > 0 ORDER BY t.bucket DESC LIMIT ?) AS s"+strconv.Itoa(i), l.PageSize+3)
+		s.add(" GROUP BY t.bucket HAVING SUM("+count+") > 0 ORDER BY t.bucket DESC LIMIT ?) AS s"+strconv.Itoa(i), limit)
 	}
 	s.add(" ORDER BY bucket DESC")
 	return s
 }
 
-// spansPerQuery bounds the parts of one statement.
-const spansPerQuery = 16
+const (
+	// spansPerQuery bounds the parts of one statement.
+	spansPerQuery = 16
+	// fewBuckets are looked at before all that a page could need.
+	fewBuckets = 4
+)
 
 // ListAttempts answers l.
 func (s *Store) ListAttempts(ctx context.Context, l usage.List) (attempts []usage.Attempt, more bool, err error) {
@@ -138,14 +141,21 @@ func matchingSpans(ctx context.Context, tx bun.Tx, l *usage.List, whole span) ([
 func narrow(ctx context.Context, tx bun.Tx, l *usage.List, table string, width int64, whole span, within []span) ([]span, error) {
 	var spans []span
 	sum := int64(0)
+	// A page needs no more buckets than it has attempts, and the two that the range and the page before
+	// cut. Mostly the newest few are enough.
+	n, limit, first := 1, fewBuckets, true
 	for len(within) > 0 && sum <= int64(l.PageSize) {
-		n := min(len(within), spansPerQuery)
-		query := bucketsQuery(l, table, width, within[:n])
-		within = within[n:]
-		found, err := buckets(ctx, tx, query)
+		n = min(n, len(within))
+		found, err := buckets(ctx, tx, bucketsQuery(l, table, width, within[:n], limit))
 		if err != nil {
 			return nil, err
 		}
+		if first && len(found) == limit {
+			within = append([]span{{within[0].start, found[limit-1].start}}, within[1:]...)
+		} else {
+			within = within[n:]
+		}
+		n, limit, first = spansPerQuery, l.PageSize+3, false
 		for _, b := range found {
 			if sum > int64(l.PageSize) {
 				break

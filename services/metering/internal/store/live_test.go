@@ -344,8 +344,12 @@ func TestRangesOfAnyEndsSumTheSame(t *testing.T) {
 		apply(t, s, usage.Batch{Attempts: all})
 		midnight := noon.Truncate(24 * time.Hour)
 		for _, r := range [][2]time.Time{
-			{midnight.Add(-72 * time.Hour), midnight}, {midnight.Add(-50 * time.Hour), noon}, {midnight.Add(-24*time.Hour - usage.Quarter), midnight.Add(usage.Quarter)},
-			{midnight.Add(-20 * time.Hour), midnight.Add(-2 * time.Hour)}, {midnight.Add(-20 * time.Hour), midnight.Add(3 * time.Hour)}, {midnight.Add(-24 * time.Hour), midnight},
+			{midnight.Add(-72 * time.Hour), midnight},
+			{midnight.Add(-50 * time.Hour), noon},
+			{midnight.Add(-24*time.Hour - usage.Quarter), midnight.Add(usage.Quarter)},
+			{midnight.Add(-20 * time.Hour), midnight.Add(-2 * time.Hour)},
+			{midnight.Add(-20 * time.Hour), midnight.Add(3 * time.Hour)},
+			{midnight.Add(-24 * time.Hour), midnight},
 		} {
 			for name, q := range map[string]usage.Query{
 				"all":    {},
