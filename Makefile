@@ -45,8 +45,12 @@ bench: ## measure the router against a direct call and a bare proxy, in one run
 	@$(CI)/bench.sh
 
 .PHONY: bench-check
-bench-check: ## the same, and fail outside the bounds; micro-benchmarks may not allocate more than their base
+bench-check: ## the same and bench-usage, and fail outside the bounds; micro-benchmarks may not allocate more than their base
 	@$(CI)/bench.sh --check
+
+.PHONY: bench-usage
+bench-usage: ## time what the usage page asks of a Postgres with a million events
+	@$(CI)/bench.sh --usage
 
 .PHONY: bench-micro
 bench-micro: ## run the micro-benchmarks (BENCH=regexp, BENCHTIME, BENCHCOUNT)

@@ -3,18 +3,30 @@
 # reverse proxy. With --check it fails outside the bounds, and then compares the micro-benchmarks with
 # tools/ci/bench-base.txt: none may allocate more than there, for allocations are the same on every
 # machine and times are not. With --micro or --update it runs the micro-benchmarks alone; --update
-# makes them the base.
+# makes them the base. With --usage it times what the usage page asks of a Postgres with a million events;
+# --check does so too, and fails if any call takes more than a second.
 set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=tools/ci/postgres.sh
+source "$root/tools/ci/postgres.sh"
 cd "$root"
+
+# usage_bench [-check] fills a Postgres of its own, unless CLAVIGER_TEST_POSTGRES names one.
+usage_bench() (
+  trap postgres_stop EXIT
+  postgres_start
+  "$bin/bench" usage "$@"
+)
 
 base=tools/ci/bench-base.txt
 now=$cache/bench.txt
 check_go
 case ${1:-} in
   '') go_build bench -p 2 -o "$bin/bench" ./tools/cmd/bench; exec "$bin/bench" ;;
-  --check) go_build bench -p 2 -o "$bin/bench" ./tools/cmd/bench; "$bin/bench" -check || die "outside the bounds" ;;
+  --check) go_build bench -p 2 -o "$bin/bench" ./tools/cmd/bench; "$bin/bench" -check || die "outside the bounds"
+    usage_bench -check || die "the usage page is too slow" ;;
+  --usage) go_build bench -p 2 -o "$bin/bench" ./tools/cmd/bench; usage_bench; exit ;;
 esac
 "$root/tools/ci/tools.sh" benchstat
 packages=$(grep -rl --include='*_test.go' -E '^func Benchmark' pkg services tools | xargs -n1 dirname | sort -u | sed 's#^#./#')

@@ -27,6 +27,10 @@ func main() {
 		}
 		return
 	}
+	if len(os.Args) > 1 && os.Args[1] == "usage" {
+		usageMain(ctx, os.Args[2:])
+		return
+	}
 	check := flag.Bool("check", false, "fail outside the bounds")
 	quick := flag.Bool("quick", false, "a tenth of the work: to see that it runs, not to believe it")
 	flag.Parse()
