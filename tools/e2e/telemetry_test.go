@@ -195,7 +195,6 @@ func oneTraceOverGRPC(t *testing.T, w *watched) {
 claviger.router.v1.CompletionService/StreamCompletion [router server]
   plan [router internal]
   attempt [router internal]
-    journal [router internal]
     chat gpt-4o-mini [router client]
     journal [router internal]
     publish [router producer]
@@ -226,8 +225,8 @@ claviger.router.v1.CompletionService/StreamCompletion [router server]
 		"gen_ai.usage.cache_read.input_tokens": "16", "gen_ai.usage.reasoning.output_tokens": "4",
 		"http.response.status_code": "200", "server.address": "", // an address of the tenant's own
 	})
-	for i, what := range []string{"intent", "result"} {
-		expect(t, named(spans, "journal")[i], map[string]string{"claviger.journal.record": what})
+	if events := attempt.GetEvents(); len(events) != 1 || events[0].GetName() != "intent written" || events[0].GetTimeUnixNano() > named(spans, "chat gpt-4o-mini")[0].GetStartTimeUnixNano() {
+		t.Errorf("events of the attempt = %v, want that its intent was written before the call", events)
 	}
 	expect(t, named(spans, "publish")[0], map[string]string{"messaging.system": "nats", "claviger.attempt_id": event.GetAttemptId(), "claviger.request_id": requestID})
 	expect(t, named(spans, "apply usage")[0], map[string]string{"claviger.attempt_id": event.GetAttemptId(), "claviger.request_id": requestID})
@@ -260,7 +259,6 @@ func oneTraceOverHTTP(t *testing.T, w *watched) {
 POST /v1/chat/completions [router server]
   plan [router internal]
   attempt [router internal]
-    journal [router internal]
     chat gpt-4o-mini [router client]
     journal [router internal]
     publish [router producer]
@@ -290,13 +288,11 @@ func aFallbackIsSeen(t *testing.T, w *watched) {
 POST /v1/chat/completions [router server]
   plan [router internal]
   attempt [router internal] !
-    journal [router internal]
     chat gpt-4o-mini [router client] !
     journal [router internal]
     publish [router producer]
     apply usage [metering consumer]
   attempt [router internal]
-    journal [router internal]
     chat claude-haiku-4-5 [router client]
     journal [router internal]
     publish [router producer]
@@ -314,7 +310,6 @@ POST /v1/chat/completions [router server]
 POST /v1/chat/completions [router server] !
   plan [router internal]
   attempt [router internal] !
-    journal [router internal]
     chat gpt-4o-mini [router client] !
     journal [router internal]
     publish [router producer]
@@ -332,7 +327,6 @@ func aCallersMistakeIsNoError(t *testing.T, w *watched) {
 POST /v1/chat/completions [router server]
   plan [router internal]
   attempt [router internal]
-    journal [router internal]
     chat gpt-4o-mini [router client]
     journal [router internal]
     publish [router producer]
@@ -351,6 +345,7 @@ POST /v1/chat/completions [router server]
 }
 
 func garbageInTraceparent(t *testing.T, w *watched) {
+	sent := map[string]string{} // what was sent, by request
 	for _, garbage := range []string{
 		"garbage", "00-", strings.Repeat("0", 55), "00-00000000000000000000000000000000-b7ad6b7169203331-01",
 		"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -362,9 +357,22 @@ func garbageInTraceparent(t *testing.T, w *watched) {
 			t.Errorf("traceparent %.60q: status %d", garbage, status)
 			continue
 		}
-		if traceID := w.attemptOf(t, requestID).GetEvent().GetTraceId(); len(traceID) != 32 || strings.Contains(garbage, traceID) {
+		sent[requestID] = garbage
+	}
+	all, _ := w.attempts("acme", w.owner)
+	seen := 0
+	for _, a := range all {
+		garbage, ok := sent[a.GetEvent().GetRequestId()]
+		if !ok {
+			continue
+		}
+		seen++
+		if traceID := a.GetEvent().GetTraceId(); len(traceID) != 32 || strings.Contains(garbage, traceID) {
 			t.Errorf("traceparent %.60q: the usage names trace %q, want a new one", garbage, traceID)
 		}
+	}
+	if seen != len(sent) {
+		t.Errorf("%d of %d requests have usage", seen, len(sent))
 	}
 }
 
@@ -404,7 +412,7 @@ func seriesOf(text string) map[string]bool {
 func madeUpModels(t *testing.T, w *watched) {
 	ask := func(name string) {
 		for _, stream := range []bool{false, true} {
-			if status, _, text := w.overHTTP(t, w.newCaller().traceparent(), call{model: "openai/" + name, stream: stream, prompt: "hello"}); status != http.StatusOK {
+			if status, _, text := w.overHTTP(t, w.newCaller().traceparent(), call{model: "openai/" + name, stream: stream, script: "script:tokens=12,delay=2ms"}); status != http.StatusOK {
 				t.Fatalf("%s: status %d: %s", name, status, text)
 			}
 		}

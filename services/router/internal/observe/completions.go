@@ -26,11 +26,13 @@ const (
 	targets       = attribute.Key("claviger.plan.targets")
 	configVersion = attribute.Key("claviger.config.version")
 	attemptNumber = attribute.Key("claviger.attempt.number")
-	record        = attribute.Key("claviger.journal.record")
 )
 
 // operation is what all calls are so far.
 const operation = "chat"
+
+// client is the kind of a provider's call.
+var client = trace.WithSpanKind(trace.SpanKindClient)
 
 // other stands for a model that only a caller has named: callers must not be able to make series.
 const other = "other"
@@ -151,7 +153,7 @@ type attempt struct {
 
 	span, call trace.Span // nil unless the trace is recorded
 	host       string     // that is called, if everybody knows it
-	began      time.Time  // writing to the journal
+	began      time.Time  // of the result's way to the journal; before the call, of the attempt
 	event      *usage.Event
 }
 
@@ -161,21 +163,11 @@ func (a *attempt) Calling(ctx context.Context, baseURL string) context.Context {
 		return ctx
 	}
 	now := a.c.o.Now()
-	a.wrote("intent", now, nil)
+	a.span.AddEvent("intent written", trace.WithTimestamp(now))
 	ctx = trace.ContextWithSpan(ctx, a.span)
-	ctx, call := a.c.tracer.Start(ctx, operation+" "+a.target.Name, trace.WithSpanKind(trace.SpanKindClient), trace.WithTimestamp(now)) //nolint:spancheck // Answered ends it
+	ctx, call := a.c.tracer.Start(ctx, operation+" "+a.target.Name, client, trace.WithTimestamp(now)) //nolint:spancheck // Answered ends it
 	a.call, a.host = call, a.c.o.Hosts[baseURL]
 	return ctx //nolint:spancheck // Answered ends it
-}
-
-// wrote gives the journal's record a span that ends now.
-func (a *attempt) wrote(what string, now time.Time, err error) {
-	_, span := a.c.tracer.Start(a.ctx, "journal", trace.WithTimestamp(a.began))
-	span.SetAttributes(record.String(what))
-	if err != nil {
-		judge(span, err)
-	}
-	span.End(trace.WithTimestamp(now))
 }
 
 // Piece implements completion.AttemptObserver. Pieces that come together count as one.
@@ -297,15 +289,14 @@ func (a *attempt) Ended(err error) {
 		return
 	}
 	now := a.c.o.Now()
-	what := "result"
-	if a.call == nil {
-		what = "intent"
-	}
-	a.wrote(what, now, err)
+	_, journal := a.c.tracer.Start(a.ctx, "journal", trace.WithTimestamp(a.began))
 	a.span.SetAttributes(a.tried(a.event)...)
 	mark(a.span, a.event)
 	if err != nil {
+		judge(journal, err)
 		judge(a.span, err)
 	}
-	a.span.End(trace.WithTimestamp(now))
+	at := trace.WithTimestamp(now)
+	journal.End(at)
+	a.span.End(at)
 }

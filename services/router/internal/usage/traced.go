@@ -118,6 +118,9 @@ func endOf(event []byte) time.Time {
 // as long as NATS is away in bad ones.
 var lagSeconds = []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
 
+// producer is the kind of spans that end in the broker.
+var producer = trace.WithSpanKind(trace.SpanKindProducer)
+
 // observer gives frames their spans and measures them.
 type observer struct {
 	tracer trace.Tracer
@@ -159,7 +162,7 @@ func (o *observer) frame(ctx context.Context, f *frame, router string) (context.
 	for i := range s.attempts {
 		links[i].SpanContext = s.attempts[i].span
 	}
-	ctx, span := o.tracer.Start(ctx, "publish usage", trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(links...))
+	ctx, span := o.tracer.Start(ctx, "publish usage", producer, trace.WithLinks(links...))
 	s.span = span
 	if s.span.IsRecording() {
 		s.span.SetAttributes(append(s.attributes(), telemetry.MessagingBatchCount.Int(s.events))...)
@@ -178,17 +181,18 @@ func (s *sending) acknowledged(ctx context.Context) {
 		s.o.lag.Record(ctx, max(0, end.Sub(s.first).Seconds()))
 	}
 	s.o.events.Add(ctx, int64(s.events))
+	began, ended := trace.WithTimestamp(s.begin), trace.WithTimestamp(end)
+	frame := trace.WithLinks(trace.Link{SpanContext: s.span.SpanContext()})
 	for i := range s.attempts {
 		a := &s.attempts[i]
-		_, span := s.o.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, a.span), "publish",
-			trace.WithSpanKind(trace.SpanKindProducer), trace.WithTimestamp(s.begin), trace.WithLinks(trace.Link{SpanContext: s.span.SpanContext()}))
+		_, span := s.o.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, a.span), "publish", producer, began, frame)
 		if span.IsRecording() {
 			span.SetAttributes(append(s.attributes(),
 				telemetry.OrganizationID.String(a.orgID), telemetry.RequestID.String(a.requestID), telemetry.AttemptID.String(a.attemptID))...)
 		}
-		span.End(trace.WithTimestamp(end))
+		span.End(ended)
 	}
-	s.span.End(trace.WithTimestamp(end))
+	s.span.End(ended)
 }
 
 // refused notes that the broker did not take the frame this time.
