@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Measures what the router adds to a call: latency, CPU and memory against a direct call and a bare Go
-# reverse proxy. With --check it fails outside the bounds, and then compares the micro-benchmarks with
-# tools/ci/bench-base.txt: none may allocate more than there, for allocations are the same on every
-# machine and times are not. With --micro or --update it runs the micro-benchmarks alone; --update
-# makes them the base. With --usage it times what the usage page asks of a Postgres with a million events;
-# --check does so too, and fails if any call takes more than a second.
+# reverse proxy, and CPU against the router without telemetry. With --check it fails outside the bounds,
+# and then compares the micro-benchmarks with tools/ci/bench-base.txt: none may allocate more than there,
+# for allocations are the same on every machine and times are not. With --micro or --update it runs the
+# micro-benchmarks alone; --update makes them the base. With --usage it times what the usage page asks of
+# a Postgres with a million events; --check does so too, and fails if any call takes more than a second.
 set -euo pipefail
 # shellcheck source=tools/ci/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -30,6 +32,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/serve"
 	"github.com/claviger/claviger/pkg/sqldb"
+	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys"
 	"github.com/claviger/claviger/services/metering"
@@ -64,8 +67,10 @@ func child(ctx context.Context, name string, args []string) error {
 		return proxy(ctx, args[0], log)
 	case name == "backplane" && len(args) == 2:
 		return backplane(ctx, args[0], args[1], log)
-	case name == "router" && len(args) == 4:
-		return routerChild(ctx, args[0], args[1], args[2], args[3], log)
+	case name == "collector":
+		return collector(ctx, log)
+	case (name == "router" || name == "quiet") && len(args) == 5:
+		return routerChild(ctx, name, args[0], args[1], args[2], args[3], args[4], log)
 	}
 	return errors.New("unknown child")
 }
@@ -114,6 +119,27 @@ func proxy(ctx context.Context, provider string, log *slog.Logger) error {
 		handler.ServeHTTP(w, r)
 	})
 	return serve.Until(ctx, log, time.Second, nil, serve.OnHTTP("proxy", ln, serve.HTTP(duplex, nil, log)))
+}
+
+// collector takes whatever an exporter sends, and says on GET how many bytes of traces have come: a
+// comparison with a router that exports nothing must not go unnoticed.
+func collector(ctx context.Context, log *slog.Logger) error {
+	var traces atomic.Int64
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/{signal}", func(_ http.ResponseWriter, r *http.Request) {
+		if n, _ := io.Copy(io.Discard, r.Body); r.PathValue("signal") == "traces" {
+			traces.Add(n)
+		}
+	})
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, traces.Load()) })
+	ln, err := serve.Listen(ctx, "the collector", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := (ready{Addr: ln.Addr().String()}).print(); err != nil {
+		return err
+	}
+	return serve.Until(ctx, log, time.Second, nil, serve.OnHTTP("collector", ln, serve.HTTP(mux, nil, log)))
 }
 
 // backplane is everything that the router needs and that is not measured: keys, metering and NATS.
@@ -243,8 +269,21 @@ func fill(ctx context.Context, control *keys.App, dir, provider string) (apiKey 
 	return string(raw), err
 }
 
-// routerChild is the real router, on the same journal, configuration feed and NATS as in production.
-func routerChild(ctx context.Context, dir, keysAddr, natsURL, provider string, log *slog.Logger) error {
+// routerChild is the real router, on the same journal, configuration feed and NATS as in production. The
+// router reports to a collector as it does there; the one named "quiet" measures and reports nothing.
+func routerChild(ctx context.Context, name, dir, keysAddr, natsURL, provider, collector string, log *slog.Logger) error {
+	var told *telemetry.Telemetry
+	if name == "router" {
+		if err := os.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"+collector); err != nil {
+			return err
+		}
+		var err error
+		if told, err = telemetry.Start(ctx, telemetry.Options{Service: "router", Environment: environment, Instance: name, Log: log}); err != nil {
+			return err
+		}
+		defer told.Shutdown(ctx)
+		log = told.Logger(log)
+	}
 	keyset, pepper, configKey, err := sharedSecrets(dir)
 	if err != nil {
 		return err
@@ -254,7 +293,7 @@ func routerChild(ctx context.Context, dir, keysAddr, natsURL, provider string, l
 		return err
 	}
 	defer func() { _ = cc.Close() }()
-	nc, js, err := jetstream.Connect(ctx, jetstream.Options{URL: natsURL, Name: "router"})
+	nc, js, err := jetstream.Connect(ctx, jetstream.Options{URL: natsURL, Name: name})
 	if err != nil {
 		return err
 	}
@@ -264,9 +303,9 @@ func routerChild(ctx context.Context, dir, keysAddr, natsURL, provider string, l
 		return err
 	}
 	app, err := router.New(ctx, router.Deps{
-		Environment: environment, Name: "router-1", DataDir: filepath.Join(dir, "router"), Keys: rpcmount.NewTransport(cc), ConfigKey: publicOf(configKey),
+		Environment: environment, Name: name, DataDir: filepath.Join(dir, name), Keys: intercept.NewTransport(told, rpcmount.NewTransport(cc)), ConfigKey: publicOf(configKey),
 		Opener: keyset.Opener(), Pepper: func(context.Context) (secret.Text, error) { return pepper, nil },
-		NATS: nc, JetStream: js, Egress: guard, Log: log, Now: time.Now,
+		NATS: nc, JetStream: js, Egress: guard, Log: log, Now: time.Now, Telemetry: told,
 	})
 	if err != nil {
 		return err

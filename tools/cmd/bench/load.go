@@ -19,13 +19,17 @@ import (
 // targets are the ways to the provider, in the order in which rounds take them.
 var targets = []string{"direct", "proxy", "router"}
 
+// priced are the targets whose CPU time is compared. The router that is quiet does not report what it
+// does, and is otherwise the same.
+var priced = []string{"proxy", "router", "quiet"}
+
 // quantiles are of one target's latencies.
 type quantiles struct{ p50, p99 time.Duration }
 
 // request builds a call to a target. The provider plays the script.
 func (r *rig) request(ctx context.Context, target, script string, stream bool) (*http.Request, error) {
 	model := "gpt-4o-mini"
-	if target == "router" {
+	if target == "router" || target == "quiet" {
 		model = "openai/gpt-4o-mini"
 	}
 	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s Say something short about keys, please."}],"stream":%v}`, model, script, stream)
@@ -98,39 +102,56 @@ func (r *rig) latency(ctx context.Context, n int) (map[string]quantiles, error) 
 	return out, nil
 }
 
-// cost returns the CPU time that a target's process spends on a call, the median of rounds that
-// take turns.
-func (r *rig) cost(ctx context.Context, script string, stream bool, calls int) (map[string]time.Duration, error) {
-	const rounds = 8
+// costs are the CPU time that each target's process spends on a call, and the share of it that the
+// router does not spend on telemetry.
+type costs struct {
+	per  map[string]time.Duration
+	told float64
+}
+
+// cost measures costs as the median of rounds in which the targets take turns. Telemetry is compared
+// within each round: what else the machine does changes more from round to round.
+func (r *rig) cost(ctx context.Context, script string, stream bool, calls int) (costs, error) {
+	const rounds = 24
 	parallel := 16
 	if stream {
 		parallel = 64
 	}
 	per := map[string][]time.Duration{}
+	var told []float64
 	for round := range rounds + 1 {
-		for _, t := range targets[1:] {
+		this := map[string]time.Duration{}
+		for i := range priced {
+			t := priced[(i+round)%len(priced)]
 			before, err := cpuTime(r.pid[t])
 			if err != nil {
-				return nil, err
+				return costs{}, err
 			}
 			n := max(calls/rounds, parallel)
 			if err := r.parallel(ctx, t, script, stream, n, parallel); err != nil {
-				return nil, err
+				return costs{}, err
 			}
 			after, err := cpuTime(r.pid[t])
 			if err != nil {
-				return nil, err
+				return costs{}, err
 			}
-			if round > 0 { // the first round warms up
-				per[t] = append(per[t], (after-before)/time.Duration(n))
-			}
+			this[t] = (after - before) / time.Duration(n)
 		}
+		if round == 0 { // warms up
+			continue
+		}
+		for t, d := range this {
+			per[t] = append(per[t], d)
+		}
+		told = append(told, float64(this["quiet"])/float64(this["router"]))
 	}
-	out := map[string]time.Duration{}
+	out := costs{per: map[string]time.Duration{}}
 	for t, all := range per {
 		slices.Sort(all)
-		out[t] = all[len(all)/2]
+		out.per[t] = all[len(all)/2]
 	}
+	slices.Sort(told)
+	out.told = told[len(told)/2]
 	return out, nil
 }
 

@@ -98,15 +98,24 @@ func run(ctx context.Context, check, quick bool) error {
 			return err
 		}
 		_, _ = fmt.Fprintf(out, "\n%s\n%-8s %14s %14s\n", load.title, "", "CPU per call", "calls/CPU-s")
-		for _, t := range []string{"proxy", "router"} {
-			_, _ = fmt.Fprintf(out, "%-8s %14v %14.0f\n", t, cost[t].Round(100*time.Nanosecond), float64(time.Second)/float64(cost[t]))
+		for _, t := range priced {
+			_, _ = fmt.Fprintf(out, "%-8s %14v %14.0f\n", t, cost.per[t].Round(100*time.Nanosecond), float64(time.Second)/float64(cost.per[t]))
 		}
-		ratio := float64(cost["router"]) / float64(cost["proxy"])
+		ratio := float64(cost.per["router"]) / float64(cost.per["proxy"])
 		if load.least {
 			ratio = 1 / ratio
 		}
 		bounds = append(bounds, bound{name: load.name, value: ratio, limit: load.limit, least: load.least})
+		_, _ = fmt.Fprintf(out, "with telemetry a CPU-second serves %.2f of the calls that it serves without\n", cost.told)
+		if load.least {
+			bounds = append(bounds, bound{name: "requests per CPU-second, telemetry : none", value: cost.told, limit: 0.9, least: true})
+		}
 	}
+	sent, err := rig.exported(ctx)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "(quiet is the router without telemetry; the other has exported %d KiB of traces)\n", sent>>10)
 
 	memory, err := rig.memory(ctx, 2000/scale)
 	if err != nil {
@@ -129,7 +138,7 @@ func run(ctx context.Context, check, quick bool) error {
 			word = "BROKEN"
 			broken++
 		}
-		_, _ = fmt.Fprintf(out, "%-42s %8.2f%s  (%s %g)  %s\n", b.name, b.value, b.unit, sign, b.limit, word)
+		_, _ = fmt.Fprintf(out, "%-44s %8.2f%s  (%s %g)  %s\n", b.name, b.value, b.unit, sign, b.limit, word)
 	}
 	if check && broken > 0 {
 		return fmt.Errorf("%d of %d bounds are broken", broken, len(bounds))

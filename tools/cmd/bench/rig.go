@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -22,7 +23,9 @@ type rig struct {
 	base   map[string]string // where a target takes /chat/completions
 	key    map[string]string
 	client *http.Client
-	ends   []func()
+	// collector is where the router reports to.
+	collector string
+	ends      []func()
 }
 
 // startRig starts all processes. They end with it, or with this process.
@@ -53,14 +56,20 @@ func startRig(ctx context.Context) (_ *rig, err error) {
 	if err != nil {
 		return nil, err
 	}
-	router, err := r.start(ctx, "router", dir, back.Addr, back.NATS, provider.Addr)
+	collector, err := r.start(ctx, "collector")
 	if err != nil {
 		return nil, err
 	}
+	r.collector = "http://" + collector.Addr
+	for _, name := range []string{"router", "quiet"} {
+		router, err := r.start(ctx, name, dir, back.Addr, back.NATS, provider.Addr, collector.Addr)
+		if err != nil {
+			return nil, err
+		}
+		r.base[name], r.key[name] = "http://"+router.Addr+"/v1", strings.TrimSpace(back.APIKey)
+	}
 	r.base["direct"] = "http://" + provider.Addr + "/openai/v1"
 	r.base["proxy"] = "http://" + proxy.Addr + "/openai/v1"
-	r.base["router"] = "http://" + router.Addr + "/v1"
-	r.key["router"] = strings.TrimSpace(back.APIKey)
 	return r, nil
 }
 
@@ -107,4 +116,32 @@ func (r *rig) start(ctx context.Context, name string, args ...string) (ready, er
 	case <-time.After(60 * time.Second):
 		return ready{}, errors.New(name + " does not start")
 	}
+}
+
+// exported returns how many bytes of traces the router has sent. It sends every few seconds.
+func (r *rig) exported(ctx context.Context) (int64, error) {
+	for range 100 {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.collector, http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		res, err := r.client.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close() // read to its end
+		if err != nil {
+			return 0, err
+		}
+		if n, err := strconv.ParseInt(string(text), 10, 64); err != nil || n > 0 {
+			return n, err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return 0, errors.New("the router exported no traces")
 }
