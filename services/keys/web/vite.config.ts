@@ -33,6 +33,10 @@ export default defineConfig(({ isPreview }) => ({
     assetsInlineLimit: 0, // a data: script or style would be refused
     chunkSizeWarningLimit: 1000, // the bound is in scripts/size.mjs, and counts what it costs
     reportCompressedSize: false,
+    // One script of all icons instead of one per icon that two pages share.
+    rolldownOptions: {
+      output: { codeSplitting: { groups: [{ name: "icons", test: /node_modules[\\/]@tabler/ }] } },
+    },
     manifest: true,
   },
   server: { proxy },
