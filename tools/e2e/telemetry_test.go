@@ -164,6 +164,7 @@ func TestTheInstallationCanBeWatched(t *testing.T) {
 		{"OneTraceOverHTTP", oneTraceOverHTTP},
 		{"AFallbackIsSeen", aFallbackIsSeen},
 		{"ACallersMistakeIsNoError", aCallersMistakeIsNoError},
+		{"ACallerWhoLeavesIsNoError", aCallerWhoLeavesIsNoError},
 		{"GarbageInTraceparentChangesNothing", garbageInTraceparent},
 		{"MadeUpModelsMakeNoSeries", madeUpModels},
 		{"MetricsAreWhatIsPromised", promisedMetrics},
@@ -342,6 +343,52 @@ POST /v1/chat/completions [router server]
 `)
 	expect(t, spans[1], map[string]string{"claviger.reason": "POLICY_NOT_FOUND", "error.type": ""})
 	expect(t, spans[0], map[string]string{"http.response.status_code": "404", "claviger.reason": "POLICY_NOT_FOUND", "error.type": ""})
+}
+
+// aCallerWhoLeavesIsNoError hangs up in the middle of an answer.
+func aCallerWhoLeavesIsNoError(t *testing.T, w *watched) {
+	const script = "script:tokens=2000,delay=5ms"
+	overHTTP := w.newCaller()
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	body := strings.NewReader(`{"model":"openai/gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"` + script + `"}]}`)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.Routers[0].URL()+"/v1/chat/completions", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+w.apiKey)
+	req.Header.Set("Traceparent", overHTTP.traceparent())
+	res, err := w.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+
+	overGRPC := w.newCaller()
+	stream, err := routerv1.NewCompletionServiceClient(dial(t, w.Routers[0].GRPC)).StreamCompletion(
+		metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+w.apiKey, "traceparent", overGRPC.traceparent()),
+		&routerv1.StreamCompletionRequest{Input: &routerv1.CompletionInput{
+			Model:    "openai/gpt-4o-mini",
+			Messages: []*routerv1.Message{{Role: routerv1.MessageRole_MESSAGE_ROLE_USER, Parts: []*routerv1.Part{{Content: &routerv1.Part_Text{Text: script}}}}},
+		}})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	for as, edge := range map[caller]string{overHTTP: "POST /v1/chat/completions", overGRPC: "claviger.router.v1.CompletionService/StreamCompletion"} {
+		spans := w.trace(t, as, edge+` [router server]
+  plan [router internal]
+  attempt [router internal]
+    chat gpt-4o-mini [router client]
+    journal [router internal]
+    publish [router producer]
+    apply usage [metering consumer]
+`)
+		expect(t, named(spans, "attempt")[0], map[string]string{"claviger.outcome": "canceled", "error.type": "canceled"})
+	}
 }
 
 func garbageInTraceparent(t *testing.T, w *watched) {
