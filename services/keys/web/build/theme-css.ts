@@ -21,7 +21,8 @@ export function themeCss(): Plugin {
   };
 }
 
-/** themeVariables returns the stylesheet. */
+/** themeVariables returns the stylesheet, in Mantine's layer: what global.css says of a variable wins. */
 export function themeVariables(): string {
-  return convertCssVariables(defaultCssVariablesResolver(mergeMantineTheme(DEFAULT_THEME, theme)), ":root");
+  const variables = defaultCssVariablesResolver(mergeMantineTheme(DEFAULT_THEME, theme));
+  return `@layer mantine {${convertCssVariables(variables, ":root")}}`;
 }
