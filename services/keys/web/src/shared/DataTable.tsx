@@ -30,6 +30,8 @@ type Props<T> = {
   rowKey: (row: T) => string;
   /** Marks rows that have just arrived. */
   isNew?: (row: T) => boolean;
+  /** On narrow screens cells stand side by side: for tables of many short numbers. */
+  compact?: boolean;
   /** How the rows are sorted; headers of sortable columns become buttons. */
   sort?: Sorting;
 };
@@ -38,9 +40,9 @@ type Props<T> = {
  * DataTable is a table that becomes a list of cards on narrow screens. The roles are written out,
  * because browsers forget them when the display of a table changes.
  */
-export function DataTable<T>({ caption, columns, rows, rowKey, isNew, sort }: Props<T>) {
+export function DataTable<T>({ caption, columns, rows, rowKey, isNew, compact, sort }: Props<T>) {
   return (
-    <table className={classes.table} role="table">
+    <table className={classes.table} role="table" data-compact={compact || undefined}>
       <caption className="visually-hidden">{caption}</caption>
       <thead role="rowgroup">
         <tr role="row">
@@ -56,10 +58,13 @@ export function DataTable<T>({ caption, columns, rows, rowKey, isNew, sort }: Pr
               }
             >
               {sort && column.sortable ? (
-                <UnstyledButton className={classes.sort} onClick={() => sort.onSort(column.id)}>
-                  {column.header}
-                  <SortMark order={sort.by === column.id ? sort.order : undefined} />
-                </UnstyledButton>
+                <>
+                  <span className={classes.unsorted}>{column.header}</span>
+                  <UnstyledButton className={classes.sort} onClick={() => sort.onSort(column.id)}>
+                    {column.header}
+                    <SortMark order={sort.by === column.id ? sort.order : undefined} />
+                  </UnstyledButton>
+                </>
               ) : (
                 <span className={column.bare ? "visually-hidden" : undefined}>{column.header}</span>
               )}

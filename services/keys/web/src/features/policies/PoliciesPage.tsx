@@ -91,6 +91,7 @@ function List({ policies }: { policies: Policy[] }) {
             component={Link}
             to="/o/$org/policies/$policyId"
             params={{ org, policyId: row.id } as never}
+            size="sm"
             fw={550}
           >
             {row.name}

@@ -1,4 +1,4 @@
-import { Button, TextInput } from "@mantine/core";
+import { Button, Input, TextInput } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { useBlocker } from "@tanstack/react-router";
 import { useRef, useState } from "react";
@@ -56,7 +56,9 @@ export function PolicyEditor({ policy, onSaved }: Props) {
         />
       )}
       <fieldset className={classes.lines}>
-        <legend className={classes.legend}>{t("policies.edit.lines")}</legend>
+        <Input.Label component="legend" p={0}>
+          {t("policies.edit.lines")}
+        </Input.Label>
         <p className={classes.hint}>{t("policies.edit.linesHint")}</p>
         <LineList lines={lines} onChange={setLines} errors={errors} onMend={editor.mend} models={models} />
         <div>

@@ -1,7 +1,7 @@
 import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import type { UsageEvent } from "@/gen/claviger/events/v1/usage_event_pb";
-import { UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
+import { CredentialClass, UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
 import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";
 import { ClassTag } from "@/shared/ClassTag";
 import { CopyText } from "@/shared/CopyText";
@@ -49,19 +49,21 @@ export function AttemptCard({ attempt }: { attempt: Attempt }) {
         </Fact>
         <Fact name={t("requests.one.tokens")}>
           <TokenList event={event} />
-          <div className={classes.quiet}>{t(`requests.attempt.sources.${sourceOf(event.usageSource)}`)}</div>
+          {event.usageSource !== UsageSource.NONE && (
+            <div className={classes.quiet}>
+              {t(`requests.attempt.sources.${sourceOf(event.usageSource)}`)}
+            </div>
+          )}
         </Fact>
         <Fact name={t("requests.one.credential")}>
-          {event.credentialId ? (credential(event.credentialId) ?? <code>{event.credentialId}</code>) : "–"}
+          <CredentialName event={event} name={credential(event.credentialId)} />
         </Fact>
         {event.finishReason && (
-          <Fact name={t("requests.one.outcome")}>
-            {t("requests.attempt.finish", { reason: finishWords(t, event.finishReason) })}
-          </Fact>
+          <Fact name={t("requests.attempt.finish")}>{finishWords(t, event.finishReason)}</Fact>
         )}
         {event.responseModel && `${event.provider}/${event.responseModel}` !== event.model && (
-          <Fact name={t("requests.one.servedBy")}>
-            {t("requests.attempt.responseModel", { model: event.responseModel })}
+          <Fact name={t("requests.attempt.responseModel")}>
+            <code>{event.responseModel}</code>
           </Fact>
         )}
         {event.providerRequestId && (
@@ -97,10 +99,19 @@ function ErrorWords({ event }: { event: UsageEvent }) {
   );
 }
 
+// What the operator calls its credentials is not for its customers.
+function CredentialName({ event, name }: { event: UsageEvent; name: string | undefined }) {
+  const { t } = useTranslation();
+  if (name) return name;
+  if (event.credentialClass === CredentialClass.PLATFORM) return t("requests.attempt.operators");
+  if (!event.credentialId) return "–";
+  return <CopyText value={event.credentialId} label={t("requests.one.credential")} />;
+}
+
 /** TokenList is the tokens by class; what is a part of a line is set in. */
 export function TokenList({ event }: { event: UsageEvent }) {
   const { t } = useTranslation();
-  if (!event.tokens) {
+  if (!event.tokens || event.usageSource === UsageSource.NONE) {
     return (
       <span>
         {t(event.usageSource === UsageSource.NONE ? "requests.one.tokensNone" : "requests.one.tokensUnknown")}

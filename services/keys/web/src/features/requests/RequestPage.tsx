@@ -165,7 +165,9 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
         </Fact>
         <Fact name={t("requests.one.key")}>
           {names.apiKey(event.apiKeyId) ?? <code>{event.apiKeyId}</code>}
-          {event.memberId && <div className={classes.quiet}>{memberOf(event.memberId)}</div>}
+          {event.memberId && (
+            <div className={classes.quiet}>{t("requests.one.owner", { who: memberOf(event.memberId) })}</div>
+          )}
         </Fact>
         <Fact name={t("requests.one.time")}>
           {absoluteTime(ended)}

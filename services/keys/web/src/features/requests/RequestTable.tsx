@@ -127,7 +127,9 @@ function Outcome({ attempts }: { attempts: Attempt[] }) {
 function Tokens({ of: { attempts } }: { of: Request }) {
   const { t } = useTranslation();
   const known = attempts.flatMap(({ event }) => (event?.tokens ? [event.tokens] : []));
-  if (known.length === 0) return <span className={classes.quiet}>–</span>;
+  if (known.every(({ inputTotal, outputTotal }) => inputTotal + outputTotal === 0n)) {
+    return <span className={classes.quiet}>–</span>;
+  }
   const input = known.reduce((sum, tokens) => sum + tokens.inputTotal, 0n);
   const output = known.reduce((sum, tokens) => sum + tokens.outputTotal, 0n);
   return (

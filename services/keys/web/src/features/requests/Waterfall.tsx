@@ -63,6 +63,13 @@ export function Waterfall({ spans }: { spans: readonly Span[] }) {
 function Row({ step, chosen, onChoose }: { step: Step; chosen: boolean; onChoose: () => void }) {
   const { t } = useTranslation();
   const { span, depth, start, duration, left, width } = step;
+  // After the bar, or before it, or in it: where there is room.
+  const place = left + width < 76 ? "after" : left > 24 ? "before" : "in";
+  const placed = {
+    after: { insetInlineStart: `${left + width}%` },
+    before: { insetInlineEnd: `${100 - left}%` },
+    in: { insetInlineStart: `${left}%` },
+  };
   return (
     <div
       role="treeitem"
@@ -91,14 +98,7 @@ function Row({ step, chosen, onChoose }: { step: Step; chosen: boolean; onChoose
       </span>
       <span className={classes.track}>
         <span className={classes.bar} style={{ insetInlineStart: `${left}%`, width: `${width}%` }} />
-        <span
-          className={classes.time}
-          style={
-            left + width > 72
-              ? { insetInlineEnd: `${100 - left}%` }
-              : { insetInlineStart: `${left + width}%` }
-          }
-        >
+        <span className={classes.time} data-place={place} style={placed[place]}>
           {span.error && `${t("requests.trace.failedSpan")} · `}
           {durationOf(duration)}
         </span>

@@ -53,10 +53,7 @@ export default function Chart({ search, onSearch, range, rows, top }: Props) {
               onChange={(stack) => onSearch({ stack: stack === "group" ? "group" : undefined })}
               options={[
                 { value: "class", label: t("usage.chart.stackClass") },
-                {
-                  value: "group",
-                  label: t("usage.chart.stackGroup", { by: t(`usage.by.${by}`).toLocaleLowerCase() }),
-                },
+                { value: "group", label: t(`usage.by.titles.${by}`) },
               ]}
             />
           )}
@@ -220,7 +217,7 @@ function Numbers(props: { title: string; bars: Bar[]; series: Series[]; range: R
   ];
   return (
     <>
-      <DataTable caption={title} columns={columns} rows={rows} rowKey={(row) => String(row.at)} />
+      <DataTable compact caption={title} columns={columns} rows={rows} rowKey={(row) => String(row.at)} />
       {range.width >= 86_400_000 && <p className={classes.utc}>{t("usage.chart.utc")}</p>}
     </>
   );

@@ -62,6 +62,7 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
   const allowed = groupings.filter(
     (each) => (each !== "credential" || may.seeCredentials) && (each !== "member" || may.seeMembers),
   );
+  const title = by === "tag" ? t("usage.by.tagTitle", { tag: search.tag ?? "" }) : t(`usage.by.titles.${by}`);
   const download = () => {
     const span = [range.start, range.end].map((at) =>
       new Date(at).toISOString().slice(0, 16).replace(":", ""),
@@ -73,7 +74,7 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
   };
   return (
     <Section
-      title={`${t("usage.by.title")} ${by === "tag" ? `${search.tag}` : t(`usage.by.${by}`).toLocaleLowerCase()}`}
+      title={title}
       actions={
         <div className={classes.controls}>
           <InlineSelect
@@ -104,10 +105,11 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
           {() => (
             <>
               <DataTable
-                caption={`${t("usage.by.title")} ${t(`usage.by.${by}`)}`}
+                caption={title}
                 columns={columnsOf({ t, by, split, nameOf, narrow })}
                 rows={rows}
                 rowKey={(row) => row.id}
+                compact
                 sort={{ by: sort, order, onSort }}
               />
               <div className={classes.foot}>
