@@ -46,6 +46,7 @@ export default defineConfig(({ isPreview }) => ({
     include: ["src/**/*.test.{ts,tsx}"],
     setupFiles: ["src/test/setup.ts"],
     css: false,
+    testTimeout: 60_000,
     restoreMocks: true,
   },
 }));

@@ -1,8 +1,10 @@
-import { cleanup } from "@testing-library/react";
+import { cleanup, configure } from "@testing-library/react";
 import { afterEach } from "vitest";
 import { startStrings } from "@/strings/i18n";
 
 startStrings();
+// Busy machines are slow; what is waited for ends the waiting as soon as it is there.
+configure({ asyncUtilTimeout: 15_000 });
 afterEach(cleanup);
 
 // What jsdom lacks and Mantine asks for.
