@@ -33,12 +33,12 @@ func (s *statement) add(text string, args ...any) {
 
 // sums writes the sums of all columns. Postgres sums BIGINT to NUMERIC, hence the cast; a sum beyond 63
 // bits is an error on both engines.
-func (s *statement) sums(engine sqldb.Engine) {
+func (s *statement) sums(engine sqldb.Engine, table string) {
 	for i, c := range sumNames {
 		if i > 0 {
 			s.add(", ")
 		}
-		s.add("COALESCE(SUM(r." + c + "), 0)")
+		s.add("COALESCE(SUM(" + table + c + "), 0)")
 		if engine == sqldb.Postgres {
 			s.add("::BIGINT")
 		}
@@ -49,7 +49,10 @@ func (s *statement) sums(engine sqldb.Engine) {
 // from writes the tables and conditions of a query: one range of the rollup's primary key, whose columns
 // begin with org_id and bucket. Where it makes no difference, whole days are read from the sums per day,
 // which are a tenth as many, and only what is left at both ends from those per quarter of an hour.
-func (s *statement) from(q *usage.Query) {
+//
+// Each table is grouped by itself before the few rows of both are put together: Postgres knows how many
+// groups a table has, and not how many a union has, which it would sort on disk.
+func (s *statement) from(engine sqldb.Engine, q *usage.Query) {
 	start, end := micros(q.Start), micros(q.End)
 	first, last := start+(day-start%day)%day, end-end%day // the whole days
 	parts := []sumsPart{{rollupTable, span{start, end}}}
@@ -65,14 +68,44 @@ func (s *statement) from(q *usage.Query) {
 		if written++; written > 1 {
 			s.add(" UNION ALL ")
 		}
-		s.add("SELECT "+allSums+" FROM "+p.table+" AS t WHERE t.org_id = ? AND t.bucket >= ? AND t.bucket < ?", q.OrgID, p.start, p.end)
+		columns, exprs := inner(q)
+		s.add("SELECT ")
+		for i, c := range columns {
+			s.add(exprs[i] + " AS " + c + ", ")
+		}
+		s.sums(engine, "t.")
+		s.add(" FROM "+p.table+" AS t WHERE t.org_id = ? AND t.bucket >= ? AND t.bucket < ?", q.OrgID, p.start, p.end)
 		s.scope("t.", q.OrgID, q.MemberID, q.Filters)
+		s.add(" GROUP BY " + strings.Join(exprs, ", "))
 	}
 	s.add(") AS r")
 	if q.TagKey != "" {
 		s.add(" LEFT JOIN tagset_tag AS g ON g.org_id = r.org_id AND g.tagset_id = r.tagset_id AND g.tag_key = ?", q.TagKey)
 	}
 	s.add(" WHERE r.org_id = ?", q.OrgID)
+}
+
+// inner returns what a table of sums is grouped by: all that the question needs of it.
+func inner(q *usage.Query) (columns, exprs []string) {
+	columns, exprs = []string{"org_id"}, []string{"t.org_id"}
+	if width := q.Bucket.Width().Microseconds(); width > 0 {
+		columns, exprs = append(columns, "bucket"), append(exprs, cut("t.bucket", width))
+	}
+	for _, d := range q.GroupBy {
+		if d != usage.ByTag {
+			columns, exprs = append(columns, dimensionColumns[d]), append(exprs, "t."+dimensionColumns[d])
+		}
+	}
+	if q.TagKey != "" {
+		columns, exprs = append(columns, "tagset_id"), append(exprs, "t.tagset_id")
+	}
+	return columns, exprs
+}
+
+// cut cuts a time down to a multiple of width. Both sides are BIGINT: the column is, and a literal of this
+// size is taken for one where it has to be. Times are not before 1970, so this rounds down.
+func cut(column string, width int64) string {
+	return fmt.Sprintf("%s - %s %% %d", column, column, width)
 }
 
 // sumsPart is a range of a table of sums.
@@ -108,9 +141,7 @@ func (s *statement) scope(table, orgID, memberID string, filters []usage.Filter)
 func groups(q *usage.Query) []string {
 	var exprs []string
 	if width := q.Bucket.Width().Microseconds(); width > 0 {
-		// Both sides are BIGINT: the column is, and a literal of this size is taken for one where it
-		// has to be. Times are not before 1970, so this rounds down.
-		exprs = append(exprs, fmt.Sprintf("r.bucket - r.bucket %% %d", width))
+		exprs = append(exprs, cut("r.bucket", width))
 	}
 	for _, d := range q.GroupBy {
 		if d == usage.ByTag {
@@ -130,8 +161,8 @@ func pageQuery(engine sqldb.Engine, q *usage.Query) *statement {
 	for i, e := range exprs {
 		s.add(fmt.Sprintf("%s AS k%d, ", e, i))
 	}
-	s.sums(engine)
-	s.from(q)
+	s.sums(engine, "r.")
+	s.from(engine, q)
 	if q.After != nil && len(exprs) > 0 {
 		s.add(" AND (" + strings.Join(exprs, ", ") + ") > (")
 		n := 0
@@ -164,10 +195,10 @@ func pageQuery(engine sqldb.Engine, q *usage.Query) *statement {
 func totalQuery(engine sqldb.Engine, q *usage.Query) *statement {
 	s := &statement{}
 	s.add("SELECT ")
-	s.sums(engine)
+	s.sums(engine, "r.")
 	whole := *q
-	whole.TagKey = "" // grouping by a tag changes no total
-	s.from(&whole)
+	whole.GroupBy, whole.TagKey, whole.Bucket = nil, "", usage.Whole // grouping changes no total
+	s.from(engine, &whole)
 	return s
 }
 
