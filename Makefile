@@ -36,6 +36,11 @@ race: ## run every test under the race detector
 e2e: ## run the end-to-end tests alone
 	@$(CI)/test.sh --e2e $(ARGS)
 
+.PHONY: screenshots
+screenshots: ## open every page in Chromium, and leave pictures of it in .cache/screenshots (CLAVIGER_SCREENSHOTS=DIR)
+	@go test -count=1 ./tools/e2e/browser
+	@ls "$${CLAVIGER_SCREENSHOTS:-.cache/screenshots}"/*.png
+
 .PHONY: fuzz
 fuzz: ## fuzz every target in turn (FUZZTIME=20s)
 	@$(CI)/fuzz.sh

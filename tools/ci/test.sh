@@ -66,6 +66,7 @@ prepare() {
   check_go
   prepare_node
   "$root/tools/ci/web.sh"
+  "$root/tools/ci/chromium.sh" >"$cache/chromium"
   "$root/tools/ci/tools.sh" gotestsum vaultd grpcurl || die "a tool does not build"
   # The processes of end-to-end tests are watched as the tests are.
   export CLAVIGER_BINARY=$bin/claviger${race[0]:-} CLAVIGER_VAULTD=$bin/vaultd

@@ -100,7 +100,7 @@ func (s *Service) Launch() {
 	s.process.Stdout, s.process.Stderr = log, log
 	s.process.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.c.dir}, s.c.environ...)
 	// A test process that is killed takes its services with it.
-	s.process.SysProcAttr = endsWithParent()
+	EndsWithParent(s.process)
 	s.c.must(s.process.Start())
 	s.ended = make(chan struct{})
 	go func(process *exec.Cmd, ended chan struct{}) {
@@ -224,6 +224,9 @@ var built struct {
 	path string
 	err  error
 }
+
+// EndsWithParent makes a process end when this one does, however it does, where the system can.
+func EndsWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = endsWithParent() }
 
 // Binary returns the claviger binary to test: CLAVIGER_BINARY, else one that is built from the source
 // once per test process.

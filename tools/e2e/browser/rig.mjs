@@ -1,0 +1,219 @@
+// What the tests share: a Chromium, people who sign in, and a watch over every page: a violation of the
+// content security policy, an error in the console, an exception or a script of a stranger fails the
+// test that met it.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { after, before } from "node:test";
+
+// Playwright and axe are installed with the admin's own packages.
+const require = createRequire(new URL("../../../services/keys/web/package.json", import.meta.url));
+const { chromium } = require("playwright-core");
+const { AxeBuilder } = require("@axe-core/playwright");
+
+assert.ok(process.env.CLAVIGER_WORLD, "run by TestTheAdminInARealBrowser");
+export const world = JSON.parse(process.env.CLAVIGER_WORLD);
+
+export const desktop = { width: 1280, height: 900 };
+export const phone = { width: 390, height: 844 };
+
+const args = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({ executablePath: world.chromium, headless: true, args });
+});
+after(() => browser?.close());
+
+/**
+ * Runs a test with a browser profile and a page of its own, and fails if a page in it did what no page
+ * may do. as is who is signed in. expected are patterns of console errors that belong to the story, such
+ * as a refused request.
+ */
+export async function withPage({ as, expected = [], ...options }, run) {
+  const { context, problems } = await profile(options);
+  try {
+    if (as) await enter(context, as);
+    const page = await context.newPage();
+    await run(page, context);
+    await calm(context);
+    const unexpected = problems.filter((problem) => !expected.some((pattern) => pattern.test(problem)));
+    assert.deepEqual(unexpected, [], "what the page complained about");
+  } finally {
+    await context.close();
+  }
+}
+
+/** A browser profile for several tests. Each of them calls check at its end. */
+export async function shared({ as, ...options }) {
+  const { context, problems } = await profile(options);
+  if (as) await enter(context, as);
+  return {
+    context,
+    async check() {
+      await calm(context);
+      assert.deepEqual(problems.splice(0), [], "what the page complained about");
+    },
+  };
+}
+
+// What the pages tell arrives before they answer another question.
+async function calm(context) {
+  for (const open of context.pages()) await open.evaluate(() => 0).catch(() => {});
+}
+
+async function profile({ scheme = "light", size = desktop }) {
+  const context = await browser.newContext({
+    baseURL: world.baseURL,
+    colorScheme: scheme,
+    viewport: size,
+    reducedMotion: "reduce",
+    locale: "en-GB",
+    timezoneId: "UTC",
+  });
+  context.setDefaultTimeout(20_000);
+  return { context, problems: await watch(context) };
+}
+
+const sessions = new Map();
+
+// Signs in once, and gives every later profile the same cookie.
+async function enter(context, who) {
+  if (!sessions.has(who)) {
+    const page = await context.newPage();
+    await signIn(page, who);
+    await page.close();
+    sessions.set(who, await context.cookies());
+    return;
+  }
+  await context.addCookies(sessions.get(who));
+}
+
+async function watch(context) {
+  const problems = [];
+  await context.exposeBinding("tellOfViolation", (_, text) => problems.push(text));
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => {
+      const { effectiveDirective, blockedURI, sample, sourceFile } = event;
+      globalThis.tellOfViolation(`CSP: ${effectiveDirective} ${blockedURI} ${sample} ${sourceFile}`);
+    });
+    let struck;
+    Object.defineProperty(globalThis, "__xss", {
+      get: () => struck,
+      set: (value) => {
+        struck = value;
+        globalThis.tellOfViolation("a script of a stranger ran");
+      },
+    });
+  });
+  context.on("console", (message) => {
+    if (message.type() === "error" || message.type() === "warning") {
+      problems.push(`console: ${message.text()} ${message.location().url}`);
+    }
+  });
+  context.on("weberror", (error) => problems.push(`exception: ${error.error().stack}`));
+  context.on("dialog", (dialog) => {
+    problems.push(`dialog: ${dialog.message()}`);
+    void dialog.dismiss();
+  });
+  return problems;
+}
+
+/** Begins a session without the form, which has tests of its own. */
+export async function signIn(page, who) {
+  const person = world.people[who];
+  assert.ok(person, `nobody is called ${who}`);
+  if (!page.url().startsWith(world.baseURL)) await page.goto("/sign-in");
+  const status = await page.evaluate(async (body) => {
+    const response = await fetch("/claviger.keys.v1.SessionService/SignIn", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1" },
+      body: JSON.stringify(body),
+    });
+    return response.status;
+  }, { ...person, cookie: true });
+  assert.equal(status, 200, `signing in as ${who}`);
+}
+
+/** Fills in the form for signing in. */
+export async function signInByForm(page, who) {
+  const { organization, email, password } = world.people[who];
+  await page.getByLabel("Organization").fill(organization);
+  await page.getByLabel("Email").fill(email);
+  await page.getByLabel("Password", { exact: true }).fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+}
+
+/** Waits until a page shows what it has to show. */
+export async function settled(page) {
+  await page.getByRole("heading", { level: 1 }).first().waitFor();
+  await page.waitForFunction(() => !document.querySelector('[aria-busy="true"], .mantine-Skeleton-root'));
+  await page.evaluate(() => document.fonts.ready);
+}
+
+/** Fails on serious and critical findings of axe. */
+export async function accessible(page, what) {
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
+  const bad = violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, impact, help, nodes }) => `${impact} ${id}: ${help}\n${nodes.map((node) => `  ${node.target}: ${node.failureSummary}`).join("\n")}`);
+  assert.deepEqual(bad, [], `axe on ${what}`);
+}
+
+/** Writes a picture of the whole page. */
+export async function picture(page, name) {
+  await page.screenshot({ path: path.join(world.screenshots, `${name}.png`), fullPage: true, animations: "disabled" });
+}
+
+/** Everything of a page in which a secret could be left: text, attributes, inputs, address, storage. */
+export function everythingIn(page) {
+  return page.evaluate(async () => {
+    const inputs = [...document.querySelectorAll("input, textarea")].map(({ value }) => value);
+    const caches = await globalThis.caches.keys();
+    const databases = (await indexedDB.databases()).map(({ name }) => name);
+    return [
+      document.documentElement.outerHTML,
+      ...inputs,
+      location.href,
+      JSON.stringify(history.state),
+      JSON.stringify({ ...localStorage }),
+      JSON.stringify({ ...sessionStorage }),
+      document.cookie,
+      name,
+      ...caches,
+      ...databases,
+      ...performance.getEntries().map((entry) => entry.name),
+    ].join("\n");
+  });
+}
+
+/** Sends a completion through the router, as an application does. */
+export async function complete(apiKey, { model = "policy/main", prompt = "hello" } = {}) {
+  const response = await fetch(`${world.baseURL}/v1/chat/completions`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${apiKey}`, "Content-Type": "application/json" },
+    body: JSON.stringify({ model, stream: true, messages: [{ role: "user", content: prompt }] }),
+  });
+  return { status: response.status, text: await response.text(), requestId: response.headers.get("x-request-id") };
+}
+
+/** Steps of one story: each is a test, and none is tried after one that failed. */
+export function steps(t) {
+  let broken = "";
+  return (name, run) =>
+    t.test(name, async () => {
+      assert.equal(broken, "", "an earlier step failed");
+      broken = name;
+      await run();
+      broken = "";
+    });
+}

@@ -1,0 +1,51 @@
+// Each role sees what it may, and is told the rest in words.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { settled, withPage } from "./rig.mjs";
+
+const everywhere = ["Overview", "Policies", "API keys", "Usage", "Requests"];
+const roles = {
+  owner: { pages: [...everywhere, "Credentials", "Members"], changes: { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
+  admin: { pages: [...everywhere, "Credentials", "Members"], changes: { "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
+  member: { pages: everywhere, changes: { "/api-keys": "Create an API key" } },
+  viewer: { pages: [...everywhere, "Credentials", "Members"], changes: {} },
+};
+const offers = { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" };
+const titles = { "/credentials": "Credentials", "/policies": "Policies", "/api-keys": "API keys", "/members": "Members" };
+
+for (const [role, { pages, changes }] of Object.entries(roles)) {
+  test(role, () =>
+    withPage({ as: `acme ${role}` }, async (page) => {
+      await page.goto("/o/acme");
+      await settled(page);
+      const shown = await page.getByRole("navigation", { name: "Main" }).getByRole("link").allInnerTexts();
+      assert.deepEqual(shown.sort(), [...pages].sort());
+      for (const [path, offer] of Object.entries(offers)) {
+        if (!pages.includes(titles[path])) continue;
+        await page.goto(`/o/acme${path}`);
+        await settled(page);
+        const main = page.getByRole("main");
+        const offered = (await main.getByRole("button", { name: offer }).count()) + (await main.getByRole("link", { name: offer }).count());
+        assert.equal(offered > 0, changes[path] === offer, `${role}: "${offer}" on ${path}`);
+      }
+    }));
+}
+
+test("a member that types the address of a page for others is told so", () =>
+  withPage({ as: "acme member", expected: [/status of 403/] }, async (page) => {
+    for (const path of ["/credentials", "/members"]) {
+      await page.goto(`/o/acme${path}`);
+      await settled(page);
+      await page.getByText(/role does not allow|not allowed|Only|owner/i).first().waitFor();
+      assert.equal(await page.getByText("Team key").count(), 0);
+      assert.equal(await page.getByText("viewer@acme.example").count(), 0);
+    }
+  }));
+
+test("another organization's address leads to its sign-in, and shows nothing of it", () =>
+  withPage({ as: "acme owner", expected: [/status of 401/] }, async (page) => {
+    await page.goto("/o/hostile/credentials");
+    await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
+    assert.equal(await page.getByLabel("Organization").inputValue(), "hostile");
+    assert.equal(await page.getByText("Hostile").count(), 0);
+  }));
