@@ -36,6 +36,8 @@ type measures struct {
 
 	attempts  tally[ended]
 	fallbacks tally[failed]
+
+	batch batch
 }
 
 // sets are the attributes of one combination, ready for use. One look-up finds all of them.
@@ -95,27 +97,78 @@ func newMeasures(m metric.Meter) *measures {
 		}),
 	}
 	all.tokens, _ = m.Int64Histogram(telemetry.MetricGenAITokens, metric.WithUnit("{token}"), metric.WithDescription("Tokens of a call, as the provider counts them."))
-	all.attempts.register(m, "claviger.attempts", "{attempt}", "Attempts by how they ended.")
-	all.fallbacks.register(m, "claviger.fallbacks", "{fallback}", "Targets that failed and were followed by another.")
+	// Callbacks come before the instruments are read, so that what waits is not missed.
+	all.attempts.register(m, "claviger.attempts", "{attempt}", "Attempts by how they ended.", all.flush)
+	all.fallbacks.register(m, "claviger.fallbacks", "{fallback}", "Targets that failed and were followed by another.", func() {})
 	return all
 }
 
-// measure records an attempt that has ended.
+// measured is an attempt that has ended, as it is measured.
+type measured struct {
+	ctx             context.Context //nolint:containedctx // of the exemplar
+	of              served
+	sets            *sets
+	duration, first float64 // seconds; first is 0 for none
+	input, output   int64   // -1 for not counted
+	failure         string
+}
+
+// batchSize is how many attempts are measured at once. An instrument's call is a long way through the
+// SDK: one after the other they find it in the processor's caches, which requests have used for other
+// things in between.
+const batchSize = 64
+
+// batch holds attempts until they are measured: when there are enough, and when somebody asks.
+type batch struct {
+	mu      sync.Mutex
+	waiting []measured
+}
+
+// measure notes an attempt that has ended.
 func (a *attempt) measure(e *usage.Event) {
-	m, ctx := a.c.measures, a.ctx
+	m := a.c.measures
 	m.attempts.add(ended{a.of.provider, a.of.class, e.Outcome})
+	one := measured{ctx: a.ctx, of: a.of, sets: a.sets, duration: e.Duration.Seconds(), input: -1, output: -1, failure: e.ErrorClass}
 	if e.Streamed && e.FirstContent > 0 {
-		m.first.Record(ctx, e.FirstContent.Seconds(), a.sets.plain...)
+		one.first = e.FirstContent.Seconds()
 	}
 	if t := counted(e); t != nil {
-		m.tokens.Record(ctx, t.InputTotal, a.sets.input...)
-		m.tokens.Record(ctx, t.OutputTotal, a.sets.output...)
+		one.input, one.output = t.InputTotal, t.OutputTotal
 	}
-	by := a.sets.plain
-	if e.ErrorClass != "" {
-		by = m.failed.Of(failed{a.of, e.ErrorClass}).Record
+	m.batch.mu.Lock()
+	defer m.batch.mu.Unlock()
+	m.batch.waiting = append(m.batch.waiting, one)
+	if len(m.batch.waiting) >= batchSize {
+		m.record()
 	}
-	m.duration.Record(ctx, e.Duration.Seconds(), by...)
+}
+
+// flush measures what waits, before somebody reads.
+func (m *measures) flush() {
+	m.batch.mu.Lock()
+	defer m.batch.mu.Unlock()
+	m.record()
+}
+
+// record measures what waits. The lock is held.
+func (m *measures) record() {
+	for i := range m.batch.waiting {
+		one := &m.batch.waiting[i]
+		by := one.sets.plain
+		if one.failure != "" {
+			by = m.failed.Of(failed{one.of, one.failure}).Record
+		}
+		m.duration.Record(one.ctx, one.duration, by...)
+		if one.first > 0 {
+			m.first.Record(one.ctx, one.first, one.sets.plain...)
+		}
+		if one.input >= 0 {
+			m.tokens.Record(one.ctx, one.input, one.sets.input...)
+			m.tokens.Record(one.ctx, one.output, one.sets.output...)
+		}
+	}
+	clear(m.batch.waiting)
+	m.batch.waiting = m.batch.waiting[:0]
 }
 
 // cache keeps what is made from keys. Looking one up neither locks nor allocates. Keys after the first so
@@ -165,9 +218,11 @@ func newTally[K comparable](attributes func(K) []attribute.KeyValue) tally[K] {
 
 func (t tally[K]) add(key K) { t.counts.of(key).Add(1) }
 
-func (t tally[K]) register(m metric.Meter, name, unit, description string) {
+// register makes the instrument. Before is called when somebody reads.
+func (t tally[K]) register(m metric.Meter, name, unit, description string, before func()) {
 	_, _ = m.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(description),
 		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			before()
 			for key, n := range *t.counts.known.Load() {
 				o.Observe(n.Load(), metric.WithAttributes(t.attributes(key)...))
 			}
