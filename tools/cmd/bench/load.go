@@ -110,9 +110,13 @@ type costs struct {
 }
 
 // cost measures costs as the median of rounds in which the targets take turns. Telemetry is compared
-// within each round: what else the machine does changes more from round to round.
+// within each round, and the mean of the middle half counts: what else the machine does changes more from
+// round to round than what is compared.
 func (r *rig) cost(ctx context.Context, script string, stream bool, calls int) (costs, error) {
-	const rounds = 24
+	rounds := 24
+	if !stream {
+		rounds = 48
+	}
 	parallel := 16
 	if stream {
 		parallel = 64
@@ -151,7 +155,10 @@ func (r *rig) cost(ctx context.Context, script string, stream bool, calls int) (
 		out.per[t] = all[len(all)/2]
 	}
 	slices.Sort(told)
-	out.told = told[len(told)/2]
+	middle := told[len(told)/4 : len(told)*3/4]
+	for _, share := range middle {
+		out.told += share / float64(len(middle))
+	}
 	return out, nil
 }
 
