@@ -1,7 +1,7 @@
 // Every page: fit to look at in light and dark and on a phone, and fit for everybody.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { accessible, phone, picture, settled, shared, withPage, world } from "./rig.mjs";
+import { accessible, asPhone, picture, settled, shared, withPage, world } from "./rig.mjs";
 
 const pages = {
   overview: { path: "" },
@@ -51,7 +51,7 @@ for (const [who, list] of [
           await picture(page, `${name}-${scheme}`);
         }
         await page.emulateMedia({ colorScheme: "light" });
-        await page.setViewportSize(phone);
+        await asPhone(page);
         await settled(page);
         await fits(page);
         await accessible(page, `${name} on a phone`);

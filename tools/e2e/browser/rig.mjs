@@ -14,8 +14,8 @@ const { AxeBuilder } = require("@axe-core/playwright");
 assert.ok(process.env.CLAVIGER_WORLD, "run by TestTheAdminInARealBrowser");
 export const world = JSON.parse(process.env.CLAVIGER_WORLD);
 
-export const desktop = { width: 1280, height: 900 };
-export const phone = { width: 390, height: 844 };
+const desktop = { width: 1280, height: 900 };
+const phone = { width: 390, height: 844 };
 
 const args = [
   "--no-sandbox",
@@ -158,6 +158,13 @@ export async function settled(page) {
   await page.getByRole("heading", { level: 1 }).first().waitFor();
   await page.waitForFunction(() => !document.querySelector('[aria-busy="true"], .mantine-Skeleton-root'));
   await page.evaluate(() => document.fonts.ready);
+}
+
+/** Makes a page that of a phone, which has scroll bars that take no room. */
+export async function asPhone(page) {
+  await page.setViewportSize(phone);
+  const wire = await page.context().newCDPSession(page);
+  await wire.send("Emulation.setDeviceMetricsOverride", { ...phone, deviceScaleFactor: 2, mobile: true });
 }
 
 /** Fails on serious and critical findings of axe. */
