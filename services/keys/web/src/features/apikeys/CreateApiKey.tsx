@@ -9,6 +9,7 @@ import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { useClient } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
+import { problemWords } from "@/shared/errors/words";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
 import classes from "./CreateApiKey.module.css";
@@ -75,7 +76,7 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
       if (apiKey) onCreated({ apiKey, secret, policy: policies.find(({ id }) => id === policyId)?.name });
     } catch (error) {
       const problem = problemOf(error);
-      if (problem.reason === "API_KEY_EXISTS") setNameError(`${problem.message}.`);
+      if (problem.reason === "API_KEY_EXISTS") setNameError(problemWords(t, problem).what);
       throw error;
     } finally {
       void refresh(ApiKeyService);

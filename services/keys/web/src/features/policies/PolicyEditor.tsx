@@ -9,6 +9,7 @@ import { useClient } from "@/session/context";
 import { ClassTag } from "@/shared/ClassTag";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
+import { problemWords } from "@/shared/errors/words";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useNames } from "@/shared/useNames";
 import { useRefresh } from "@/shared/useRefresh";
@@ -186,7 +187,7 @@ function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) =
       const found = errorsOf(problem.fields, lines);
       setErrors(found.lines);
       if (found.rest["name"]) setNameError(found.rest["name"]);
-      if (problem.reason === "POLICY_EXISTS") setNameError(`${problem.message}.`);
+      if (problem.reason === "POLICY_EXISTS") setNameError(problemWords(t, problem).what);
       if (problem.reason === "ETAG_MISMATCH" && base) {
         setConflict((await client.getPolicy({ id: base.id })).policy);
       }

@@ -4,9 +4,9 @@ import { useTranslation } from "react-i18next";
 import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";
 import { useSession } from "@/session/context";
 import { ClassTag } from "@/shared/ClassTag";
-import { Cost } from "@/shared/Cost";
+import { SumOfCosts } from "@/shared/Cost";
 import { type Column, DataTable } from "@/shared/DataTable";
-import { formatCost, formatCount, utcTime } from "@/shared/format";
+import { formatCount, utcTime } from "@/shared/format";
 import { Status } from "@/shared/Status";
 import { useObjectNames } from "@/shared/useObjectNames";
 import { costOf, type Request } from "./merge";
@@ -159,11 +159,7 @@ function Duration({ attempts }: { attempts: Attempt[] }) {
 
 /** SumCost is what the attempts cost together; with a part unknown it is at least that. */
 export function SumCost({ attempts }: { attempts: readonly Attempt[] }) {
-  const { t } = useTranslation();
-  const { nano, known } = costOf(attempts);
-  if (known) return <Cost nano={nano} />;
-  if (nano === 0n) return <Cost nano={undefined} />;
-  return <span title={t("requests.one.costPart")}>≥ {formatCost(nano)}</span>;
+  return <SumOfCosts of={costOf(attempts)} />;
 }
 
 function clock(at: number): string {

@@ -108,7 +108,11 @@ export class LiveRequests {
       this.#options.onState("polling");
       return;
     }
-    if (problem.reason === "RESUME_TOKEN_INVALID") this.#token = "";
+    if (problem.reason === "RESUME_TOKEN_INVALID" && this.#token !== "") {
+      this.#token = "";
+      this.#again(running, 0);
+      return;
+    }
     this.#failures += 1;
     const most = Math.min(longest, first * 2 ** (this.#failures - 1));
     // Half of it is chance, so that pages do not come back all at once.

@@ -54,13 +54,13 @@ export function merge(listed: readonly Attempt[], live: readonly Attempt[]): Req
   return all.sort((a, b) => b.ended - a.ended || (a.id < b.id ? 1 : -1));
 }
 
-/** costOf is the sum of known costs, and whether that is all. */
-export function costOf(attempts: readonly Attempt[]): { nano: bigint; known: boolean } {
-  let nano = 0n;
-  let known = true;
+/** costOf is the sum of known costs, and how many are not known. */
+export function costOf(attempts: readonly Attempt[]): { cost: bigint; unknownCost: bigint } {
+  let cost = 0n;
+  let unknownCost = 0n;
   for (const { costNanoUsd } of attempts) {
-    if (costNanoUsd === undefined) known = false;
-    else nano += costNanoUsd;
+    if (costNanoUsd === undefined) unknownCost += 1n;
+    else cost += costNanoUsd;
   }
-  return { nano, known };
+  return { cost, unknownCost };
 }

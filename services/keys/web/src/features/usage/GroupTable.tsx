@@ -4,7 +4,7 @@ import type { TFunction } from "i18next";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useSession } from "@/session/context";
-import { Cost } from "@/shared/Cost";
+import { SumOfCosts } from "@/shared/Cost";
 import { type Column, DataTable } from "@/shared/DataTable";
 import type { FilterName } from "@/shared/filters";
 import { InlineSelect } from "@/shared/InlineSelect";
@@ -184,21 +184,21 @@ function columnsOf({
       header: t("usage.columns.own"),
       align: "end",
       sortable: true,
-      cell: (row) => <Cost nano={row.own.cost} />,
+      cell: (row) => <SumOfCosts of={row.own} />,
     },
     {
       id: "platform",
       header: t("usage.columns.platform"),
       align: "end",
       sortable: true,
-      cell: (row) => <Cost nano={row.platform.cost} />,
+      cell: (row) => <SumOfCosts of={row.platform} />,
     },
     {
       id: "cost",
       header: t("usage.columns.cost"),
       align: "end",
       sortable: true,
-      cell: (row) => <Cost nano={row.all.cost} />,
+      cell: (row) => <SumOfCosts of={row.all} />,
     },
     {
       id: "share",
@@ -211,7 +211,7 @@ function columnsOf({
             <span style={{ width: width(row.own.cost, split.all.cost), background: colors.own }} />
             <span style={{ width: width(row.platform.cost, split.all.cost), background: colors.platform }} />
           </span>
-          {share(row.all.cost, split.all.cost)}
+          <span className={classes.percent}>{share(row.all.cost, split.all.cost)}</span>
         </span>
       ),
     },

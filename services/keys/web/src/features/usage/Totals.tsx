@@ -1,5 +1,5 @@
 import { useTranslation } from "react-i18next";
-import { Cost } from "@/shared/Cost";
+import { SumOfCosts } from "@/shared/Cost";
 import { compactCount, formatCost, formatCount } from "@/shared/format";
 import { share } from "@/shared/money";
 import { colors } from "./colors";
@@ -27,14 +27,14 @@ export function Totals({ split: { own, platform, all } }: { split: Split }) {
         <Count of={all.output} />
       </Total>
       <Total name={t("usage.totals.ownCost")} color={colors.own} hint={t("usage.totals.ownHint")}>
-        <Cost nano={own.cost} />
+        <SumOfCosts of={own} />
       </Total>
       <Total
         name={t("usage.totals.platformCost")}
         color={colors.platform}
         hint={t("usage.totals.platformHint")}
       >
-        <Cost nano={platform.cost} />
+        <SumOfCosts of={platform} />
       </Total>
       <Total
         name={t("usage.totals.errors")}

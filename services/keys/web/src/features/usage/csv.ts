@@ -1,5 +1,5 @@
 import { decimalUsd } from "@/shared/money";
-import type { Group } from "./sums";
+import type { Group, Sums } from "./sums";
 
 /**
  * csvOf writes a table as RFC 4180 says. Texts come from people and providers: what a spreadsheet would
@@ -48,14 +48,19 @@ export function usageCsv(by: string, groups: readonly Group[], nameOf: (id: stri
       all.input,
       all.output,
       all.cached,
-      decimalUsd(own.cost),
-      decimalUsd(platform.cost),
-      decimalUsd(all.cost),
+      known(own),
+      known(platform),
+      known(all),
       all.unknownCost,
       all.estimated,
       decimalUsd(all.estimatedCost),
     ]),
   ]);
+}
+
+// An empty cell is unknown, which is not zero.
+function known({ cost, unknownCost }: Sums): string {
+  return cost === 0n && unknownCost > 0n ? "" : decimalUsd(cost);
 }
 
 /** save gives a text to the browser as a file. It never leaves the machine for it. */

@@ -12,6 +12,7 @@ export const common = {
   copied: "Copied",
   never: "Never",
   unknown: "Unknown",
+  partlyUnknownCost: "At least: a part of the cost is not known",
   unknownCost: "The cost is not known, which is not zero",
   somebody: "somebody who has left",
   showSecret: "Show what was typed",
