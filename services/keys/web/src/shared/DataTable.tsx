@@ -15,6 +15,8 @@ export type Column<T> = {
   bare?: boolean;
   /** Left out on middle screens, where the table would not fit. */
   wide?: boolean;
+  /** In compact tables: alone in its line on narrow screens. */
+  full?: boolean;
   /** The rows can be sorted by it; see DataTable's sort. */
   sortable?: boolean;
 };
@@ -80,6 +82,7 @@ export function DataTable<T>({ caption, columns, rows, rowKey, isNew, compact, s
                 "data-align": column.align,
                 "data-label": column.bare ? undefined : column.header,
                 "data-wide": column.wide || undefined,
+                "data-full": column.full || undefined,
               };
               return column.main ? (
                 <th key={column.id} scope="row" role="rowheader" {...shared} data-main>

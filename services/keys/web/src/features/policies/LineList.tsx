@@ -81,11 +81,11 @@ export function LineList({ lines, onChange, errors, onMend, models }: Props) {
                   onChange={(model) => change(line.key, { model })}
                   error={errors.get(line.key)}
                   limit={40}
-                  maxDropdownHeight={280}
+                  withScrollArea={false}
                   maxLength={256}
                   spellCheck={false}
                   autoComplete="off"
-                  classNames={{ input: "mono" }}
+                  classNames={{ input: "mono", options: classes.options }}
                   comboboxProps={{ transitionProps: { duration: 80 } }}
                 />
                 <Notes line={line} models={models} />

@@ -1,5 +1,5 @@
-import { Autocomplete, Switch } from "@mantine/core";
-import { useEffect, useState } from "react";
+import { Switch, TextInput } from "@mantine/core";
+import { useEffect, useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDimensionNames } from "@/features/usage/useDimensionNames";
 import { FilterChips } from "@/shared/FilterChips";
@@ -62,34 +62,41 @@ export function RequestFilters({ search, onSearch }: SearchProps) {
 function ModelFilter({ value, onChange }: { value: string; onChange: (value: string) => void }) {
   const { t } = useTranslation();
   const names = useModelNames();
+  const list = useId();
   const [text, setText] = useState(value);
   useEffect(() => setText(value), [value]);
   const take = (next: string) => {
     if (next.trim() !== value) onChange(next.trim());
   };
   return (
-    <Autocomplete
-      size="xs"
-      label={t("requests.filters.model")}
-      placeholder={t("requests.filters.anyModel")}
-      data={names}
-      limit={30}
-      maxDropdownHeight={260}
-      value={text}
-      onChange={(next) => {
-        setText(next);
-        if (next === "") take("");
-      }}
-      onOptionSubmit={take}
-      onBlur={() => take(text)}
-      onKeyDown={(event) => {
-        if (event.key === "Enter") take(text);
-      }}
-      maxLength={256}
-      spellCheck={false}
-      clearable
-      clearButtonProps={{ "aria-label": t("usage.filters.remove", { name: t("requests.filters.model") }) }}
-      classNames={{ root: classes.model, label: classes.label }}
-    />
+    <>
+      <TextInput
+        size="xs"
+        label={t("requests.filters.model")}
+        placeholder={t("requests.filters.anyModel")}
+        list={list}
+        value={text}
+        onChange={(event) => {
+          const next = event.currentTarget.value;
+          setText(next);
+          // Emptied by its own button, or chosen from the list.
+          if (next === "" || names.includes(next)) take(next);
+        }}
+        onBlur={() => take(text)}
+        onKeyDown={(event) => {
+          if (event.key === "Enter") take(text);
+        }}
+        type="search"
+        maxLength={256}
+        spellCheck={false}
+        autoComplete="off"
+        classNames={{ root: classes.model, label: classes.label }}
+      />
+      <datalist id={list}>
+        {names.map((name) => (
+          <option key={name} value={name} />
+        ))}
+      </datalist>
+    </>
   );
 }

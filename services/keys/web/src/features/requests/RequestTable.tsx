@@ -40,6 +40,7 @@ export function RequestTable({ requests }: { requests: readonly Request[] }) {
     {
       id: "model",
       header: t("requests.columns.model"),
+      full: true,
       cell: (row) => <Models attempts={row.attempts} />,
     },
     {
@@ -77,6 +78,7 @@ export function RequestTable({ requests }: { requests: readonly Request[] }) {
       rows={requests}
       rowKey={(row) => row.id}
       isNew={(row) => row.live}
+      compact
     />
   );
 }

@@ -11,7 +11,7 @@ import { Panel, Section } from "@/shared/Page";
 import { type Bar, barsOf, type Series } from "./bars";
 import classes from "./Chart.module.css";
 import { colors } from "./colors";
-import { bucketName, type Range, tickName } from "./range";
+import { bucketName, type Range, tickName, tickStarts } from "./range";
 import { type Measure, measures } from "./search";
 import { byBucket } from "./sums";
 import type { SearchProps } from "./UsagePage";
@@ -86,7 +86,11 @@ export default function Chart({ search, onSearch, range, rows, top }: Props) {
               maxBarWidth={36}
               className={classes.chart}
               barChartProps={{ barCategoryGap: bars.length > 60 ? 1 : "18%" }}
-              xAxisProps={{ tickFormatter: (at: number) => tickName(at, range), minTickGap: 36 }}
+              xAxisProps={{
+                ticks: tickStarts(range),
+                tickFormatter: (at: number) => tickName(at, range),
+                minTickGap: 36,
+              }}
               yAxisProps={{
                 tickFormatter: (value: number) => tick(value, measure),
                 width: 72,

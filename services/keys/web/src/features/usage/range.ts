@@ -51,6 +51,22 @@ export function bucketStarts({ start, end, width }: Range): number[] {
   return starts;
 }
 
+/**
+ * tickStarts are the buckets that an axis names: each day's first, where there are many of a day; else
+ * undefined, and the axis chooses.
+ */
+export function tickStarts(range: Range): number[] | undefined {
+  if (range.width === day || range.end - range.start <= 25 * hour) return undefined;
+  const firsts = new Map<string, number>();
+  for (const at of bucketStarts(range)) {
+    const date = new Date(at).toDateString();
+    if (!firsts.has(date)) firsts.set(date, at);
+  }
+  // The first day is cut off at the start; its name would stand on the next one's.
+  const [cut, ...starts] = firsts.values();
+  return starts.length > 0 ? starts : cut === undefined ? undefined : [cut];
+}
+
 /** bucketName says when a bucket is. Days are UTC days, as the server counts them. */
 export function bucketName(at: number, width: number, locale?: string): string {
   return width === day

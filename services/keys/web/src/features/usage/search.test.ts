@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Dimension, TimeBucket } from "@/gen/claviger/metering/v1/usage_pb";
 import { conditions, filtersOf } from "@/shared/filters";
-import { bucketStarts, rangeOf } from "./range";
+import { bucketStarts, rangeOf, tickStarts } from "./range";
 import { usageSearch } from "./search";
 
 const hour = 3_600_000;
@@ -97,6 +97,14 @@ describe("a range", () => {
     expect(starts).toHaveLength(25);
     expect(new Date(starts[0] ?? 0).toISOString()).toBe("2026-11-21T10:00:00.000Z");
     expect(bucketStarts(rangeOf({ range: "90d" }, now))).toHaveLength(91);
+  });
+
+  test("names each day once where there are many bars of a day", () => {
+    const starts = tickStarts(rangeOf({ range: "7d" }, now)) ?? [];
+    expect(starts).toHaveLength(7);
+    expect(starts.every((at) => new Date(at).getHours() === 0)).toBe(true);
+    expect(tickStarts(rangeOf({}, now))).toBeUndefined();
+    expect(tickStarts(rangeOf({ range: "30d" }, now))).toBeUndefined();
   });
 
   test("is not live when it ended before now", () => {
