@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
@@ -48,15 +50,50 @@ func spanExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	return e, nil
 }
 
-func metricReader(ctx context.Context) (sdkmetric.Reader, error) {
+// reading is a producer of what a reader already has.
+type reading struct{ sdkmetric.Reader }
+
+// Produce reads all measurements.
+func (r reading) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
+	var all metricdata.ResourceMetrics
+	err := r.Collect(ctx, &all)
+	return all.ScopeMetrics, err
+}
+
+// producing guards autoexport's producer, which is global there.
+var producing sync.Mutex
+
+// metricReader returns a reader that sends, or nil if nothing is to be sent. If it sends cumulative sums
+// it reads them from of; otherwise it needs a provider with instruments.
+func metricReader(ctx context.Context, of sdkmetric.Reader) (sdkmetric.Reader, error) {
 	if !asked("METRICS") {
 		return nil, nil //nolint:nilnil // none is an answer
+	}
+	producing.Lock()
+	defer producing.Unlock()
+	if cumulative() {
+		autoexport.WithFallbackMetricProducer(func(context.Context) (sdkmetric.Producer, error) { return reading{of}, nil })
+		defer autoexport.WithFallbackMetricProducer(nil)
 	}
 	r, err := autoexport.NewMetricReader(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("export metrics as OTEL_* says: %w", err)
 	}
 	return r, nil
+}
+
+// cumulative reports whether measurements are to be sent as /metrics shows them, since the start, and
+// nothing else beside them.
+func cumulative() bool {
+	if os.Getenv("OTEL_METRICS_PRODUCERS") != "" {
+		return false
+	}
+	switch strings.ToLower(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
+	case "", "cumulative":
+		return true
+	default:
+		return false
+	}
 }
 
 func logExporter(ctx context.Context) (sdklog.Exporter, error) {

@@ -214,16 +214,31 @@ func (t *Telemetry) startMetrics(ctx context.Context, who *resource.Resource) er
 			sdkmetric.Instrument{Name: name},
 			sdkmetric.Stream{Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: bounds}})))
 	}
-	sent, err := metricReader(ctx)
+	sent, err := metricReader(ctx, scraped)
 	if err != nil {
 		return err
 	}
-	if sent != nil {
-		t.report()
+	var sending *sdkmetric.MeterProvider
+	switch {
+	case sent == nil:
+	case cumulative():
+		// A measurement is recorded once for every reader of its provider, which a busy router feels. So
+		// what is sent is read from what is scraped, by a provider without instruments of its own.
+		sending = sdkmetric.NewMeterProvider(sdkmetric.WithResource(who), sdkmetric.WithReader(sent))
+	default:
 		options = append(options, sdkmetric.WithReader(sent))
 	}
+	if sent != nil {
+		t.report()
+	}
 	provider := sdkmetric.NewMeterProvider(options...)
-	t.closers = append(t.closers, provider.Shutdown)
+	t.closers = append(t.closers, func(ctx context.Context) error {
+		var last error
+		if sending != nil { // before the one that it reads from
+			last = sending.Shutdown(ctx)
+		}
+		return errors.Join(last, provider.Shutdown(ctx))
+	})
 	t.meter = provider.Meter(scope)
 	return runtime.Start(runtime.WithMeterProvider(provider))
 }

@@ -396,6 +396,22 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestTheEnvironmentSaysWhereToSend(t *testing.T) {
+	for name, extra := range map[string]map[string]string{
+		"as it comes":        {},
+		"differences":        {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
+		"producers are said": {"OTEL_METRICS_PRODUCERS": "none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for key, value := range extra {
+				t.Setenv(key, value)
+			}
+			sendsWhereToldTo(t)
+		})
+	}
+}
+
+func sendsWhereToldTo(t *testing.T) {
+	t.Helper()
 	sink := &collector{seen: map[string][]byte{}}
 	server := httptest.NewServer(sink)
 	t.Cleanup(server.Close)
@@ -426,6 +442,9 @@ func TestTheEnvironmentSaysWhereToSend(t *testing.T) {
 	}
 	if strings.Count(lines.String(), "\n") != 1 {
 		t.Errorf("log = %s", lines.String())
+	}
+	if got := bytes.Count(sink.seen["/v1/metrics"], []byte("things")); got != 1 {
+		t.Errorf("the count was sent %d times in one export, want once", got)
 	}
 	id := span.SpanContext().TraceID()
 	if !bytes.Contains(sink.seen["/v1/logs"], id[:]) {
