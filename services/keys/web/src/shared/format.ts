@@ -50,6 +50,7 @@ export function formatCost(nano: bigint, locale?: string): string {
   return new Intl.NumberFormat(locale, {
     style: "currency",
     currency: "USD",
+    currencyDisplay: "narrowSymbol", // every amount here is in US dollars
     minimumFractionDigits: 2,
     maximumFractionDigits: digits,
   }).format(text as Intl.StringNumericLiteral);

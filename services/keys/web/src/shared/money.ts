@@ -14,6 +14,7 @@ export function exactCost(nano: bigint, locale?: string): string {
   return new Intl.NumberFormat(locale, {
     style: "currency",
     currency: "USD",
+    currencyDisplay: "narrowSymbol", // every amount here is in US dollars
     minimumFractionDigits: 2,
     maximumFractionDigits: 9,
   }).format(decimalUsd(nano) as Intl.StringNumericLiteral);
