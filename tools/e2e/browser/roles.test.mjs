@@ -1,7 +1,7 @@
 // Each role sees what it may, and is told the rest in words.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { settled, withPage } from "./rig.mjs";
+import { settled, signInByForm, withPage } from "./rig.mjs";
 
 const everywhere = ["Overview", "Policies", "API keys", "Usage", "Requests"];
 const roles = {
@@ -48,4 +48,35 @@ test("another organization's address leads to its sign-in, and shows nothing of 
     await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
     assert.equal(await page.getByLabel("Organization").inputValue(), "hostile");
     assert.equal(await page.getByText("Hostile").count(), 0);
+  }));
+
+test("one browser is in two organizations, and switches between them", () =>
+  withPage({ expected: [/status of 401/] }, async (page, context) => {
+    await page.goto("/sign-in");
+    await signInByForm(page, "acme owner");
+    await page.getByRole("button", { name: "Organization: Acme" }).click();
+    await page.getByRole("menuitem", { name: "Sign in to another organization" }).click();
+    await signInByForm(page, "busy owner");
+    assert.match(page.url(), /\/o\/busy$/);
+    await page.goto("/o/busy/api-keys");
+    await page.getByText("service 000").first().waitFor();
+
+    await page.getByRole("button", { name: "Organization: Busy" }).click();
+    await page.getByRole("menuitem", { name: "Acme" }).click();
+    await page.waitForURL(/\/o\/acme$/);
+    await page.goto("/o/acme/api-keys");
+    await page.getByText("shop assistant").first().waitFor();
+    assert.equal(await page.getByText(/service \d\d\d/).count(), 0, "the other organization's keys");
+
+    // Each window keeps its organization, and signing out of one leaves the other.
+    const other = await context.newPage();
+    await other.goto("/o/busy/api-keys");
+    await other.getByText("service 000").first().waitFor();
+    await page.goto("/o/acme/account");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
+    await other.reload();
+    await other.getByText("service 000").first().waitFor();
+    await page.goto("/o/acme");
+    await page.getByRole("heading", { level: 1, name: "Sign in" }).waitFor();
   }));
