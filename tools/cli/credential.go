@@ -13,6 +13,7 @@ import (
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
+	"github.com/claviger/claviger/tools/spelling"
 )
 
 type credentialCommands struct {
@@ -85,7 +86,7 @@ func lookUp[T any](all iter.Seq2[T, error], kind, name string, nameOf func(T) st
 		known = append(known, nameOf(object))
 	}
 	hint := "there is none yet"
-	if meant := nearest(name, known); meant != "" {
+	if meant := spelling.Nearest(name, known); meant != "" {
 		hint = fmt.Sprintf("did you mean %q?", meant)
 	} else if len(known) > 0 {
 		hint = fmt.Sprintf("claviger %s list shows what there is", kind[strings.LastIndex(kind, " ")+1:])

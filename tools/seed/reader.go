@@ -14,6 +14,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/claviger/claviger/tools/spelling"
 )
 
 // reader walks the syntax tree of a file and gathers every mistake, where a decoder stops at the first.
@@ -93,7 +95,7 @@ func (r *reader) object(n ast.Node, what string, fields map[string]field) map[st
 		name := key.GetToken().Value
 		f, known := fields[name]
 		if !known {
-			if meant := nearest(name, slices.Collect(maps.Keys(fields))); meant != "" {
+			if meant := spelling.Nearest(name, slices.Collect(maps.Keys(fields))); meant != "" {
 				r.fail(key, "unknown key %q in %s: did you mean %q?", name, what, meant)
 			} else {
 				r.fail(key, "unknown key %q in %s: it knows %s", name, what, words(fields))
