@@ -115,7 +115,7 @@ type costs struct {
 func (r *rig) cost(ctx context.Context, script string, stream bool, calls int) (costs, error) {
 	rounds := 24
 	if !stream {
-		rounds = 48
+		rounds = 144
 	}
 	parallel := 16
 	if stream {

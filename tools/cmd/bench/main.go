@@ -90,7 +90,7 @@ func run(ctx context.Context, check, quick bool) error {
 		name   string
 		limit  float64
 	}{
-		{"small completions, 16 at a time", "script:tokens=20", false, 32_000 / scale, true, "requests per CPU-second, router : proxy", 0.6},
+		{"small completions, 16 at a time", "script:tokens=20", false, 96_000 / scale, true, "requests per CPU-second, router : proxy", 0.6},
 		{"streams of 200 tokens, one every 2 ms, 64 at a time", "script:tokens=200,delay=2ms", true, 640 / scale, false, "CPU per streamed token, router : proxy", 1.6},
 	} {
 		cost, err := rig.cost(ctx, load.script, load.stream, load.calls)
