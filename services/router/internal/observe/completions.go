@@ -34,7 +34,8 @@ const operation = "chat"
 // client is the kind of a provider's call.
 var client = trace.WithSpanKind(trace.SpanKindClient)
 
-// other stands for a model that only a caller has named: callers must not be able to make series.
+// other stands for a model that only a caller or an owner has named: no tenant may be able to make series,
+// which would take the place of others.
 const other = "other"
 
 // Options configures a Completions.
@@ -123,7 +124,7 @@ func classOf(err error) string {
 // Attempt implements completion.Observer.
 func (c *Completions) Attempt(ctx context.Context, t *completion.Target, e *usage.Event) completion.AttemptObserver {
 	a := &attempt{c: c, ctx: c.quiet, target: t, of: served{provider: t.Provider, model: t.Name, class: t.Class}}
-	if t.PolicyID == "" && !c.known[t.Model] { // else an owner has named it
+	if !c.known[t.Model] {
 		a.of.model = other
 	}
 	a.sets = c.measures.known.of(a.of)

@@ -23,7 +23,7 @@ type served struct {
 // of what passing it on does, and the distribution is the same.
 const pieceEvery = 8
 
-// maxServed bounds the combinations that are measured apart. Owners name models, too.
+// maxServed bounds the combinations that are measured apart.
 const maxServed = 1000
 
 // measures are the instruments, and what they are called with.
