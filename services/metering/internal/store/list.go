@@ -20,9 +20,9 @@ import (
 // Instead the sums are the index: they say exactly how many attempts of each day, and of each quarter of
 // an hour, match, failed ones too, so only quarters that have some are read. A page of n attempts reads
 // the organization's sums per day backwards until it has found them (all of the range, if nothing matches:
-// of ten million events that is some hundred thousand rows, 100 ms), the sums per quarter of those days,
+// of ten million events that is some hundred thousand rows, an estimated 100 ms), the sums per quarter of those days,
 // and then at most n+1 quarters of usage_event. The worst case is one match in each of n busy quarters: with
-// ten million events in a month, that is 3,500 rows a quarter, half a second for a page of 50.
+// ten million events in a month, that is 3,500 rows a quarter, an estimated half a second for a page of 50.
 
 // span is a range of time, in microseconds; its end is not in it.
 type span struct{ start, end int64 }

@@ -88,7 +88,7 @@ func (w *Watch) keeps(e *Event) bool {
 // query per process and organization, not per watch. Other processes are noticed by one query a second for
 // all organizations. So 1,000 open watches that nothing happens for cost one query and 67 signs of life a
 // second; BenchmarkThousandWatches measures them at about 6 KiB each here, besides what the connection
-// takes (some 20 KiB in HTTP/2).
+// takes (an estimate: 20 KiB in HTTP/2).
 type Feed struct {
 	store  FeedStore
 	now    func() time.Time
