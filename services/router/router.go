@@ -93,12 +93,12 @@ func New(ctx context.Context, d Deps) (*App, error) {
 // planner joins the pure planner with the newest configuration.
 type planner struct{ a *App }
 
-func (p planner) Plan(caller completion.Caller, model string) (completion.Plan, error) {
+func (p planner) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
 	state, err := p.a.follower.State()
 	if err != nil {
 		return completion.Plan{}, err
 	}
-	return p.a.planner.Make(state, caller, model)
+	return p.a.planner.Make(state, caller, req)
 }
 
 func (a *App) credential(orgID, credentialID string) (*completion.Credential, bool) {

@@ -117,7 +117,7 @@ func TestEachRuleFindsWhatBreaksIt(t *testing.T) {
 		"test packages are imported by tests, tools and test packages only": {
 			"services/router/providers.go": doc + "package p\nimport _ \"github.com/claviger/claviger/pkg/llmtest\"",
 		},
-		"provider folders import each other through compat only": {
+		"provider folders import each other through form only": {
 			"services/router/internal/provider/gemini/a.go": doc + "package p\nimport _ \"github.com/claviger/claviger/services/router/internal/provider/openai\"",
 		},
 		"every package has one package comment": {

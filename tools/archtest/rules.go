@@ -47,7 +47,7 @@ var Rules = []Rule{
 		testImports,
 	},
 	{
-		"provider folders import each other through compat only",
+		"provider folders import each other through form only",
 		"a provider that leans on another one's conversion breaks when that provider changes its API",
 		providerImports,
 	},
@@ -283,7 +283,7 @@ func providerImports(t *Tree) []Violation {
 		}
 		from, _, _ = strings.Cut(from, "/")
 		to, _, _ = strings.Cut(to, "/")
-		if from != to && to != "compat" {
+		if from != to && to != "form" {
 			found = append(found, Violation{t.at(i.Pos), fmt.Sprintf("%s imports %s", p.Path, own)})
 		}
 	})

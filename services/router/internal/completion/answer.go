@@ -9,13 +9,24 @@ import (
 
 // Provider calls one upstream API.
 type Provider interface {
-	// Speaks is the dialect whose bodies and chunks are the provider's own.
-	Speaks() Dialect
+	// Serves says why an operation cannot be done with a model and a credential, for people and without
+	// the provider's name ("has no embeddings"); empty if it can, or if only trying can tell.
+	Serves(op Operation, model string, c *Credential) string
+	// Speaks reports whether bodies and chunks of a dialect pass to a target as they are.
+	Speaks(d Dialect, t *Target) bool
 	// Start sends the call and returns once the provider has begun a good answer. Its error is a
 	// *ProviderError, or the fault of a prompt that cannot be carried (then nothing was sent).
 	Start(ctx context.Context, call Call) (Answer, error)
-	// Test tries a key, free of tokens.
-	Test(ctx context.Context, baseURL string, key secret.Text) Verdict
+	// Test tries a credential, free of tokens.
+	Test(ctx context.Context, p Place) Verdict
+}
+
+// Place is where and with what a credential is tested.
+type Place struct {
+	// BaseURL is as in Call.
+	BaseURL    string
+	Credential *Credential
+	Secret     secret.Text
 }
 
 // Answer is a provider's answer, in pieces. A non-streamed answer is one piece.
@@ -51,8 +62,38 @@ type Chunk struct {
 	Delta Delta
 	// Finish is the reason for the end, once known.
 	Finish FinishReason
+	// StopSequence is which of the caller's texts ended the answer, where the provider says it.
+	StopSequence string
 	// Usage is the provider's count, once known; the last one holds.
 	Usage *Usage
+	// Result is what operations other than Chat give, in one piece.
+	Result *Result
+}
+
+// Result is the outcome of an operation that is no conversation. One of its fields is filled.
+type Result struct {
+	Vectors  [][]float32
+	Pictures []Picture
+	Count    int64 // of tokens
+	Job      *Job
+}
+
+// Picture is a picture that a model drew, by URL or by bytes.
+type Picture struct {
+	URL, MediaType string
+	Data           []byte
+	// RevisedText is the prompt as the provider changed it.
+	RevisedText string
+}
+
+// Job is a media job at a provider.
+type Job struct {
+	// ID is the provider's name of it.
+	ID string
+	// Status is "queued", "in_progress", "completed", "failed" or "canceled".
+	Status string
+	// Progress is 0 to 100, where the provider says it.
+	Progress int
 }
 
 // Delta is a decoded piece of an answer. In a non-streamed answer it is the whole.
@@ -61,17 +102,43 @@ type Delta struct {
 	Reasoning string
 	Refusal   string
 	ToolCalls []ToolCallDelta
+	// State ends a block of reasoning whose text came before: its signature, or its encrypted form. Its
+	// Text is empty.
+	State *Reasoning
+	// Logprobs are the probabilities of the tokens in Text.
+	Logprobs []Logprob
+	// Citations are sources that the answer names.
+	Citations []Citation
+}
+
+// Logprob is how probable a token was.
+type Logprob struct {
+	Token   string
+	Logprob float64
+	// Top are the most probable tokens at this place, if asked for; theirs are empty.
+	Top []Logprob
+}
+
+// Citation is a source of an answer.
+type Citation struct {
+	URL, Title string
+	// Start and End are where it belongs in the answer's text, in bytes; both 0 if not told.
+	Start, End int
 }
 
 // Empty reports whether the delta holds no content.
 func (d Delta) Empty() bool {
-	return d.Text == "" && d.Reasoning == "" && d.Refusal == "" && len(d.ToolCalls) == 0
+	return d.Text == "" && d.Reasoning == "" && d.Refusal == "" && len(d.ToolCalls) == 0 && d.State == nil &&
+		len(d.Citations) == 0
 }
 
 // ToolCallDelta is a piece of a tool call: ID and Name stand in its first piece only.
 type ToolCallDelta struct {
 	Index               int // counts the tool calls of the answer from 0
 	ID, Name, Arguments string
+	// Signature is as in ToolCall, in any piece.
+	Signature string
+	Format    StateFormat
 }
 
 // FinishReason says why the model stopped, in OpenAI's words.
@@ -98,4 +165,6 @@ type Verdict struct {
 	State string
 	// Reason is for people: what the provider said and what to do, scrubbed of secrets.
 	Reason string
+	// Models are what the credential may use, by the provider's own names, where the test told them.
+	Models []string
 }

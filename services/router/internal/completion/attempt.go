@@ -43,6 +43,7 @@ type attempt struct {
 	heldDeltas []Chunk
 	begun      bool // the caller has something of this answer
 	finish     FinishReason
+	stopped    string // the stop sequence
 	reported   *Usage // the provider's last count
 	pieces     int
 	pieceBytes int
@@ -60,7 +61,7 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 	}
 	now := s.o.Now()
 	a := &attempt{s: s, req: req, target: t, secret: plain, checkpointAt: now}
-	a.raw = req.Raw != nil && s.o.Providers[t.Provider].Speaks() == req.Dialect
+	a.raw = req.Raw != nil && s.o.Providers[t.Provider].Speaks(req.Dialect, t)
 	a.event = usage.Event{
 		AttemptID: id.New("att"), RequestID: req.ID, AttemptNumber: len(attempts) + 1,
 		OrgID: caller.OrgID, APIKeyID: caller.APIKeyID, MemberID: caller.MemberID,
@@ -99,7 +100,7 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 	defer alarm.Stop()
 
 	answer, err := a.s.o.Providers[a.target.Provider].Start(callCtx, Call{
-		AttemptID: a.event.AttemptID, Model: a.target.Name, BaseURL: a.baseURL(), Secret: a.secret, Request: a.req, Raw: a.raw,
+		AttemptID: a.event.AttemptID, Model: a.target.Name, BaseURL: a.baseURL(), Credential: a.target.Credential, Secret: a.secret, Request: a.req, Raw: a.raw,
 	})
 	if err != nil {
 		return err
@@ -181,7 +182,7 @@ func (a *attempt) end(head AnswerHead, out Sink) error {
 		}
 	}
 	tokens, source := a.counted()
-	return out.End(Final{Finish: a.finish, Tokens: tokens, Source: source})
+	return out.End(Final{Finish: a.finish, StopSequence: a.stopped, Tokens: tokens, Source: source})
 }
 
 func (a *attempt) noteHead(head AnswerHead) {
@@ -197,6 +198,9 @@ func (a *attempt) note(c *Chunk) {
 	}
 	if c.Finish != "" {
 		a.finish = c.Finish
+	}
+	if c.StopSequence != "" {
+		a.stopped = c.StopSequence
 	}
 	if !a.req.Stream || a.pieces == a.checkpointPieces {
 		return

@@ -14,8 +14,25 @@ type Dialect string
 // The dialects.
 const (
 	OpenAIChat        Dialect = "openai.chat"
+	OpenAIResponses   Dialect = "openai.responses"
+	OpenAIEmbeddings  Dialect = "openai.embeddings"
+	OpenAIImages      Dialect = "openai.images"
+	OpenAIVideos      Dialect = "openai.videos"
 	AnthropicMessages Dialect = "anthropic.messages"
-	Typed             Dialect = "grpc" // our own CompletionService, over gRPC, gRPC-Web or Connect
+	AnthropicCount    Dialect = "anthropic.count_tokens"
+	Typed             Dialect = "grpc" // our own services, over gRPC, gRPC-Web or Connect
+)
+
+// Operation is what a request asks for.
+type Operation string
+
+// The operations.
+const (
+	Chat        Operation = "chat" // the next turn of a conversation
+	Embeddings  Operation = "embeddings"
+	Images      Operation = "images"
+	CountTokens Operation = "count_tokens" // of a prompt, without answering it
+	Videos      Operation = "videos"       // submits a job
 )
 
 // Request is one client call.
@@ -24,6 +41,8 @@ type Request struct {
 	ID string
 	// Dialect is what the caller speaks.
 	Dialect Dialect
+	// Operation is what is asked for; empty is Chat.
+	Operation Operation
 	// Model is what the caller asked for: "provider/model", "policy/<name>" or nothing.
 	Model string
 	// Stream says whether the caller wants the answer piece by piece.
@@ -44,72 +63,12 @@ type Request struct {
 	InputBytes int
 }
 
-// Prompt is the neutral form of a request: what every provider adapter encodes from.
-type Prompt struct {
-	Messages          []Message
-	Tools             []Tool
-	ToolChoice        ToolChoice
-	ParallelToolCalls *bool
-	MaxOutputTokens   *int64
-	Temperature       *float64
-	TopP              *float64
-	Stop              []string
-	// ReasoningEffort is "none", "minimal", "low", "medium", "high", "xhigh", "max" or empty.
-	ReasoningEffort string
-	ResponseFormat  ResponseFormat
-	Seed            *int64
-	User            string
-}
-
-// Role says who speaks in a Message.
-type Role string
-
-// The roles.
-const (
-	System    Role = "system"
-	User      Role = "user"
-	Assistant Role = "assistant"
-	ToolRole  Role = "tool"
-)
-
-// Message is one turn.
-type Message struct {
-	Role       Role
-	Parts      []Part
-	ToolCalls  []ToolCall
-	ToolCallID string // of a tool message
-}
-
-// Part is a piece of content: text, or a picture by URL or by bytes.
-type Part struct {
-	Text      string
-	ImageURL  string
-	ImageData []byte
-	MediaType string
-	// Detail is OpenAI's "low", "high" or "auto" for pictures, empty if not given.
-	Detail string
-}
-
-// IsImage reports whether the part is a picture.
-func (p Part) IsImage() bool { return p.ImageURL != "" || p.ImageData != nil }
-
-// Tool is a function that the model may call. Parameters is JSON Schema text.
-type Tool struct {
-	Name, Description, Parameters string
-	Strict                        *bool
-}
-
-// ToolCall is a call that the model made. Arguments is JSON text and may be invalid.
-type ToolCall struct{ ID, Name, Arguments string }
-
-// ToolChoice says whether and which tool must be called: Mode is "", "auto", "none", "required" or
-// "named", and then Name is the tool.
-type ToolChoice struct{ Mode, Name string }
-
-// ResponseFormat asks for JSON: Kind is "", "text", "json_object" or "json_schema".
-type ResponseFormat struct {
-	Kind, Name, Schema string
-	Strict             *bool
+// Asks is what is asked for.
+func (r *Request) Asks() Operation {
+	if r.Operation == "" {
+		return Chat
+	}
+	return r.Operation
 }
 
 // Call is one attempt as a provider adapter sees it.
@@ -121,7 +80,10 @@ type Call struct {
 	// BaseURL is where to send it, without a slash at the end: the tenant's, the operator's or the
 	// provider's own.
 	BaseURL string
-	// Secret is the provider's API key.
+	// Credential is whose secret it is. Adapters name what they keep for it (tokens, what an address
+	// understands) by its ID and Revision.
+	Credential *Credential
+	// Secret is the opened credential: the provider's API key, or the JSON text of package keyform.
 	Secret secret.Text
 	// Request is the client call.
 	Request *Request

@@ -13,10 +13,10 @@ import (
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
-// Planner says what to try for a model that a caller asked for: at least one target, or a fault
-// that says why there is none.
+// Planner says what to try for what a caller asked for: at least one target, or a fault that says why
+// there is none.
 type Planner interface {
-	Plan(caller Caller, model string) (Plan, error)
+	Plan(caller Caller, req *Request) (Plan, error)
 }
 
 // Keyring gives the plaintext of a credential.
@@ -65,8 +65,10 @@ type Attempted struct {
 // Final says how an answer ended.
 type Final struct {
 	Finish FinishReason
-	Tokens *usage.Tokens // nil is unknown
-	Source usage.Source
+	// StopSequence is as in Chunk.
+	StopSequence string
+	Tokens       *usage.Tokens // nil is unknown
+	Source       usage.Source
 }
 
 // Options configures a Service. All fields are required but Limits' zero values, which take defaults.
@@ -133,7 +135,7 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 	}
 	defer leave()
 	began := s.o.Now()
-	plan, err := s.o.Planner.Plan(caller, req.Model)
+	plan, err := s.o.Planner.Plan(caller, req)
 	s.o.Observer.Planned(ctx, began, plan, err)
 	if err != nil {
 		return err

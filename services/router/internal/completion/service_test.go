@@ -32,7 +32,9 @@ type script struct {
 	hang   bool  // waits for the end of the context in place of ending
 }
 
-func (p *scripted) Speaks() completion.Dialect { return completion.OpenAIChat }
+func (p *scripted) Speaks(d completion.Dialect, _ *completion.Target) bool {
+	return d == completion.OpenAIChat
+}
 
 func (p *scripted) Start(ctx context.Context, call completion.Call) (completion.Answer, error) {
 	p.mu.Lock()
@@ -133,7 +135,7 @@ func (e *evidence) Refused(c *completion.Credential, _ usage.Class, p *completio
 
 type fixed []string
 
-func (f fixed) Plan(completion.Caller, string) (completion.Plan, error) {
+func (f fixed) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
 	p := completion.Plan{ConfigVersion: 7}
 	for i, m := range f {
 		p.Targets = append(p.Targets, completion.Target{

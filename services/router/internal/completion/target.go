@@ -30,6 +30,10 @@ type Credential struct {
 	ID, OrgID, Provider, Label, BaseURL string
 	Priority, Revision                  int
 	Sealed                              string
+	// Settings are what the organization gave besides the secret; nothing of it is secret.
+	Settings Settings
+	// Models are what the last test found that it may use, by the provider's own names; nil is unknown.
+	Models []string
 	// Out says why it cannot serve, for people; empty if it can.
 	Out string
 }
@@ -52,4 +56,21 @@ type Target struct {
 type Plan struct {
 	Targets       []Target
 	ConfigVersion int64
+}
+
+// Settings are the parts of a credential that are not secret. Which are filled depends on the provider.
+type Settings struct {
+	// Region is AWS's.
+	Region string
+	// Project and Location are Google Cloud's.
+	Project, Location string
+	// Deployments are Azure's: what a model's slug is called at which address.
+	Deployments []Deployment
+}
+
+// Deployment is one of Azure's.
+type Deployment struct {
+	Model    string // the slug that callers use, such as "openai/gpt-4o"
+	Endpoint string // normal form
+	Name     string // at Azure
 }

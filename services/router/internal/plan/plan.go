@@ -56,10 +56,10 @@ type Planner struct {
 	Health    Health
 }
 
-// Make returns the targets for a model that a caller asked for, at least one, or a fault that says
-// why there is none.
-func (p *Planner) Make(c Config, caller completion.Caller, model string) (completion.Plan, error) {
-	policy, line, err := p.resolve(c, caller, model)
+// Make returns the targets for what a caller asked for, at least one, or a fault that says why there is
+// none.
+func (p *Planner) Make(c Config, caller completion.Caller, req *completion.Request) (completion.Plan, error) {
+	policy, line, err := p.resolve(c, caller, req.Model)
 	if err != nil {
 		return completion.Plan{}, err
 	}
@@ -71,7 +71,7 @@ func (p *Planner) Make(c Config, caller completion.Caller, model string) (comple
 	out.Targets = make([]completion.Target, 0, len(lines)+2)
 	for i, l := range lines {
 		for _, credential := range credentials(c, caller, l) {
-			if p.out(credential) != "" {
+			if p.out(credential) != "" || p.Providers[l.Provider].Serves(req.Asks(), l.Name, credential) != "" {
 				continue
 			}
 			t := completion.Target{Provider: l.Provider, Model: l.Model, Name: l.Name, Class: l.Class, Credential: credential, Line: i}
@@ -82,7 +82,7 @@ func (p *Planner) Make(c Config, caller completion.Caller, model string) (comple
 		}
 	}
 	if len(out.Targets) == 0 {
-		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", p.exclusions(c, caller, lines))
+		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", p.exclusions(c, caller, req.Asks(), lines))
 	}
 	return out, nil
 }
@@ -96,7 +96,7 @@ func credentials(c Config, caller completion.Caller, l Line) []*completion.Crede
 }
 
 // exclusions says for each line why nothing of it can serve.
-func (p *Planner) exclusions(c Config, caller completion.Caller, lines []Line) string {
+func (p *Planner) exclusions(c Config, caller completion.Caller, op completion.Operation, lines []Line) string {
 	var out []string
 	for _, l := range lines {
 		list := credentials(c, caller, l)
@@ -104,7 +104,11 @@ func (p *Planner) exclusions(c Config, caller completion.Caller, lines []Line) s
 			out = append(out, fmt.Sprintf("%s: there is no %s credential for %s", l.Model, l.Class, l.Provider))
 		}
 		for _, credential := range list {
-			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), p.out(credential)))
+			why := p.out(credential)
+			if why == "" {
+				why = "cannot serve it: " + l.Provider + " " + p.Providers[l.Provider].Serves(op, l.Name, credential)
+			}
+			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), why))
 		}
 	}
 	return strings.Join(out, "; ")

@@ -41,6 +41,8 @@ func (c *config) Credentials(orgID, provider string) []*completion.Credential {
 
 type provider struct{ completion.Provider }
 
+func (provider) Serves(completion.Operation, string, *completion.Credential) string { return "" }
+
 func cred(org, id, provider, out string) *completion.Credential {
 	return &completion.Credential{ID: id, OrgID: org, Provider: provider, Label: "label-" + id, Out: out, Revision: 1}
 }
@@ -81,13 +83,13 @@ func TestPlansLineByLineAndCredentialByCredential(t *testing.T) {
 		"openai/o4":    "openai/o4@cred_1/own#0 openai/o4@cred_3/own#0",
 		"openai/a/b:c": "openai/a/b:c@cred_1/own#0 openai/a/b:c@cred_3/own#0",
 	} {
-		got, err := p.Make(c, caller, model)
+		got, err := p.Make(c, caller, &completion.Request{Model: model})
 		if err != nil || order(got) != want {
 			t.Errorf("Make(%q) = %s, %v, want %s", model, order(got), err, want)
 		}
 	}
 	memory.Refused(c.credentials["org_a/openai"][0], "was refused")
-	got, err := p.Make(c, caller, "openai/o4")
+	got, err := p.Make(c, caller, &completion.Request{Model: "openai/o4"})
 	if err != nil || order(got) != "openai/o4@cred_3/own#0" {
 		t.Errorf("after a refusal: %s, %v", order(got), err)
 	}
@@ -117,7 +119,7 @@ func TestEveryReasonForNoTargetIsTold(t *testing.T) {
 		{completion.Caller{OrgID: "org_a"}, "openai/o4", completion.ErrNoTarget, []string{`"label-cred_1" was refused`, `"label-cred_2" is disabled`, `"label-cred_3" was rejected`}},
 		{completion.Caller{OrgID: "org_b"}, "openai/o4", completion.ErrNoTarget, []string{"no own credential for openai"}},
 	} {
-		_, err := p.Make(c, test.caller, test.model)
+		_, err := p.Make(c, test.caller, &completion.Request{Model: test.model})
 		if !errors.Is(err, test.want) {
 			t.Errorf("Make(%q) = %v, want %v", test.model, err, test.want)
 			continue
@@ -135,7 +137,7 @@ func TestAModelWithoutPolicyNeverUsesThePlatform(t *testing.T) {
 	t.Parallel()
 	c, p, _ := setUp()
 	delete(c.credentials, "org_a/openai")
-	if got, err := p.Make(c, completion.Caller{OrgID: "org_a"}, "openai/o4"); !errors.Is(err, completion.ErrNoTarget) {
+	if got, err := p.Make(c, completion.Caller{OrgID: "org_a"}, &completion.Request{Model: "openai/o4"}); !errors.Is(err, completion.ErrNoTarget) {
 		t.Fatalf("Make = %s, %v, want ErrNoTarget", order(got), err)
 	}
 }
@@ -145,7 +147,7 @@ func TestPlatformLabelsAreNotTold(t *testing.T) {
 	c, p, _ := setUp()
 	delete(c.credentials, "org_a/openai")
 	c.credentials["org_platform/anthropic"][0].Out = "is disabled"
-	_, err := p.Make(c, completion.Caller{OrgID: "org_a"}, "policy/main")
+	_, err := p.Make(c, completion.Caller{OrgID: "org_a"}, &completion.Request{Model: "policy/main"})
 	if err == nil || strings.Contains(err.Error(), "label-cred_p") {
 		t.Fatalf("Make = %v, want no label of the operator's", err)
 	}
@@ -155,7 +157,7 @@ func TestPlanningAllocatesOnce(t *testing.T) {
 	c, p, _ := setUp()
 	caller := completion.Caller{OrgID: "org_a"}
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := p.Make(c, caller, "openai/o4"); err != nil {
+		if _, err := p.Make(c, caller, &completion.Request{Model: "openai/o4"}); err != nil {
 			t.Fatal(err)
 		}
 	}); n > 2 { // the targets, and the test configuration's own look-up key
@@ -168,7 +170,7 @@ func BenchmarkPlan(b *testing.B) {
 	caller := completion.Caller{OrgID: "org_a", PolicyID: "pol_1"}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := p.Make(c, caller, "policy/main"); err != nil {
+		if _, err := p.Make(c, caller, &completion.Request{Model: "policy/main"}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -46,12 +47,32 @@ type Outgoing struct {
 	Stream      bool
 	// AttemptID becomes X-Client-Request-Id.
 	AttemptID string
-	// The key goes into AuthHeader, after AuthPrefix.
-	AuthHeader, AuthPrefix string
-	Key                    secret.Text
-	// Version is Anthropic's version of the API.
-	Version string
+	Auth      Auth
+	// Header are headers of the vendor's besides.
+	Header http.Header
 }
+
+// Auth says how a call is signed: the key goes into Header, after Prefix; or Sign does it.
+type Auth struct {
+	Header, Prefix string
+	Key            secret.Text
+	// Sign signs the finished request and its body, where a header with the key is not enough. Key is then
+	// the secret that must not show in what the provider says.
+	Sign func(req *http.Request, body []byte) error
+}
+
+// Bearer is the usual way.
+func Bearer(key secret.Text) Auth { return Auth{Header: "Authorization", Prefix: "Bearer ", Key: key} }
+
+// Route is where the calls of a form go for one vendor, and how they are signed.
+type Route struct {
+	URL    string
+	Auth   Auth
+	Header http.Header
+}
+
+// errSigning is what Sign returned; it must name no secret.
+var errSigning = errors.New("the call could not be signed")
 
 // Response is an answer whose headers have come.
 type Response struct {
@@ -79,10 +100,15 @@ func (c Client) Send(ctx context.Context, out Outgoing) (*Response, error) {
 		return nil, &completion.ProviderError{Class: completion.Network, Message: "the provider's address is malformed"}
 	}
 	req.Header = out.header()
+	if out.Auth.Sign != nil {
+		if err := out.Auth.Sign(req, out.Body); err != nil {
+			return nil, &completion.ProviderError{Class: completion.CredentialError, Message: Scrub(errSigning.Error()+": "+err.Error(), out.Auth.Key)}
+		}
+	}
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, Interrupted(ctx, &completion.ProviderError{
-			Class: completion.Network, Message: problem(err, out.Key), Sent: sent.Load(),
+			Class: completion.Network, Message: problem(err, out.Auth.Key), Sent: sent.Load(),
 		})
 	}
 	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
@@ -109,10 +135,10 @@ func (out Outgoing) header() http.Header {
 	if out.AttemptID != "" {
 		h.Set("X-Client-Request-Id", out.AttemptID)
 	}
-	if out.Version != "" {
-		h.Set("Anthropic-Version", out.Version)
+	maps.Copy(h, out.Header)
+	if out.Auth.Header != "" {
+		h.Set(out.Auth.Header, out.Auth.Prefix+out.Auth.Key.Reveal())
 	}
-	h.Set(out.AuthHeader, out.AuthPrefix+out.Key.Reveal())
 	return h
 }
 

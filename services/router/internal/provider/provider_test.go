@@ -122,7 +122,7 @@ func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func outgoing() provider.Outgoing {
 	return provider.Outgoing{
 		Method: http.MethodPost, URL: "http://provider.invalid/v1/x", Body: []byte(`{}`), AttemptID: "att_1", Stream: true,
-		AuthHeader: "Authorization", AuthPrefix: "Bearer ", Key: secret.New("sk-1"),
+		Auth: provider.Bearer(secret.New("sk-1")),
 	}
 }
 

@@ -209,7 +209,7 @@ func (r *Reporter) verdict(ctx context.Context, provider completion.Provider, c 
 	if baseURL == "" {
 		baseURL = r.o.BaseURLs[c.Provider]
 	}
-	return provider.Test(ctx, baseURL, plain)
+	return provider.Test(ctx, completion.Place{BaseURL: baseURL, Credential: c, Secret: plain})
 }
 
 // await finds the job's credential; the change that brings it may be a moment behind the job.

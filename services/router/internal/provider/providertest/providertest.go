@@ -539,18 +539,18 @@ func keysAreTested(t *testing.T, a Adapter) {
 		Key + "+script:error=server":     "",
 		Key + "+script:error=gateway":    "",
 	} {
-		got := r.provider.Test(t.Context(), r.BaseURL(r.server), secret.New(key))
+		got := r.provider.Test(t.Context(), completion.Place{BaseURL: r.BaseURL(r.server), Secret: secret.New(key)})
 		if got.State != want || got.Reason == "" || strings.Contains(got.Reason, key) {
 			t.Errorf("Test(%s) = %+v, want state %q", key, got, want)
 		}
 	}
-	if got := r.provider.Test(t.Context(), "http://127.0.0.1:1", secret.New(Key)); got.State != "" || got.Reason == "" {
+	if got := r.provider.Test(t.Context(), completion.Place{BaseURL: "http://127.0.0.1:1", Secret: secret.New(Key)}); got.State != "" || got.Reason == "" {
 		t.Errorf("Test without a provider = %+v", got)
 	}
 	var calls atomic.Int64
 	for _, status := range []int{200, 302, 404, 500} {
 		page := a.New(fixed{status, http.Header{"Content-Type": {"text/html"}}, "<html>welcome</html>", &calls})
-		if got := page.Test(t.Context(), "http://provider.invalid", secret.New(Key)); got.State != "" || got.Reason == "" {
+		if got := page.Test(t.Context(), completion.Place{BaseURL: "http://provider.invalid", Secret: secret.New(Key)}); got.State != "" || got.Reason == "" {
 			t.Errorf("Test at a wrong address that answers %d = %+v", status, got)
 		}
 	}
