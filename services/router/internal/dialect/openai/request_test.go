@@ -168,11 +168,50 @@ func TestPromptsAreDecoded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := json.MarshalIndent(p, "", "  ")
+	golden(t, "prompt_full.json", filled(t, p))
+}
+
+// filled is v as JSON, without what is empty in it.
+func filled(t *testing.T, v any) []byte {
+	t.Helper()
+	b, err := json.Marshal(v)
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "prompt_full.json", append(b, '\n'))
+	var tree any
+	if err := json.Unmarshal(b, &tree); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = json.MarshalIndent(prune(tree), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return append(b, '\n')
+}
+
+func prune(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			switch m := prune(member).(type) {
+			case nil:
+				delete(v, name)
+			case string:
+				if m == "" {
+					delete(v, name)
+				}
+			}
+		}
+		if len(v) == 0 {
+			return nil
+		}
+	case []any:
+		for i := range v {
+			if pruned := prune(v[i]); pruned != nil {
+				v[i] = pruned
+			}
+		}
+	}
+	return v
 }
 
 func TestWhatCannotBeCarriedIsNamed(t *testing.T) {
