@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,14 +66,50 @@ func Judge(failure *completion.ProviderError) completion.Verdict {
 	return Later(said)
 }
 
-// Listed is the verdict on a key after the list of models came.
+const (
+	// maxListed bounds how many models a key test names, and maxListedName how long a name may be: the
+	// list comes from outside, and routers and keys keep it with every credential.
+	maxListed     = 1000
+	maxListedName = 256
+)
+
+// Listed is the verdict on a key after the list of models came: the key is good, and these are the
+// models that it may use.
 func Listed(res *Response) completion.Verdict {
 	body, err := res.Whole()
 	if err != nil {
 		return Later(Reason(err))
 	}
-	if jsonscan.KindOf(jsonscan.Get(body, "data")) != jsonscan.ArrayKind {
+	models, ok := listedModels(body)
+	if !ok {
 		return completion.Verdict{Reason: "the address answers, but not with a list of models; check the endpoint"}
 	}
-	return completion.Verdict{State: "active", Reason: "the provider accepts the key"}
+	return completion.Verdict{State: "active", Reason: "the provider accepts the key", Models: models}
+}
+
+// listedModels reads the names of OpenAI's list of models. Some compatible servers answer the array
+// without the object around it. Of a list that is too long nothing is named: half of it would say
+// that the other half may not be used.
+func listedModels(body []byte) (models []string, ok bool) {
+	list := bytes.TrimSpace(body)
+	if jsonscan.KindOf(list) == jsonscan.ObjectKind {
+		list = jsonscan.Get(list, "data")
+	}
+	if jsonscan.KindOf(list) != jsonscan.ArrayKind {
+		return nil, false
+	}
+	entries := jsonscan.Array(list)
+	for entries.Next() {
+		if jsonscan.KindOf(entries.Value) != jsonscan.ObjectKind {
+			continue
+		}
+		name, _ := jsonscan.Text(jsonscan.Get(entries.Value, "id"))
+		if name != "" && len(name) <= maxListedName && Bounded(name, maxListedName) == name {
+			models = append(models, name)
+		}
+		if len(models) > maxListed {
+			return nil, true
+		}
+	}
+	return models, true
 }
