@@ -17,6 +17,7 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	form   form
+	native native // of form other
 	key    string
 	model  string
 	number int64
@@ -51,6 +52,11 @@ type answer struct {
 
 // generate answers a generation call and keeps its entry.
 func (p *Provider) generate(w http.ResponseWriter, r *http.Request, f form, provider string) {
+	p.generateBy(w, r, func() *call { return p.newCall(w, r, f, provider) })
+}
+
+// generateBy answers the call that begin makes of the headers.
+func (p *Provider) generateBy(w http.ResponseWriter, r *http.Request, begin func() *call) {
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return // the client is gone or far too long
@@ -60,7 +66,7 @@ func (p *Provider) generate(w http.ResponseWriter, r *http.Request, f form, prov
 		p.captured = append(p.captured, Request{Path: r.URL.Path, Header: r.Header.Clone(), Body: raw})
 		p.mu.Unlock()
 	}
-	c := p.newCall(w, r, f, provider)
+	c := begin()
 	problem := c.understand(raw)
 	if problem == nil {
 		c.prepare(len(raw))
@@ -100,6 +106,11 @@ func (c *call) understand(raw []byte) *wire {
 
 // read decodes the body.
 func (c *call) read(raw []byte) *wire {
+	if c.native != nil {
+		problem := c.native.read(c, raw)
+		c.entry.Model, c.entry.Streamed = c.model, c.body.Stream
+		return problem
+	}
 	if err := json.Unmarshal(raw, &c.body); err != nil {
 		return &wire{status: 400, kind: "invalid_request_error", message: "We could not parse the JSON body of your request. (" + err.Error() + ")"}
 	}
@@ -110,6 +121,9 @@ func (c *call) read(raw []byte) *wire {
 
 // check finds what the real API would refuse, and the last user message's text.
 func (c *call) check(raw []byte) (last string, _ *wire) {
+	if c.native != nil {
+		return c.native.check(c, raw)
+	}
 	if c.form == openAI {
 		return c.checkOpenAI()
 	}
@@ -132,7 +146,7 @@ func (c *call) prepare(bodyBytes int) {
 	default:
 		c.answer.words = words(s.Text, s.Tokens)
 	}
-	if s.Refusal && c.form == anthropic {
+	if s.Refusal && c.form != openAI {
 		c.answer.finish = "content_filter"
 	}
 	if limit := c.maxOutput(); limit > 0 && s.Reasoning+len(c.answer.words) > limit {
@@ -216,6 +230,8 @@ func (c *call) play() {
 	out := newSink(c)
 	defer out.release()
 	switch {
+	case c.body.Stream && c.native != nil:
+		c.native.stream(c, out)
 	case c.body.Stream && c.form == openAI:
 		c.streamOpenAI(out)
 	case c.body.Stream:
@@ -237,9 +253,12 @@ func (c *call) unary(out *sink) {
 		}
 	}
 	var b []byte
-	if c.form == openAI {
+	switch {
+	case c.native != nil:
+		b = c.native.whole(c)
+	case c.form == openAI:
 		b = c.wholeOpenAI()
-	} else {
+	default:
 		b = c.wholeAnthropic()
 	}
 	c.w.Header().Set("Content-Type", "application/json")

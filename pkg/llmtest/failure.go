@@ -127,7 +127,12 @@ func (c *call) failure() wire {
 	if name == "" {
 		name = ErrServer
 	}
-	w := failures[name][c.form]
+	var w wire
+	if c.native != nil {
+		w = c.native.failure(name)
+	} else {
+		w = failures[name][c.form]
+	}
 	s := c.script
 	if s.Status != 0 {
 		w.status = s.Status
@@ -213,12 +218,22 @@ func (c *call) refuse(w wire) {
 	}
 	c.entry.Status = w.status
 	c.status(w.status)
-	_, err := c.w.Write(w.body(c.form, c.entry.RequestID)) //nolint:gosec // for an API client, not for a browser
+	body := []byte(w.message)
+	switch {
+	case c.native == nil:
+		body = w.body(c.form, c.entry.RequestID)
+	case w.kind != "":
+		body = c.native.envelope(c, w)
+	}
+	_, err := c.w.Write(body) //nolint:gosec // for an API client, not for a browser
 	c.entry.Complete = err == nil
 }
 
 func (c *call) exhaustedHeaders() {
 	h := c.w.Header()
+	if c.native != nil {
+		return
+	}
 	if c.form == openAI {
 		h.Set("X-Ratelimit-Remaining-Tokens", "0")
 		h.Set("X-Ratelimit-Reset-Tokens", "800ms")

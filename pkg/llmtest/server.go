@@ -13,12 +13,13 @@ import (
 	"time"
 )
 
-// form is one of the two wire formats.
+// form is one of the wire formats.
 type form int
 
 const (
 	openAI form = iota
 	anthropic
+	other // what call.native says
 )
 
 // maxBody bounds what a call may send, as the real providers do.
@@ -177,6 +178,11 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/script":
 		p.control(w, r)
 	default:
+		for _, serves := range natives {
+			if serves(p, w, r) {
+				return
+			}
+		}
 		writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{
 			"message": fmt.Sprintf("Invalid URL (%s %s)", r.Method, r.URL.Path),
 			"type":    "invalid_request_error", "param": nil, "code": nil,
@@ -218,6 +224,8 @@ func (c *call) admit(method string) *wire {
 		return &wire{status: http.StatusMethodNotAllowed, kind: "invalid_request_error", message: "Not allowed to " + c.r.Method}
 	case !c.p.accepts(c.entry.Provider, c.key):
 		return c.reject()
+	case c.native != nil:
+		return c.native.admit(c)
 	case c.form == anthropic:
 		return c.version()
 	}
