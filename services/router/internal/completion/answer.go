@@ -105,6 +105,9 @@ type Delta struct {
 	// State ends a block of reasoning whose text came before: its signature, or its encrypted form. Its
 	// Text is empty.
 	State *Reasoning
+	// Thoughts are, in an answer in one piece, all blocks of reasoning with their texts, where there is more
+	// to say than Reasoning and State can: Reasoning is then their texts together, and State is nil.
+	Thoughts []Reasoning
 	// Logprobs are the probabilities of the tokens in Text.
 	Logprobs []Logprob
 	// Citations are sources that the answer names.
@@ -129,7 +132,7 @@ type Citation struct {
 // Empty reports whether the delta holds no content.
 func (d Delta) Empty() bool {
 	return d.Text == "" && d.Reasoning == "" && d.Refusal == "" && len(d.ToolCalls) == 0 && d.State == nil &&
-		len(d.Citations) == 0
+		len(d.Thoughts) == 0 && len(d.Citations) == 0
 }
 
 // ToolCallDelta is a piece of a tool call: ID and Name stand in its first piece only.
@@ -155,7 +158,11 @@ const (
 // Usage is a provider's count. Final says that no later one will come.
 type Usage struct {
 	Tokens usage.Tokens
-	Final  bool
+	// Units are what the call took of other things than tokens, each name once.
+	Units []usage.Unit
+	// CostNanoUSD is what the provider itself says that the call costs; nil if it does not say.
+	CostNanoUSD *int64
+	Final       bool
 }
 
 // Verdict is the result of a key test.

@@ -67,7 +67,7 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 		OrgID: caller.OrgID, APIKeyID: caller.APIKeyID, MemberID: caller.MemberID,
 		CredentialID: t.Credential.ID, Class: t.Class, Provider: t.Provider, Model: t.Model, RequestedModel: req.Model,
 		PolicyID: t.PolicyID, PolicyVersion: t.PolicyVersion, TargetIndex: t.Line, ConfigVersion: plan.ConfigVersion,
-		Dialect: string(req.Dialect), Streamed: req.Stream, Tags: req.Tags, Session: req.Session, User: req.User,
+		Dialect: string(req.Dialect), Operation: string(req.Asks()), Streamed: req.Stream, Tags: req.Tags, Session: req.Session, User: req.User,
 		Started: now, Source: usage.Estimated, Tokens: estimate(req, 0, 0),
 	}
 	a.seen = s.o.Observer.Attempt(ctx, t, &a.event)
@@ -251,12 +251,14 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	e.Ended = a.s.o.Now()
 	e.Duration = e.Ended.Sub(e.Started)
 	e.FinishReason = string(a.finish)
+	e.Tokens, e.Source = a.counted()
+	if a.reported != nil {
+		e.Units, e.CostNanoUSD = a.reported.Units, a.reported.CostNanoUSD
+	}
 	if err == nil {
 		e.Outcome = usage.OK
-		e.Tokens, e.Source = a.counted()
 		return nil
 	}
-	e.Tokens, e.Source = a.counted()
 	provider := providerError(callCtx, err)
 	switch {
 	case ctx.Err() != nil || (provider == nil && a.begun):
@@ -269,7 +271,7 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	default:
 		e.Outcome = usage.Failed
 		if provider.Unbilled || !provider.Sent {
-			e.Tokens, e.Source = &usage.Tokens{}, usage.None
+			e.Tokens, e.Source, e.Units, e.CostNanoUSD = &usage.Tokens{}, usage.None, nil, nil
 		}
 		if !provider.Sent && provider.Status == 0 {
 			e.Outcome = usage.NotSent

@@ -15,6 +15,7 @@ import (
 // the generated type, field by field.
 func appendEvent(b []byte, e *Event) []byte {
 	b = appendString(b, 1, e.AttemptID)
+	b = appendInt(b, 2, int64(e.Revision))
 	b = appendString(b, 3, e.RequestID)
 	b = appendInt(b, 4, int64(e.AttemptNumber))
 	b = appendString(b, 5, e.OrgID)
@@ -59,7 +60,30 @@ func appendEvent(b []byte, e *Event) []byte {
 	}
 	b = appendString(b, 33, e.ProviderRequestID)
 	b = appendString(b, 34, e.TraceID)
-	return appendString(b, spanIDField, e.SpanID)
+	b = appendString(b, 36, e.Operation)
+	for i := range min(len(e.Units), maxUnits) {
+		b = appendUnit(b, 37, &e.Units[i])
+	}
+	if e.CostNanoUSD != nil { // zero is a value
+		b = protowire.AppendVarint(protowire.AppendTag(b, 38, protowire.VarintType), uint64(*e.CostNanoUSD))
+	}
+	return appendString(b, spanIDField, e.SpanID) // last, where traced looks for it
+}
+
+// maxUnits bounds the kinds of units of an event; there are fewer kinds.
+const maxUnits = 8
+
+func appendUnit(b []byte, field protowire.Number, u *Unit) []byte {
+	size := 0
+	name := clean(u.Name)
+	if name != "" {
+		size += sizeString(1, name)
+	}
+	if u.Milli != 0 {
+		size += 1 + protowire.SizeVarint(uint64(u.Milli))
+	}
+	b = protowire.AppendVarint(protowire.AppendTag(b, field, protowire.BytesType), uint64(size))
+	return appendInt(appendString(b, 1, name), 2, u.Milli)
 }
 
 func appendTokens(b []byte, field protowire.Number, t *Tokens) []byte {

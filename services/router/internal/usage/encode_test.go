@@ -16,18 +16,19 @@ import (
 
 // full has another value in every field.
 func full() (*Event, *eventsv1.UsageEvent) {
-	at := time.Unix(1_790_000_000, 123_456_000).UTC()
+	at, cost := time.Unix(1_790_000_000, 123_456_000).UTC(), int64(5_000_001)
 	e := &Event{
-		AttemptID: "att_1", RequestID: "req_1", AttemptNumber: 2, OrgID: "org_1", APIKeyID: "key_1", MemberID: "mem_1",
+		AttemptID: "att_1", Revision: 6, RequestID: "req_1", AttemptNumber: 2, OrgID: "org_1", APIKeyID: "key_1", MemberID: "mem_1",
 		CredentialID: "cred_1", Class: Platform, Provider: "openai", Model: "openai/gpt-4o-mini", ResponseModel: "gpt-4o-mini-2024",
 		RequestedModel: "policy/main", PolicyID: "pol_1", PolicyVersion: 3, TargetIndex: 4, ConfigVersion: 5, Dialect: "grpc",
 		Streamed: true, Tags: map[string]string{"team": "search", "env": "", "a": "b"}, Session: "s", User: "u", Started: at, Ended: at.Add(time.Second),
 		Duration: time.Second, FirstContent: 300 * time.Millisecond, Outcome: Broken, ErrorClass: "server_error", HTTPStatus: 200,
 		FinishReason: "stop", Source: ProviderPartial, Tokens: &Tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		ProviderRequestID: "p", TraceID: "t", SpanID: "s",
+		Operation: "images", Units: []Unit{{"image", 2000}, {"megapixel", 1_572}}, CostNanoUSD: &cost,
 	}
 	return e, &eventsv1.UsageEvent{
-		AttemptId: "att_1", RequestId: "req_1", AttemptNumber: 2, OrgId: "org_1", ApiKeyId: "key_1", MemberId: "mem_1",
+		AttemptId: "att_1", Revision: 6, RequestId: "req_1", AttemptNumber: 2, OrgId: "org_1", ApiKeyId: "key_1", MemberId: "mem_1",
 		CredentialId: "cred_1", CredentialClass: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM, Provider: "openai", Model: "openai/gpt-4o-mini",
 		ResponseModel: "gpt-4o-mini-2024", RequestedModel: "policy/main", PolicyId: "pol_1", PolicyVersion: 3, TargetIndex: 4, ConfigVersion: 5,
 		Dialect: "grpc", Streamed: true, Tags: map[string]string{"team": "search", "env": "", "a": "b"}, Session: "s", User: "u",
@@ -39,6 +40,7 @@ func full() (*Event, *eventsv1.UsageEvent) {
 			OutputTotal: 8, Reasoning: 9, AudioIn: 10, AudioOut: 11, ImageIn: 12, ImageOut: 13,
 		},
 		ProviderRequestId: "p", TraceId: "t", SpanId: "s",
+		Operation: "images", Units: []*eventsv1.UnitCount{{Name: "image", Milli: 2000}, {Name: "megapixel", Milli: 1_572}}, ReportedCostNanoUsd: &cost,
 	}
 }
 
@@ -46,13 +48,17 @@ func TestEncodedEventIsTheContracts(t *testing.T) {
 	t.Parallel()
 	e, want := full()
 	want.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool { return true })
-	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 35 {
+	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 38 {
 		t.Fatalf("the contract has %d fields now: teach appendEvent and this test the new ones", n)
 	}
+	nothing := int64(0)
 	for _, c := range []struct {
 		event *Event
 		want  *eventsv1.UsageEvent
-	}{{e, want}, {&Event{}, &eventsv1.UsageEvent{}}, {&Event{Tokens: &Tokens{}}, &eventsv1.UsageEvent{Tokens: &eventsv1.TokenCounts{}}}} {
+	}{{e, want}, {&Event{}, &eventsv1.UsageEvent{}}, {&Event{Tokens: &Tokens{}}, &eventsv1.UsageEvent{Tokens: &eventsv1.TokenCounts{}}}, {
+		&Event{CostNanoUSD: &nothing, Units: []Unit{{}}}, // free is known, and an empty unit stays one
+		&eventsv1.UsageEvent{ReportedCostNanoUsd: &nothing, Units: []*eventsv1.UnitCount{{}}},
+	}} {
 		var got eventsv1.UsageEvent
 		if err := proto.Unmarshal(appendEvent(nil, c.event), &got); err != nil {
 			t.Fatal(err)

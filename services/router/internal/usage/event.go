@@ -80,9 +80,20 @@ func (c Class) String() string {
 	return ""
 }
 
+// Unit is how much of something other than tokens an attempt took.
+type Unit struct {
+	// Name is "image", "second", "megapixel", "request", "credit" or "character".
+	Name string
+	// Milli is the number in thousandths.
+	Milli int64
+}
+
 // Event is the record of one attempt. It holds no prompt, no answer, no credential and no header.
 type Event struct {
-	AttemptID, RequestID          string
+	AttemptID, RequestID string
+	// Revision is 0 for what is known when the call has ended. A later truth has a higher one, and takes
+	// the place of what was known before.
+	Revision                      int
 	AttemptNumber                 int
 	OrgID, APIKeyID, MemberID     string
 	CredentialID                  string
@@ -94,6 +105,7 @@ type Event struct {
 	TargetIndex                   int
 	ConfigVersion                 int64
 	Dialect                       string
+	Operation                     string // "chat", "embeddings", "images", "count_tokens", "videos"
 	Streamed                      bool
 	Tags                          map[string]string
 	Session, User                 string
@@ -105,6 +117,8 @@ type Event struct {
 	FinishReason                  string
 	Source                        Source
 	Tokens                        *Tokens // nil is unknown, which is not zero
+	Units                         []Unit  // each name once
+	CostNanoUSD                   *int64  // what the provider says that it costs; nil if it does not
 	ProviderRequestID             string
 	// TraceID is the trace of the request, SpanID the span of the attempt, in hex. SpanID is empty
 	// unless the trace is recorded.

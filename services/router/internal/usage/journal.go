@@ -174,6 +174,23 @@ func (j *Journal) Done(t *Ticket, e *Event) error {
 	return err
 }
 
+// Revise writes a later truth of an attempt whose result this or another router has written before: it is
+// kept and published as a result is. Its revision is 1 or more, and it says everything that the result
+// said, since it takes its place. Unlike a result it may be refused for space; then the caller still has
+// to find out the same truth again.
+func (j *Journal) Revise(e *Event) error {
+	if e.Revision < 1 {
+		return fmt.Errorf("journal: revision %d of %s is none", e.Revision, e.AttemptID)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.total+(j.open+1)*reserve > j.max {
+		return ErrFull
+	}
+	_, err := j.appendEvent(typeResult, e)
+	return err
+}
+
 func (j *Journal) appendEvent(t recordType, e *Event) (*segment, error) {
 	return j.append(t, e, jetstream.Partition(e.OrgID), nil)
 }

@@ -44,11 +44,13 @@ func (u *unfinished) conclude(now time.Time) error {
 		}
 		e.Tokens, e.UsageSource = c.GetTokens(), c.GetUsageSource()
 	}
+	span := e.GetSpanId()
+	e.SpanId = ""
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(&e)
 	if err != nil {
 		return fmt.Errorf("encode event: %w", err)
 	}
-	u.event = raw
+	u.event = appendString(raw, spanIDField, span) // last, where traced looks for it
 	return nil
 }
 

@@ -361,13 +361,68 @@ func (x *TokenCounts) GetImageOut() int64 {
 	return 0
 }
 
+// UnitCount is how much of something other than tokens an attempt took.
+type UnitCount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is what is counted: "image", "second", "megapixel", "request", "credit" or "character".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// milli is the number in thousandths, so that parts of a second or a megapixel count.
+	Milli         int64 `protobuf:"varint,2,opt,name=milli,proto3" json:"milli,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnitCount) Reset() {
+	*x = UnitCount{}
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnitCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnitCount) ProtoMessage() {}
+
+func (x *UnitCount) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnitCount.ProtoReflect.Descriptor instead.
+func (*UnitCount) Descriptor() ([]byte, []int) {
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UnitCount) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UnitCount) GetMilli() int64 {
+	if x != nil {
+		return x.Milli
+	}
+	return 0
+}
+
 // UsageEvent is the record of one attempt: one call to one provider with one credential. It holds
 // no prompt, no answer, no credential and no header.
 type UsageEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// attempt_id is the event's id, made by the router before dispatch.
 	AttemptId string `protobuf:"bytes,1,opt,name=attempt_id,json=attemptId,proto3" json:"attempt_id,omitempty"`
-	// revision is 0 first; a later truth for the same attempt has a higher one.
+	// revision is 0 first; a later truth for the same attempt has a higher one and takes its place.
 	Revision int32 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// request_id is the client call that this attempt served.
 	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -434,14 +489,22 @@ type UsageEvent struct {
 	// trace_id is the W3C trace id of the request, in hex.
 	TraceId string `protobuf:"bytes,34,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	// span_id is the span of the attempt, in hex. Empty if the trace was not sampled.
-	SpanId        string `protobuf:"bytes,35,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	SpanId string `protobuf:"bytes,35,opt,name=span_id,json=spanId,proto3" json:"span_id,omitempty"`
+	// operation is what was asked for: "chat", "embeddings", "images", "count_tokens" or "videos". Empty
+	// is "chat".
+	Operation string `protobuf:"bytes,36,opt,name=operation,proto3" json:"operation,omitempty"`
+	// units are what is billed by something other than tokens, each name once.
+	Units []*UnitCount `protobuf:"bytes,37,rep,name=units,proto3" json:"units,omitempty"`
+	// reported_cost_nano_usd is what the provider itself said that the attempt costs. Absent means that
+	// it did not say.
+	ReportedCostNanoUsd *int64 `protobuf:"varint,38,opt,name=reported_cost_nano_usd,json=reportedCostNanoUsd,proto3,oneof" json:"reported_cost_nano_usd,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *UsageEvent) Reset() {
 	*x = UsageEvent{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[1]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +516,7 @@ func (x *UsageEvent) String() string {
 func (*UsageEvent) ProtoMessage() {}
 
 func (x *UsageEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[1]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +529,7 @@ func (x *UsageEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageEvent.ProtoReflect.Descriptor instead.
 func (*UsageEvent) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{1}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *UsageEvent) GetAttemptId() string {
@@ -714,6 +777,27 @@ func (x *UsageEvent) GetSpanId() string {
 	return ""
 }
 
+func (x *UsageEvent) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *UsageEvent) GetUnits() []*UnitCount {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *UsageEvent) GetReportedCostNanoUsd() int64 {
+	if x != nil && x.ReportedCostNanoUsd != nil {
+		return *x.ReportedCostNanoUsd
+	}
+	return 0
+}
+
 // UsageFrame is the unit that travels on NATS: events of one partition of one router, in sequence.
 type UsageFrame struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -735,7 +819,7 @@ type UsageFrame struct {
 
 func (x *UsageFrame) Reset() {
 	*x = UsageFrame{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[2]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -747,7 +831,7 @@ func (x *UsageFrame) String() string {
 func (*UsageFrame) ProtoMessage() {}
 
 func (x *UsageFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[2]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -760,7 +844,7 @@ func (x *UsageFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageFrame.ProtoReflect.Descriptor instead.
 func (*UsageFrame) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{2}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UsageFrame) GetSchema() int32 {
@@ -818,7 +902,7 @@ type UsageEntry struct {
 
 func (x *UsageEntry) Reset() {
 	*x = UsageEntry{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[3]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +914,7 @@ func (x *UsageEntry) String() string {
 func (*UsageEntry) ProtoMessage() {}
 
 func (x *UsageEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[3]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +927,7 @@ func (x *UsageEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageEntry.ProtoReflect.Descriptor instead.
 func (*UsageEntry) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{3}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *UsageEntry) GetSequence() int64 {
@@ -877,7 +961,7 @@ type SpoolHead struct {
 
 func (x *SpoolHead) Reset() {
 	*x = SpoolHead{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[4]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -889,7 +973,7 @@ func (x *SpoolHead) String() string {
 func (*SpoolHead) ProtoMessage() {}
 
 func (x *SpoolHead) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[4]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -902,7 +986,7 @@ func (x *SpoolHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpoolHead.ProtoReflect.Descriptor instead.
 func (*SpoolHead) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{4}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *SpoolHead) GetRouter() string {
@@ -948,7 +1032,7 @@ type EpochHead struct {
 
 func (x *EpochHead) Reset() {
 	*x = EpochHead{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[5]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1044,7 @@ func (x *EpochHead) String() string {
 func (*EpochHead) ProtoMessage() {}
 
 func (x *EpochHead) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[5]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1057,7 @@ func (x *EpochHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochHead.ProtoReflect.Descriptor instead.
 func (*EpochHead) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{5}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EpochHead) GetEpoch() string {
@@ -1010,7 +1094,7 @@ type SpoolFeedback struct {
 
 func (x *SpoolFeedback) Reset() {
 	*x = SpoolFeedback{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[6]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1106,7 @@ func (x *SpoolFeedback) String() string {
 func (*SpoolFeedback) ProtoMessage() {}
 
 func (x *SpoolFeedback) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[6]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1119,7 @@ func (x *SpoolFeedback) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SpoolFeedback.ProtoReflect.Descriptor instead.
 func (*SpoolFeedback) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{6}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SpoolFeedback) GetRouter() string {
@@ -1069,7 +1153,7 @@ type AppliedRange struct {
 
 func (x *AppliedRange) Reset() {
 	*x = AppliedRange{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[7]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1165,7 @@ func (x *AppliedRange) String() string {
 func (*AppliedRange) ProtoMessage() {}
 
 func (x *AppliedRange) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[7]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1178,7 @@ func (x *AppliedRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedRange.ProtoReflect.Descriptor instead.
 func (*AppliedRange) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{7}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppliedRange) GetEpoch() string {
@@ -1138,7 +1222,7 @@ type SequenceRange struct {
 
 func (x *SequenceRange) Reset() {
 	*x = SequenceRange{}
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[8]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1234,7 @@ func (x *SequenceRange) String() string {
 func (*SequenceRange) ProtoMessage() {}
 
 func (x *SequenceRange) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[8]
+	mi := &file_claviger_events_v1_usage_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1247,7 @@ func (x *SequenceRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SequenceRange.ProtoReflect.Descriptor instead.
 func (*SequenceRange) Descriptor() ([]byte, []int) {
-	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{8}
+	return file_claviger_events_v1_usage_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SequenceRange) GetFirst() int64 {
@@ -1201,7 +1285,10 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	" \x01(\x03R\aaudioIn\x12\x1b\n" +
 	"\taudio_out\x18\v \x01(\x03R\baudioOut\x12\x19\n" +
 	"\bimage_in\x18\f \x01(\x03R\aimageIn\x12\x1b\n" +
-	"\timage_out\x18\r \x01(\x03R\bimageOut\"\xa3\v\n" +
+	"\timage_out\x18\r \x01(\x03R\bimageOut\"5\n" +
+	"\tUnitCount\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05milli\x18\x02 \x01(\x03R\x05milli\"\xcb\f\n" +
 	"\n" +
 	"UsageEvent\x12\x1d\n" +
 	"\n" +
@@ -1245,11 +1332,15 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	"\x06tokens\x18  \x01(\v2\x1f.claviger.events.v1.TokenCountsH\x00R\x06tokens\x88\x01\x01\x12.\n" +
 	"\x13provider_request_id\x18! \x01(\tR\x11providerRequestId\x12\x19\n" +
 	"\btrace_id\x18\" \x01(\tR\atraceId\x12\x17\n" +
-	"\aspan_id\x18# \x01(\tR\x06spanId\x1a7\n" +
+	"\aspan_id\x18# \x01(\tR\x06spanId\x12\x1c\n" +
+	"\toperation\x18$ \x01(\tR\toperation\x123\n" +
+	"\x05units\x18% \x03(\v2\x1d.claviger.events.v1.UnitCountR\x05units\x128\n" +
+	"\x16reported_cost_nano_usd\x18& \x01(\x03H\x01R\x13reportedCostNanoUsd\x88\x01\x01\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
-	"\a_tokens\"\xe3\x01\n" +
+	"\a_tokensB\x19\n" +
+	"\x17_reported_cost_nano_usd\"\xe3\x01\n" +
 	"\n" +
 	"UsageFrame\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\x05R\x06schema\x12\x16\n" +
@@ -1318,43 +1409,45 @@ func file_claviger_events_v1_usage_event_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_events_v1_usage_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_claviger_events_v1_usage_event_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_claviger_events_v1_usage_event_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_claviger_events_v1_usage_event_proto_goTypes = []any{
 	(CredentialClass)(0),          // 0: claviger.events.v1.CredentialClass
 	(UsageSource)(0),              // 1: claviger.events.v1.UsageSource
 	(Outcome)(0),                  // 2: claviger.events.v1.Outcome
 	(*TokenCounts)(nil),           // 3: claviger.events.v1.TokenCounts
-	(*UsageEvent)(nil),            // 4: claviger.events.v1.UsageEvent
-	(*UsageFrame)(nil),            // 5: claviger.events.v1.UsageFrame
-	(*UsageEntry)(nil),            // 6: claviger.events.v1.UsageEntry
-	(*SpoolHead)(nil),             // 7: claviger.events.v1.SpoolHead
-	(*EpochHead)(nil),             // 8: claviger.events.v1.EpochHead
-	(*SpoolFeedback)(nil),         // 9: claviger.events.v1.SpoolFeedback
-	(*AppliedRange)(nil),          // 10: claviger.events.v1.AppliedRange
-	(*SequenceRange)(nil),         // 11: claviger.events.v1.SequenceRange
-	nil,                           // 12: claviger.events.v1.UsageEvent.TagsEntry
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*UnitCount)(nil),             // 4: claviger.events.v1.UnitCount
+	(*UsageEvent)(nil),            // 5: claviger.events.v1.UsageEvent
+	(*UsageFrame)(nil),            // 6: claviger.events.v1.UsageFrame
+	(*UsageEntry)(nil),            // 7: claviger.events.v1.UsageEntry
+	(*SpoolHead)(nil),             // 8: claviger.events.v1.SpoolHead
+	(*EpochHead)(nil),             // 9: claviger.events.v1.EpochHead
+	(*SpoolFeedback)(nil),         // 10: claviger.events.v1.SpoolFeedback
+	(*AppliedRange)(nil),          // 11: claviger.events.v1.AppliedRange
+	(*SequenceRange)(nil),         // 12: claviger.events.v1.SequenceRange
+	nil,                           // 13: claviger.events.v1.UsageEvent.TagsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_claviger_events_v1_usage_event_proto_depIdxs = []int32{
 	0,  // 0: claviger.events.v1.UsageEvent.credential_class:type_name -> claviger.events.v1.CredentialClass
-	12, // 1: claviger.events.v1.UsageEvent.tags:type_name -> claviger.events.v1.UsageEvent.TagsEntry
-	13, // 2: claviger.events.v1.UsageEvent.started_time:type_name -> google.protobuf.Timestamp
-	13, // 3: claviger.events.v1.UsageEvent.ended_time:type_name -> google.protobuf.Timestamp
+	13, // 1: claviger.events.v1.UsageEvent.tags:type_name -> claviger.events.v1.UsageEvent.TagsEntry
+	14, // 2: claviger.events.v1.UsageEvent.started_time:type_name -> google.protobuf.Timestamp
+	14, // 3: claviger.events.v1.UsageEvent.ended_time:type_name -> google.protobuf.Timestamp
 	2,  // 4: claviger.events.v1.UsageEvent.outcome:type_name -> claviger.events.v1.Outcome
 	1,  // 5: claviger.events.v1.UsageEvent.usage_source:type_name -> claviger.events.v1.UsageSource
 	3,  // 6: claviger.events.v1.UsageEvent.tokens:type_name -> claviger.events.v1.TokenCounts
-	6,  // 7: claviger.events.v1.UsageFrame.entries:type_name -> claviger.events.v1.UsageEntry
-	13, // 8: claviger.events.v1.UsageFrame.sent_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: claviger.events.v1.UsageEntry.event:type_name -> claviger.events.v1.UsageEvent
-	13, // 10: claviger.events.v1.SpoolHead.time:type_name -> google.protobuf.Timestamp
-	8,  // 11: claviger.events.v1.SpoolHead.heads:type_name -> claviger.events.v1.EpochHead
-	10, // 12: claviger.events.v1.SpoolFeedback.applied:type_name -> claviger.events.v1.AppliedRange
-	11, // 13: claviger.events.v1.AppliedRange.missing:type_name -> claviger.events.v1.SequenceRange
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 7: claviger.events.v1.UsageEvent.units:type_name -> claviger.events.v1.UnitCount
+	7,  // 8: claviger.events.v1.UsageFrame.entries:type_name -> claviger.events.v1.UsageEntry
+	14, // 9: claviger.events.v1.UsageFrame.sent_time:type_name -> google.protobuf.Timestamp
+	5,  // 10: claviger.events.v1.UsageEntry.event:type_name -> claviger.events.v1.UsageEvent
+	14, // 11: claviger.events.v1.SpoolHead.time:type_name -> google.protobuf.Timestamp
+	9,  // 12: claviger.events.v1.SpoolHead.heads:type_name -> claviger.events.v1.EpochHead
+	11, // 13: claviger.events.v1.SpoolFeedback.applied:type_name -> claviger.events.v1.AppliedRange
+	12, // 14: claviger.events.v1.AppliedRange.missing:type_name -> claviger.events.v1.SequenceRange
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_claviger_events_v1_usage_event_proto_init() }
@@ -1362,14 +1455,14 @@ func file_claviger_events_v1_usage_event_proto_init() {
 	if File_claviger_events_v1_usage_event_proto != nil {
 		return
 	}
-	file_claviger_events_v1_usage_event_proto_msgTypes[1].OneofWrappers = []any{}
+	file_claviger_events_v1_usage_event_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_events_v1_usage_event_proto_rawDesc), len(file_claviger_events_v1_usage_event_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/events/v1/usage_event.proto.
  */
 export const file_claviger_events_v1_usage_event: GenFile = /*@__PURE__*/
-  fileDesc("CiRjbGF2aWdlci9ldmVudHMvdjEvdXNhZ2VfZXZlbnQucHJvdG8SEmNsYXZpZ2VyLmV2ZW50cy52MSKjAgoLVG9rZW5Db3VudHMSEwoLaW5wdXRfdG90YWwYASABKAMSFgoOaW5wdXRfdW5jYWNoZWQYAiABKAMSEgoKY2FjaGVfcmVhZBgDIAEoAxIWCg5jYWNoZV93cml0ZV81bRgEIAEoAxIXCg9jYWNoZV93cml0ZV8zMG0YBSABKAMSFgoOY2FjaGVfd3JpdGVfMWgYBiABKAMSFwoPY2FjaGVfd3JpdGVfMTJoGAcgASgDEhQKDG91dHB1dF90b3RhbBgIIAEoAxIRCglyZWFzb25pbmcYCSABKAMSEAoIYXVkaW9faW4YCiABKAMSEQoJYXVkaW9fb3V0GAsgASgDEhAKCGltYWdlX2luGAwgASgDEhEKCWltYWdlX291dBgNIAEoAyL9BwoKVXNhZ2VFdmVudBISCgphdHRlbXB0X2lkGAEgASgJEhAKCHJldmlzaW9uGAIgASgFEhIKCnJlcXVlc3RfaWQYAyABKAkSFgoOYXR0ZW1wdF9udW1iZXIYBCABKAUSDgoGb3JnX2lkGAUgASgJEhIKCmFwaV9rZXlfaWQYBiABKAkSEQoJbWVtYmVyX2lkGAcgASgJEhUKDWNyZWRlbnRpYWxfaWQYCCABKAkSPQoQY3JlZGVudGlhbF9jbGFzcxgJIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSEAoIcHJvdmlkZXIYCiABKAkSDQoFbW9kZWwYCyABKAkSFgoOcmVzcG9uc2VfbW9kZWwYDCABKAkSFwoPcmVxdWVzdGVkX21vZGVsGA0gASgJEhEKCXBvbGljeV9pZBgOIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgPIAEoAxIUCgx0YXJnZXRfaW5kZXgYECABKAUSFgoOY29uZmlnX3ZlcnNpb24YESABKAMSDwoHZGlhbGVjdBgSIAEoCRIQCghzdHJlYW1lZBgTIAEoCBI2CgR0YWdzGBQgAygLMiguY2xhdmlnZXIuZXZlbnRzLnYxLlVzYWdlRXZlbnQuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YFSABKAkSDAoEdXNlchgWIAEoCRIwCgxzdGFydGVkX3RpbWUYFyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmVuZGVkX3RpbWUYGCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD2R1cmF0aW9uX21pY3JvcxgZIAEoAxIcChRmaXJzdF9jb250ZW50X21pY3JvcxgaIAEoAxIsCgdvdXRjb21lGBsgASgOMhsuY2xhdmlnZXIuZXZlbnRzLnYxLk91dGNvbWUSEwoLZXJyb3JfY2xhc3MYHCABKAkSEwoLaHR0cF9zdGF0dXMYHSABKAUSFQoNZmluaXNoX3JlYXNvbhgeIAEoCRI1Cgx1c2FnZV9zb3VyY2UYHyABKA4yHy5jbGF2aWdlci5ldmVudHMudjEuVXNhZ2VTb3VyY2USNAoGdG9rZW5zGCAgASgLMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlRva2VuQ291bnRzSACIAQESGwoTcHJvdmlkZXJfcmVxdWVzdF9pZBghIAEoCRIQCgh0cmFjZV9pZBgiIAEoCRIPCgdzcGFuX2lkGCMgASgJGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB190b2tlbnMirgEKClVzYWdlRnJhbWUSDgoGc2NoZW1hGAEgASgFEg4KBnJvdXRlchgCIAEoCRINCgVlcG9jaBgDIAEoCRIRCglwYXJ0aXRpb24YBCABKAUSLwoHZW50cmllcxgFIAMoCzIeLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZUVudHJ5Ei0KCXNlbnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoKVXNhZ2VFbnRyeRIQCghzZXF1ZW5jZRgBIAEoAxItCgVldmVudBgCIAEoCzIeLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZUV2ZW50IoQBCglTcG9vbEhlYWQSDgoGcm91dGVyGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBWhlYWRzGAMgAygLMh0uY2xhdmlnZXIuZXZlbnRzLnYxLkVwb2NoSGVhZBIPCgdjbG9zaW5nGAQgASgIIj8KCUVwb2NoSGVhZBINCgVlcG9jaBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAUSEAoIc2VxdWVuY2UYAyABKAMiUgoNU3Bvb2xGZWVkYmFjaxIOCgZyb3V0ZXIYASABKAkSMQoHYXBwbGllZBgCIAMoCzIgLmNsYXZpZ2VyLmV2ZW50cy52MS5BcHBsaWVkUmFuZ2UieAoMQXBwbGllZFJhbmdlEg0KBWVwb2NoGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoBRISCgpjb250aWd1b3VzGAMgASgDEjIKB21pc3NpbmcYBCADKAsyIS5jbGF2aWdlci5ldmVudHMudjEuU2VxdWVuY2VSYW5nZSIsCg1TZXF1ZW5jZVJhbmdlEg0KBWZpcnN0GAEgASgDEgwKBGxhc3QYAiABKAMqbAoPQ3JlZGVudGlhbENsYXNzEiAKHENSRURFTlRJQUxfQ0xBU1NfVU5TUEVDSUZJRUQQABIYChRDUkVERU5USUFMX0NMQVNTX09XThABEh0KGUNSRURFTlRJQUxfQ0xBU1NfUExBVEZPUk0QAiqiAQoLVXNhZ2VTb3VyY2USHAoYVVNBR0VfU09VUkNFX1VOU1BFQ0lGSUVEEAASHwobVVNBR0VfU09VUkNFX1BST1ZJREVSX0ZJTkFMEAESIQodVVNBR0VfU09VUkNFX1BST1ZJREVSX1BBUlRJQUwQAhIaChZVU0FHRV9TT1VSQ0VfRVNUSU1BVEVEEAMSFQoRVVNBR0VfU09VUkNFX05PTkUQBCqfAQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASDgoKT1VUQ09NRV9PSxABEhEKDU9VVENPTUVfRVJST1IQAhISCg5PVVRDT01FX0JST0tFThADEhQKEE9VVENPTUVfQ0FOQ0VMRUQQBBIUChBPVVRDT01FX05PVF9TRU5UEAUSGAoUT1VUQ09NRV9ST1VURVJfQ1JBU0gQBmIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiRjbGF2aWdlci9ldmVudHMvdjEvdXNhZ2VfZXZlbnQucHJvdG8SEmNsYXZpZ2VyLmV2ZW50cy52MSKjAgoLVG9rZW5Db3VudHMSEwoLaW5wdXRfdG90YWwYASABKAMSFgoOaW5wdXRfdW5jYWNoZWQYAiABKAMSEgoKY2FjaGVfcmVhZBgDIAEoAxIWCg5jYWNoZV93cml0ZV81bRgEIAEoAxIXCg9jYWNoZV93cml0ZV8zMG0YBSABKAMSFgoOY2FjaGVfd3JpdGVfMWgYBiABKAMSFwoPY2FjaGVfd3JpdGVfMTJoGAcgASgDEhQKDG91dHB1dF90b3RhbBgIIAEoAxIRCglyZWFzb25pbmcYCSABKAMSEAoIYXVkaW9faW4YCiABKAMSEQoJYXVkaW9fb3V0GAsgASgDEhAKCGltYWdlX2luGAwgASgDEhEKCWltYWdlX291dBgNIAEoAyIoCglVbml0Q291bnQSDAoEbmFtZRgBIAEoCRINCgVtaWxsaRgCIAEoAyL+CAoKVXNhZ2VFdmVudBISCgphdHRlbXB0X2lkGAEgASgJEhAKCHJldmlzaW9uGAIgASgFEhIKCnJlcXVlc3RfaWQYAyABKAkSFgoOYXR0ZW1wdF9udW1iZXIYBCABKAUSDgoGb3JnX2lkGAUgASgJEhIKCmFwaV9rZXlfaWQYBiABKAkSEQoJbWVtYmVyX2lkGAcgASgJEhUKDWNyZWRlbnRpYWxfaWQYCCABKAkSPQoQY3JlZGVudGlhbF9jbGFzcxgJIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSEAoIcHJvdmlkZXIYCiABKAkSDQoFbW9kZWwYCyABKAkSFgoOcmVzcG9uc2VfbW9kZWwYDCABKAkSFwoPcmVxdWVzdGVkX21vZGVsGA0gASgJEhEKCXBvbGljeV9pZBgOIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgPIAEoAxIUCgx0YXJnZXRfaW5kZXgYECABKAUSFgoOY29uZmlnX3ZlcnNpb24YESABKAMSDwoHZGlhbGVjdBgSIAEoCRIQCghzdHJlYW1lZBgTIAEoCBI2CgR0YWdzGBQgAygLMiguY2xhdmlnZXIuZXZlbnRzLnYxLlVzYWdlRXZlbnQuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YFSABKAkSDAoEdXNlchgWIAEoCRIwCgxzdGFydGVkX3RpbWUYFyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmVuZGVkX3RpbWUYGCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhcKD2R1cmF0aW9uX21pY3JvcxgZIAEoAxIcChRmaXJzdF9jb250ZW50X21pY3JvcxgaIAEoAxIsCgdvdXRjb21lGBsgASgOMhsuY2xhdmlnZXIuZXZlbnRzLnYxLk91dGNvbWUSEwoLZXJyb3JfY2xhc3MYHCABKAkSEwoLaHR0cF9zdGF0dXMYHSABKAUSFQoNZmluaXNoX3JlYXNvbhgeIAEoCRI1Cgx1c2FnZV9zb3VyY2UYHyABKA4yHy5jbGF2aWdlci5ldmVudHMudjEuVXNhZ2VTb3VyY2USNAoGdG9rZW5zGCAgASgLMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlRva2VuQ291bnRzSACIAQESGwoTcHJvdmlkZXJfcmVxdWVzdF9pZBghIAEoCRIQCgh0cmFjZV9pZBgiIAEoCRIPCgdzcGFuX2lkGCMgASgJEhEKCW9wZXJhdGlvbhgkIAEoCRIsCgV1bml0cxglIAMoCzIdLmNsYXZpZ2VyLmV2ZW50cy52MS5Vbml0Q291bnQSIwoWcmVwb3J0ZWRfY29zdF9uYW5vX3VzZBgmIAEoA0gBiAEBGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB190b2tlbnNCGQoXX3JlcG9ydGVkX2Nvc3RfbmFub191c2QirgEKClVzYWdlRnJhbWUSDgoGc2NoZW1hGAEgASgFEg4KBnJvdXRlchgCIAEoCRINCgVlcG9jaBgDIAEoCRIRCglwYXJ0aXRpb24YBCABKAUSLwoHZW50cmllcxgFIAMoCzIeLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZUVudHJ5Ei0KCXNlbnRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiTQoKVXNhZ2VFbnRyeRIQCghzZXF1ZW5jZRgBIAEoAxItCgVldmVudBgCIAEoCzIeLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZUV2ZW50IoQBCglTcG9vbEhlYWQSDgoGcm91dGVyGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBWhlYWRzGAMgAygLMh0uY2xhdmlnZXIuZXZlbnRzLnYxLkVwb2NoSGVhZBIPCgdjbG9zaW5nGAQgASgIIj8KCUVwb2NoSGVhZBINCgVlcG9jaBgBIAEoCRIRCglwYXJ0aXRpb24YAiABKAUSEAoIc2VxdWVuY2UYAyABKAMiUgoNU3Bvb2xGZWVkYmFjaxIOCgZyb3V0ZXIYASABKAkSMQoHYXBwbGllZBgCIAMoCzIgLmNsYXZpZ2VyLmV2ZW50cy52MS5BcHBsaWVkUmFuZ2UieAoMQXBwbGllZFJhbmdlEg0KBWVwb2NoGAEgASgJEhEKCXBhcnRpdGlvbhgCIAEoBRISCgpjb250aWd1b3VzGAMgASgDEjIKB21pc3NpbmcYBCADKAsyIS5jbGF2aWdlci5ldmVudHMudjEuU2VxdWVuY2VSYW5nZSIsCg1TZXF1ZW5jZVJhbmdlEg0KBWZpcnN0GAEgASgDEgwKBGxhc3QYAiABKAMqbAoPQ3JlZGVudGlhbENsYXNzEiAKHENSRURFTlRJQUxfQ0xBU1NfVU5TUEVDSUZJRUQQABIYChRDUkVERU5USUFMX0NMQVNTX09XThABEh0KGUNSRURFTlRJQUxfQ0xBU1NfUExBVEZPUk0QAiqiAQoLVXNhZ2VTb3VyY2USHAoYVVNBR0VfU09VUkNFX1VOU1BFQ0lGSUVEEAASHwobVVNBR0VfU09VUkNFX1BST1ZJREVSX0ZJTkFMEAESIQodVVNBR0VfU09VUkNFX1BST1ZJREVSX1BBUlRJQUwQAhIaChZVU0FHRV9TT1VSQ0VfRVNUSU1BVEVEEAMSFQoRVVNBR0VfU09VUkNFX05PTkUQBCqfAQoHT3V0Y29tZRIXChNPVVRDT01FX1VOU1BFQ0lGSUVEEAASDgoKT1VUQ09NRV9PSxABEhEKDU9VVENPTUVfRVJST1IQAhISCg5PVVRDT01FX0JST0tFThADEhQKEE9VVENPTUVfQ0FOQ0VMRUQQBBIUChBPVVRDT01FX05PVF9TRU5UEAUSGAoUT1VUQ09NRV9ST1VURVJfQ1JBU0gQBmIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * TokenCounts are the token classes of one attempt. Subset classes are never added to totals again.
@@ -122,6 +122,34 @@ export const TokenCountsSchema: GenMessage<TokenCounts> = /*@__PURE__*/
   messageDesc(file_claviger_events_v1_usage_event, 0);
 
 /**
+ * UnitCount is how much of something other than tokens an attempt took.
+ *
+ * @generated from message claviger.events.v1.UnitCount
+ */
+export type UnitCount = Message<"claviger.events.v1.UnitCount"> & {
+  /**
+   * name is what is counted: "image", "second", "megapixel", "request", "credit" or "character".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * milli is the number in thousandths, so that parts of a second or a megapixel count.
+   *
+   * @generated from field: int64 milli = 2;
+   */
+  milli: bigint;
+};
+
+/**
+ * Describes the message claviger.events.v1.UnitCount.
+ * Use `create(UnitCountSchema)` to create a new message.
+ */
+export const UnitCountSchema: GenMessage<UnitCount> = /*@__PURE__*/
+  messageDesc(file_claviger_events_v1_usage_event, 1);
+
+/**
  * UsageEvent is the record of one attempt: one call to one provider with one credential. It holds
  * no prompt, no answer, no credential and no header.
  *
@@ -136,7 +164,7 @@ export type UsageEvent = Message<"claviger.events.v1.UsageEvent"> & {
   attemptId: string;
 
   /**
-   * revision is 0 first; a later truth for the same attempt has a higher one.
+   * revision is 0 first; a later truth for the same attempt has a higher one and takes its place.
    *
    * @generated from field: int32 revision = 2;
    */
@@ -372,6 +400,29 @@ export type UsageEvent = Message<"claviger.events.v1.UsageEvent"> & {
    * @generated from field: string span_id = 35;
    */
   spanId: string;
+
+  /**
+   * operation is what was asked for: "chat", "embeddings", "images", "count_tokens" or "videos". Empty
+   * is "chat".
+   *
+   * @generated from field: string operation = 36;
+   */
+  operation: string;
+
+  /**
+   * units are what is billed by something other than tokens, each name once.
+   *
+   * @generated from field: repeated claviger.events.v1.UnitCount units = 37;
+   */
+  units: UnitCount[];
+
+  /**
+   * reported_cost_nano_usd is what the provider itself said that the attempt costs. Absent means that
+   * it did not say.
+   *
+   * @generated from field: optional int64 reported_cost_nano_usd = 38;
+   */
+  reportedCostNanoUsd?: bigint | undefined;
 };
 
 /**
@@ -379,7 +430,7 @@ export type UsageEvent = Message<"claviger.events.v1.UsageEvent"> & {
  * Use `create(UsageEventSchema)` to create a new message.
  */
 export const UsageEventSchema: GenMessage<UsageEvent> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 1);
+  messageDesc(file_claviger_events_v1_usage_event, 2);
 
 /**
  * UsageFrame is the unit that travels on NATS: events of one partition of one router, in sequence.
@@ -435,7 +486,7 @@ export type UsageFrame = Message<"claviger.events.v1.UsageFrame"> & {
  * Use `create(UsageFrameSchema)` to create a new message.
  */
 export const UsageFrameSchema: GenMessage<UsageFrame> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 2);
+  messageDesc(file_claviger_events_v1_usage_event, 3);
 
 /**
  * UsageEntry is an event with its place in the router's sequence.
@@ -463,7 +514,7 @@ export type UsageEntry = Message<"claviger.events.v1.UsageEntry"> & {
  * Use `create(UsageEntrySchema)` to create a new message.
  */
 export const UsageEntrySchema: GenMessage<UsageEntry> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 3);
+  messageDesc(file_claviger_events_v1_usage_event, 4);
 
 /**
  * SpoolHead is a router's heartbeat: how far its journal goes.
@@ -505,7 +556,7 @@ export type SpoolHead = Message<"claviger.events.v1.SpoolHead"> & {
  * Use `create(SpoolHeadSchema)` to create a new message.
  */
 export const SpoolHeadSchema: GenMessage<SpoolHead> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 4);
+  messageDesc(file_claviger_events_v1_usage_event, 5);
 
 /**
  * EpochHead is the last sequence number of one epoch and partition.
@@ -540,7 +591,7 @@ export type EpochHead = Message<"claviger.events.v1.EpochHead"> & {
  * Use `create(EpochHeadSchema)` to create a new message.
  */
 export const EpochHeadSchema: GenMessage<EpochHead> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 5);
+  messageDesc(file_claviger_events_v1_usage_event, 6);
 
 /**
  * SpoolFeedback is metering's answer to a router: what is applied, so that the router may forget it.
@@ -568,7 +619,7 @@ export type SpoolFeedback = Message<"claviger.events.v1.SpoolFeedback"> & {
  * Use `create(SpoolFeedbackSchema)` to create a new message.
  */
 export const SpoolFeedbackSchema: GenMessage<SpoolFeedback> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 6);
+  messageDesc(file_claviger_events_v1_usage_event, 7);
 
 /**
  * AppliedRange says how far one epoch and partition is applied.
@@ -610,7 +661,7 @@ export type AppliedRange = Message<"claviger.events.v1.AppliedRange"> & {
  * Use `create(AppliedRangeSchema)` to create a new message.
  */
 export const AppliedRangeSchema: GenMessage<AppliedRange> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 7);
+  messageDesc(file_claviger_events_v1_usage_event, 8);
 
 /**
  * SequenceRange is a closed range of sequence numbers.
@@ -638,7 +689,7 @@ export type SequenceRange = Message<"claviger.events.v1.SequenceRange"> & {
  * Use `create(SequenceRangeSchema)` to create a new message.
  */
 export const SequenceRangeSchema: GenMessage<SequenceRange> = /*@__PURE__*/
-  messageDesc(file_claviger_events_v1_usage_event, 8);
+  messageDesc(file_claviger_events_v1_usage_event, 9);
 
 /**
  * CredentialClass says who pays the provider.
