@@ -55,6 +55,9 @@ type Request struct {
 	// Decode returns the whole prompt in the neutral form. It is called only when a target speaks
 	// another dialect. Its error is a fault that names what cannot be carried.
 	Decode func() (*Prompt, error)
+	// Headers are what the caller's dialect says in headers and a provider that speaks it may be told; their
+	// names are in the canonical form. Nil if there are none.
+	Headers map[string]string
 	// Tags, Session and User are kept with the usage.
 	Tags    map[string]string
 	Session string

@@ -21,6 +21,7 @@ type exchange struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	requestID string
+	of        *family
 	// status is the answer's, 0 before it has one.
 	status int
 	// failure is what went wrong, if anything did: in a stream the status does not tell.
@@ -102,30 +103,30 @@ func methodOf(r *http.Request) string {
 
 // handle serves a route with a span below the caller's. The route is what was registered, and not what a
 // caller wrote.
-func (a *api) handle(pattern string, serve func(ctx context.Context, x *exchange)) http.HandlerFunc {
+func (a *api) handle(pattern string, of *family, serve func(ctx context.Context, x *exchange)) http.HandlerFunc {
 	o := a.observer
 	route := o.route(pattern)
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		x := &exchange{w: w, r: r, requestID: id.New("req")}
-		of := kind{method: methodOf(r), route: pattern}
-		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), route.names[of.method], telemetry.Server...)
+		x := &exchange{w: w, r: r, requestID: id.New("req"), of: of}
+		seen := kind{method: methodOf(r), route: pattern}
+		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), route.names[seen.method], telemetry.Server...)
 		route.active.Add(1)
 		served := false
 		defer func() {
 			route.active.Add(-1)
-			of.status, of.failure = x.status, blame(x.failure)
+			seen.status, seen.failure = x.status, blame(x.failure)
 			if !served { // a panic, or an answer that had to be cut
-				of.failure = "broken_off"
+				seen.failure = "broken_off"
 			}
-			o.duration.Record(ctx, time.Since(begin).Seconds(), o.ended.Of(of).Record...)
+			o.duration.Record(ctx, time.Since(begin).Seconds(), o.ended.Of(seen).Record...)
 			if span.IsRecording() {
-				span.SetAttributes(append(of.attributes(), telemetry.RequestID.String(x.requestID), telemetry.Edge.String("openai"))...)
+				span.SetAttributes(append(seen.attributes(), telemetry.RequestID.String(x.requestID), telemetry.Edge.String(x.of.name))...)
 				if f, ok := fault.Of(x.failure); ok {
 					span.SetAttributes(telemetry.Reason.String(f.Reason()))
 				}
-				if of.failure != "" {
-					telemetry.Failed(span, of.failure)
+				if seen.failure != "" {
+					telemetry.Failed(span, seen.failure)
 				}
 			}
 			span.End()

@@ -62,10 +62,12 @@ type api struct {
 func New(o Options) http.Handler {
 	a := &api{o, newObserver(o.Telemetry)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/v1/chat/completions", a.handle("/v1/chat/completions", a.chat))
-	mux.HandleFunc("/v1/models", a.handle("/v1/models", a.models))
-	mux.HandleFunc("/v1/models/{model...}", a.handle("/v1/models/{model}", a.model))
-	mux.HandleFunc("/v1/", a.handle("/v1/", func(ctx context.Context, x *exchange) {
+	for i := range edges {
+		mux.HandleFunc(edges[i].pattern, a.handle(edges[i].pattern, edges[i].of, a.complete(&edges[i])))
+	}
+	mux.HandleFunc("/v1/models", a.handle("/v1/models", openAI, a.models))
+	mux.HandleFunc("/v1/models/{model...}", a.handle("/v1/models/{model}", openAI, a.model))
+	mux.HandleFunc("/v1/", a.handle("/v1/", openAI, func(ctx context.Context, x *exchange) {
 		a.fail(ctx, x, errRoute.With("path", x.r.URL.Path))
 	}))
 	return a.recovering(mux)
@@ -149,8 +151,17 @@ const (
 	maxSession  = 256
 )
 
-// addHeaders takes tags and session from the request's headers; a tag there wins over one in the body.
-func addHeaders(r *http.Request, req *completion.Request) error {
+// addHeaders takes tags and session from the request's headers, and those that a provider may be told; a
+// tag there wins over one in the body.
+func addHeaders(r *http.Request, req *completion.Request, told []string) error {
+	for _, name := range told {
+		if values := r.Header[name]; len(values) > 0 {
+			if req.Headers == nil {
+				req.Headers = map[string]string{}
+			}
+			req.Headers[name] = strings.Join(values, ",")
+		}
+	}
 	if s := r.Header.Get("x-claviger-session"); s != "" {
 		if len(s) > maxSession {
 			return errTags.Saying("x-claviger-session is longer than %d bytes", maxSession)

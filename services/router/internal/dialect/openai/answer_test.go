@@ -47,13 +47,21 @@ func together() completion.Delta {
 	}
 }
 
+func encoder(id, model string, includeUsage bool) *openai.Encoder {
+	return openai.NewEncoder(&completion.Request{ID: id, Stream: true, IncludeUsage: includeUsage}, model, created)
+}
+
+func whole(id, model string) *openai.Encoder {
+	return openai.NewEncoder(&completion.Request{ID: id}, model, created)
+}
+
 func encodeStream(includeUsage bool) []byte {
-	s := openai.NewStream("req_1", "anthropic/claude-x", created, includeUsage)
+	s := encoder("req_1", "anthropic/claude-x", includeUsage)
 	var b []byte
 	for _, c := range chunks() {
 		b = s.AppendChunk(b, &c)
 	}
-	return s.AppendEnd(b, &counted.Tokens)
+	return s.AppendEnd(b, completion.Final{Tokens: &counted.Tokens})
 }
 
 // replay answers a provider's call with bytes.
@@ -100,15 +108,15 @@ func TestConvertedStreamsReadBack(t *testing.T) {
 	if without := string(encodeStream(false)); strings.Contains(without, `"usage"`) || !strings.HasSuffix(without, "data: [DONE]\n\n") {
 		t.Errorf("a caller who did not ask for usage got %s", without)
 	}
-	s := openai.NewStream("req_1", "m", created, true)
-	if end := string(s.AppendEnd(nil, nil)); end != "data: [DONE]\n\n" {
+	s := encoder("req_1", "m", true)
+	if end := string(s.AppendEnd(nil, completion.Final{})); end != "data: [DONE]\n\n" {
 		t.Errorf("unknown usage became %s", end)
 	}
 }
 
 func TestConvertedAnswersReadBack(t *testing.T) {
 	t.Parallel()
-	b := openai.AppendCompletion(nil, "req_1", "anthropic/claude-x", created, &completion.Chunk{Delta: together(), Finish: completion.ToolCalls}, &counted.Tokens)
+	b := whole("req_1", "anthropic/claude-x").AppendWhole(nil, &completion.Chunk{Delta: together()}, completion.Final{Finish: completion.ToolCalls, Tokens: &counted.Tokens})
 	golden(t, "completion.json", b)
 	got := readBack(t, "application/json", b, false)
 	if diff := cmp.Diff(together(), got.Delta); diff != "" {
@@ -123,7 +131,7 @@ func TestConvertedAnswersReadBack(t *testing.T) {
 		`"content":null,"refusal":"no"}`:   {Delta: completion.Delta{Refusal: "no"}},
 		`"content":null,"refusal":null,"t`: {Delta: completion.Delta{ToolCalls: []completion.ToolCallDelta{{ID: "x", Name: "f"}}}},
 	} {
-		if b := string(openai.AppendCompletion(nil, "r", "m", created, &c, nil)); !strings.Contains(b, want) || !json.Valid([]byte(b)) || strings.Contains(b, "usage") {
+		if b := string(whole("r", "m").AppendWhole(nil, &c, completion.Final{})); !strings.Contains(b, want) || !json.Valid([]byte(b)) || strings.Contains(b, "usage") {
 			t.Errorf("%+v: %s", c, b)
 		}
 	}
@@ -135,7 +143,7 @@ func TestRoleComesFirstAndOnce(t *testing.T) {
 	if strings.Count(b, `"role"`) != 1 || strings.Index(b, `"role"`) > strings.Index(b, "\n\n") {
 		t.Errorf("stream %s", b)
 	}
-	s := openai.NewStream("r", "m", created, false)
+	s := encoder("r", "m", false)
 	if b := s.AppendChunk(nil, &completion.Chunk{Usage: &counted}); len(b) != 0 {
 		t.Errorf("a chunk without content wrote %s", b)
 	}
@@ -154,7 +162,7 @@ func TestModelsAreListed(t *testing.T) {
 }
 
 func TestEncodingAllocatesNothing(t *testing.T) {
-	s := openai.NewStream("req_1", "anthropic/claude-x", created, true)
+	s := encoder("req_1", "anthropic/claude-x", true)
 	all := chunks()
 	buffer := make([]byte, 0, 8<<10)
 	if n := testing.AllocsPerRun(100, func() {
@@ -162,7 +170,7 @@ func TestEncodingAllocatesNothing(t *testing.T) {
 		for i := range all {
 			b = s.AppendChunk(b, &all[i])
 		}
-		_ = s.AppendEnd(b, &counted.Tokens)
+		_ = s.AppendEnd(b, completion.Final{Tokens: &counted.Tokens})
 	}); n != 0 {
 		t.Errorf("%v allocations for a whole stream, want none", n)
 	}
@@ -177,13 +185,13 @@ func FuzzStreamReadsBack(f *testing.F) {
 				return // runs of invalid bytes become as many marks as they are bytes
 			}
 		}
-		s := openai.NewStream("req_1", "m", created, false)
+		s := encoder("req_1", "m", false)
 		d := completion.Delta{Text: text, Reasoning: reasoning}
 		if id != "" && name != "" {
 			d.ToolCalls = []completion.ToolCallDelta{{ID: id, Name: name, Arguments: arguments}}
 		}
 		b := s.AppendChunk(nil, &completion.Chunk{Delta: d, Finish: completion.Stop})
-		got := readBack(t, "text/event-stream", s.AppendEnd(b, nil), true)
+		got := readBack(t, "text/event-stream", s.AppendEnd(b, completion.Final{}), true)
 		if diff := cmp.Diff(d, got.Delta); diff != "" {
 			t.Fatalf("delta (-want +got):\n%s", diff)
 		}
@@ -191,7 +199,7 @@ func FuzzStreamReadsBack(f *testing.F) {
 }
 
 func BenchmarkAppendChunk(b *testing.B) {
-	s := openai.NewStream("req_1", "anthropic/claude-x", created, true)
+	s := encoder("req_1", "anthropic/claude-x", true)
 	c := completion.Chunk{Delta: completion.Delta{Text: " hello"}}
 	buffer := make([]byte, 0, 8<<10)
 	b.ReportAllocs()

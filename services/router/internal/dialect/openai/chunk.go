@@ -5,66 +5,73 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
-// Heartbeat is a comment that keeps a waiting stream open.
-const Heartbeat = ": keep-alive\n\n"
+// Encoder writes a converted answer as a chat completion, or as the events of its stream. It appends to
+// buffers of the caller's and allocates nothing itself.
+type Encoder struct {
+	requestID, model string
+	created          time.Time
+	usage            bool
 
-// Stream writes a converted answer as the events of a chat completions stream. It appends to buffers
-// of the caller's and allocates nothing itself.
-type Stream struct {
-	head  []byte // of every chunk, up to its choices
-	tail  string // of every chunk, after its choices
-	usage bool
+	head  []byte // of every event, up to its choices
+	tail  string // of every event, after its choices
 	begun bool
 }
 
-// NewStream returns the writer of one answer: the request's id and the slug of the model that serves.
-func NewStream(requestID, model string, created time.Time, includeUsage bool) *Stream {
-	s := &Stream{tail: "]}\n\n", usage: includeUsage}
-	if includeUsage {
-		s.tail = `],"usage":null}` + "\n\n"
+var _ dialect.Encoder = (*Encoder)(nil)
+
+// NewEncoder returns the writer of one answer: the request, and the slug of the model that serves.
+func NewEncoder(req *completion.Request, model string, created time.Time) *Encoder {
+	e := &Encoder{requestID: req.ID, model: model, created: created, usage: req.IncludeUsage}
+	if !req.Stream {
+		return e
 	}
-	s.head = append(s.head, "data: "...)
-	s.head = appendHead(s.head, "chat.completion.chunk", requestID, model, created)
-	return s
+	e.tail = "]}\n\n"
+	if e.usage {
+		e.tail = `],"usage":null}` + "\n\n"
+	}
+	e.head = append(e.head, "data: "...)
+	e.head = e.appendHead(e.head, "chat.completion.chunk")
+	return e
 }
 
-func appendHead(dst []byte, object, requestID, model string, created time.Time) []byte {
+func (e *Encoder) appendHead(dst []byte, object string) []byte {
 	dst = append(dst, `{"id":`...)
-	dst = jsonscan.AppendText(dst, requestID)
+	dst = jsonscan.AppendText(dst, e.requestID)
 	dst = append(dst, `,"object":"`...)
 	dst = append(dst, object...)
 	dst = append(dst, `","created":`...)
-	dst = strconv.AppendInt(dst, created.Unix(), 10)
+	dst = strconv.AppendInt(dst, e.created.Unix(), 10)
 	dst = append(dst, `,"model":`...)
-	dst = jsonscan.AppendText(dst, model)
+	dst = jsonscan.AppendText(dst, e.model)
 	return append(dst, `,"choices":[`...)
 }
 
 // AppendChunk appends the events of a chunk: before the first one comes the assistant's role.
-func (s *Stream) AppendChunk(dst []byte, c *completion.Chunk) []byte {
-	if !s.begun && (!c.Delta.Empty() || c.Finish != "") {
-		s.begun = true
-		dst = append(dst, s.head...)
+func (e *Encoder) AppendChunk(dst []byte, c *completion.Chunk) []byte {
+	if !e.begun && (!c.Delta.Empty() || c.Finish != "") {
+		e.begun = true
+		dst = append(dst, e.head...)
 		dst = append(dst, `{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}`...)
-		dst = append(dst, s.tail...)
+		dst = append(dst, e.tail...)
 	}
 	if !c.Delta.Empty() {
-		dst = append(dst, s.head...)
+		dst = append(dst, e.head...)
 		dst = append(dst, `{"index":0,"delta":{`...)
 		dst = appendDelta(dst, &c.Delta)
 		dst = append(dst, `},"logprobs":null,"finish_reason":null}`...)
-		dst = append(dst, s.tail...)
+		dst = append(dst, e.tail...)
 	}
 	if c.Finish != "" {
-		dst = append(dst, s.head...)
+		dst = append(dst, e.head...)
 		dst = append(dst, `{"index":0,"delta":{},"logprobs":null,"finish_reason":"`...)
 		dst = append(dst, c.Finish...)
 		dst = append(dst, `"}`...)
-		dst = append(dst, s.tail...)
+		dst = append(dst, e.tail...)
 	}
 	return dst
 }
@@ -122,11 +129,11 @@ func appendCall(dst []byte, c completion.ToolCallDelta) []byte {
 }
 
 // AppendEnd appends the usage, if the caller asked for it and it is known, and the mark of the end.
-func (s *Stream) AppendEnd(dst []byte, tokens *usage.Tokens) []byte {
-	if s.usage && tokens != nil {
-		dst = append(dst, s.head...)
+func (e *Encoder) AppendEnd(dst []byte, f completion.Final) []byte {
+	if e.usage && f.Tokens != nil {
+		dst = append(dst, e.head...)
 		dst = append(dst, `],"usage":`...)
-		dst = appendUsage(dst, tokens)
+		dst = appendUsage(dst, f.Tokens)
 		dst = append(dst, "}\n\n"...)
 	}
 	return append(dst, "data: [DONE]\n\n"...)
@@ -153,9 +160,9 @@ func appendUsage(dst []byte, t *usage.Tokens) []byte {
 	return append(dst, "}}"...)
 }
 
-// AppendCompletion appends a whole converted answer as a chat completion. Unknown tokens are left out.
-func AppendCompletion(dst []byte, requestID, model string, created time.Time, c *completion.Chunk, tokens *usage.Tokens) []byte {
-	dst = appendHead(dst, "chat.completion", requestID, model, created)
+// AppendWhole appends a whole answer as a chat completion. Unknown tokens are left out.
+func (e *Encoder) AppendWhole(dst []byte, c *completion.Chunk, f completion.Final) []byte {
+	dst = e.appendHead(dst, "chat.completion")
 	dst = append(dst, `{"index":0,"message":{"role":"assistant","content":`...)
 	d := &c.Delta
 	if d.Text == "" && (len(d.ToolCalls) > 0 || d.Refusal != "") {
@@ -184,16 +191,16 @@ func AppendCompletion(dst []byte, requestID, model string, created time.Time, c 
 		}
 		dst = append(dst, ']')
 	}
-	finish := c.Finish
+	finish := f.Finish
 	if finish == "" {
 		finish = completion.Stop
 	}
 	dst = append(dst, `},"logprobs":null,"finish_reason":`...)
 	dst = jsonscan.AppendText(dst, string(finish))
 	dst = append(dst, "}]"...)
-	if tokens != nil {
+	if f.Tokens != nil {
 		dst = append(dst, `,"usage":`...)
-		dst = appendUsage(dst, tokens)
+		dst = appendUsage(dst, f.Tokens)
 	}
 	return append(dst, "}\n"...)
 }

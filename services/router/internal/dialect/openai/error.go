@@ -12,6 +12,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 )
 
@@ -27,6 +28,8 @@ type Failure struct {
 	blame                            fault.Blame
 	details                          map[string]string
 }
+
+var _ dialect.Failure = Failure{}
 
 // statusClientGone is what proxies log for a caller that went away; nobody gets it.
 const statusClientGone = 499
@@ -163,8 +166,10 @@ func (f *Failure) providers(e *completion.ProviderError, isFault bool, status in
 	f.code, f.message, f.blame = code, e.Message, fault.Provider
 }
 
-// Header are the headers of the answer.
-func (f Failure) Header() http.Header {
+// Head are the status and the headers of the answer.
+func (f Failure) Head() (status int, header http.Header) { return f.Status, f.header() }
+
+func (f Failure) header() http.Header {
 	h := http.Header{"Content-Type": {"application/json"}}
 	if f.requestID != "" {
 		h.Set("X-Request-Id", f.requestID)
