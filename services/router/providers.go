@@ -6,23 +6,39 @@ import (
 	"net/url"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 )
 
+// vendor is a provider: what it says of itself, and its adapter over a transport.
+type vendor struct {
+	facts provider.Facts
+	adapt func(http.RoundTripper) completion.Provider
+}
+
+// vendors are all providers, in the order of their slugs.
+func vendors() []vendor {
+	return []vendor{
+		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
+		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
+	}
+}
+
 // providers are all adapters, by the provider's slug.
 func providers(transport http.RoundTripper) map[string]completion.Provider {
-	return map[string]completion.Provider{
-		"anthropic": anthropic.New(transport),
-		"openai":    openai.New(transport),
+	out := map[string]completion.Provider{}
+	for _, v := range vendors() {
+		out[v.facts.Slug] = v.adapt(transport)
 	}
+	return out
 }
 
 // baseURLs are the providers' own addresses, with the operator's in their place where given.
 func baseURLs(instead map[string]string) map[string]string {
-	out := map[string]string{
-		"anthropic": anthropic.BaseURL,
-		"openai":    openai.BaseURL,
+	out := map[string]string{}
+	for _, v := range vendors() {
+		out[v.facts.Slug] = v.facts.BaseURL
 	}
 	maps.Copy(out, instead)
 	return out
@@ -32,9 +48,9 @@ func baseURLs(instead map[string]string) map[string]string {
 // traces: any other is its tenant's or its operator's business.
 func knownHosts() map[string]string {
 	out := map[string]string{}
-	for _, base := range baseURLs(nil) {
-		if u, err := url.Parse(base); err == nil {
-			out[base] = u.Host
+	for _, v := range vendors() {
+		if u, err := url.Parse(v.facts.BaseURL); err == nil && u.Host != "" {
+			out[v.facts.BaseURL] = u.Host
 		}
 	}
 	return out

@@ -19,6 +19,14 @@ const (
 	version = "2023-06-01"
 )
 
+// Facts are what the docs say of it.
+func Facts() provider.Facts {
+	return provider.Facts{
+		Slug: "anthropic", Name: "Anthropic", BaseURL: BaseURL, Forms: []string{"messages"},
+		Credential: "API key", KeyTest: "lists the models",
+	}
+}
+
 // Provider calls Anthropic.
 type Provider struct{ messages *messages.Form }
 

@@ -13,6 +13,14 @@ import (
 // BaseURL is OpenAI's own address.
 const BaseURL = "https://api.openai.com/v1"
 
+// Facts are what the docs say of it.
+func Facts() provider.Facts {
+	return provider.Facts{
+		Slug: "openai", Name: "OpenAI", BaseURL: BaseURL, Forms: []string{"chat completions"},
+		Credential: "API key", KeyTest: "lists the models",
+	}
+}
+
 // Provider calls OpenAI and compatible servers.
 type Provider struct{ chat *chat.Form }
 

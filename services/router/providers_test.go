@@ -1,0 +1,80 @@
+package router
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+// table renders PROVIDERS.md: what vendors say of themselves, and what their adapters answer.
+func table() string {
+	var b strings.Builder
+	b.WriteString("# Providers\n\nMade from the code by a test of this package: `CLAVIGER_UPDATE_GOLDEN=1 go test -run TheTableOfProviders ./services/router`.\n" +
+		"An operation can depend on the model. A dialect passes when bodies and chunks go through as they are; every\n" +
+		"other one is converted.\n\n" +
+		"| provider | slug | native forms | operations | dialects that pass | credential | key test |\n|---|---|---|---|---|---|---|\n")
+	for _, v := range vendors() {
+		f, adapter := v.facts, v.adapt(&http.Transport{})
+		models := f.Examples
+		if len(models) == 0 {
+			models = []string{"a-model"}
+		}
+		var operations, dialects []string
+		credential := &completion.Credential{Provider: f.Slug}
+		for _, op := range []completion.Operation{completion.Chat, completion.Embeddings, completion.Images, completion.CountTokens, completion.Videos} {
+			if slices.ContainsFunc(models, func(m string) bool { return adapter.Serves(op, m, credential) == "" }) {
+				operations = append(operations, string(op))
+			}
+		}
+		for _, d := range []completion.Dialect{
+			completion.OpenAIChat, completion.OpenAIResponses, completion.OpenAIEmbeddings, completion.OpenAIImages,
+			completion.OpenAIVideos, completion.AnthropicMessages, completion.AnthropicCount,
+		} {
+			if slices.ContainsFunc(models, func(m string) bool {
+				return adapter.Speaks(d, &completion.Target{Provider: f.Slug, Model: f.Slug + "/" + m, Name: m, Credential: credential})
+			}) {
+				dialects = append(dialects, "`"+string(d)+"`")
+			}
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s | %s |\n", f.Name, f.Slug, strings.Join(f.Forms, ", "),
+			strings.Join(operations, ", "), strings.Join(dialects, ", "), f.Credential, f.KeyTest)
+	}
+	return b.String()
+}
+
+func TestTheTableOfProvidersIsThatOfTheCode(t *testing.T) {
+	t.Parallel()
+	const path = "PROVIDERS.md"
+	got := table()
+	if os.Getenv("CLAVIGER_UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s is not what the code says; CLAVIGER_UPDATE_GOLDEN=1 rewrites it. The code says:\n%s", path, got)
+	}
+}
+
+func TestProvidersAreListedOnceAndInOrder(t *testing.T) {
+	t.Parallel()
+	var slugs []string
+	for _, v := range vendors() {
+		if v.facts.Slug == "" || v.facts.Name == "" || v.facts.Credential == "" || v.facts.KeyTest == "" || len(v.facts.Forms) == 0 {
+			t.Errorf("%+v does not say everything", v.facts)
+		}
+		slugs = append(slugs, v.facts.Slug)
+	}
+	if !slices.IsSorted(slugs) || len(slices.Compact(slices.Clone(slugs))) != len(slugs) {
+		t.Errorf("the providers are %v", slugs)
+	}
+}
