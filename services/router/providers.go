@@ -11,15 +11,15 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 )
 
-// vendor is a provider: what it says of itself, and its adapter over a transport.
-type vendor struct {
+// registration is a provider: what it says of itself, and its adapter over a transport.
+type registration struct {
 	facts provider.Facts
 	adapt func(http.RoundTripper) completion.Provider
 }
 
-// vendors are all providers, in the order of their slugs.
-func vendors() []vendor {
-	return []vendor{
+// registered are all providers, in the order of their slugs.
+func registered() []registration {
+	return []registration{
 		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
 		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
 	}
@@ -28,7 +28,7 @@ func vendors() []vendor {
 // providers are all adapters, by the provider's slug.
 func providers(transport http.RoundTripper) map[string]completion.Provider {
 	out := map[string]completion.Provider{}
-	for _, v := range vendors() {
+	for _, v := range registered() {
 		out[v.facts.Slug] = v.adapt(transport)
 	}
 	return out
@@ -37,7 +37,7 @@ func providers(transport http.RoundTripper) map[string]completion.Provider {
 // baseURLs are the providers' own addresses, with the operator's in their place where given.
 func baseURLs(instead map[string]string) map[string]string {
 	out := map[string]string{}
-	for _, v := range vendors() {
+	for _, v := range registered() {
 		out[v.facts.Slug] = v.facts.BaseURL
 	}
 	maps.Copy(out, instead)
@@ -48,7 +48,7 @@ func baseURLs(instead map[string]string) map[string]string {
 // traces: any other is its tenant's or its operator's business.
 func knownHosts() map[string]string {
 	out := map[string]string{}
-	for _, v := range vendors() {
+	for _, v := range registered() {
 		if u, err := url.Parse(v.facts.BaseURL); err == nil && u.Host != "" {
 			out[v.facts.BaseURL] = u.Host
 		}

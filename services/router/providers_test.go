@@ -11,14 +11,14 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
-// table renders PROVIDERS.md: what vendors say of themselves, and what their adapters answer.
-func table() string {
+// providerTable renders PROVIDERS.md: what vendors say of themselves, and what their adapters answer.
+func providerTable() string {
 	var b strings.Builder
 	b.WriteString("# Providers\n\nMade from the code by a test of this package: `CLAVIGER_UPDATE_GOLDEN=1 go test -run TheTableOfProviders ./services/router`.\n" +
 		"An operation can depend on the model. A dialect passes when bodies and chunks go through as they are; every\n" +
 		"other one is converted.\n\n" +
 		"| provider | slug | native forms | operations | dialects that pass | credential | key test |\n|---|---|---|---|---|---|---|\n")
-	for _, v := range vendors() {
+	for _, v := range registered() {
 		f, adapter := v.facts, v.adapt(&http.Transport{})
 		models := f.Examples
 		if len(models) == 0 {
@@ -50,7 +50,7 @@ func table() string {
 func TestTheTableOfProvidersIsThatOfTheCode(t *testing.T) {
 	t.Parallel()
 	const path = "PROVIDERS.md"
-	got := table()
+	got := providerTable()
 	if os.Getenv("CLAVIGER_UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
 			t.Fatal(err)
@@ -68,7 +68,7 @@ func TestTheTableOfProvidersIsThatOfTheCode(t *testing.T) {
 func TestProvidersAreListedOnceAndInOrder(t *testing.T) {
 	t.Parallel()
 	var slugs []string
-	for _, v := range vendors() {
+	for _, v := range registered() {
 		if v.facts.Slug == "" || v.facts.Name == "" || v.facts.Credential == "" || v.facts.KeyTest == "" || len(v.facts.Forms) == 0 {
 			t.Errorf("%+v does not say everything", v.facts)
 		}
