@@ -90,10 +90,17 @@ type Picture struct {
 type Job struct {
 	// ID is the provider's name of it.
 	ID string
+	// Ref is what the adapter needs besides to find it again, in the adapter's own form: no secret, and at
+	// most 1 KiB.
+	Ref string
 	// Status is "queued", "in_progress", "completed", "failed" or "canceled".
 	Status string
 	// Progress is 0 to 100, where the provider says it.
 	Progress int
+	// Expected is what it takes if all goes well, as far as the request says that: the base of an estimate.
+	Expected []usage.Unit
+	// Token is our name of it, by which callers ask for it. Jobs gives it.
+	Token string
 }
 
 // Delta is a decoded piece of an answer. In a non-streamed answer it is the whole.

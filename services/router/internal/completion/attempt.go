@@ -45,6 +45,7 @@ type attempt struct {
 	finish     FinishReason
 	stopped    string // the stop sequence
 	reported   *Usage // the provider's last count
+	job        *Job   // that was submitted; what it takes is known when it ends
 	pieces     int
 	pieceBytes int
 
@@ -118,6 +119,7 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 		started.Store(true)
 		alarm.Reset(a.s.o.Limits.Idle)
 		a.note(&chunk)
+		a.keep(&chunk)
 		if err := a.pass(&chunk, answer, out); err != nil {
 			return err
 		}
@@ -211,13 +213,29 @@ func (a *attempt) note(c *Chunk) {
 	}
 	if a.pieces-a.checkpointPieces >= checkpointPieces || now.Sub(a.checkpointAt) >= checkpointEvery {
 		tokens, source := a.counted()
-		a.s.o.Recorder.Checkpoint(a.event.AttemptID, *tokens, source)
+		if tokens != nil {
+			a.s.o.Recorder.Checkpoint(a.event.AttemptID, *tokens, source)
+		}
 		a.checkpointAt, a.checkpointPieces = now, a.pieces
+	}
+}
+
+// keep hands over a job that was submitted, before its caller hears of it.
+func (a *attempt) keep(c *Chunk) {
+	if c.Result == nil || c.Result.Job == nil || a.job != nil {
+		return
+	}
+	a.job = c.Result.Job
+	if a.s.o.Jobs != nil {
+		a.job.Token = a.s.o.Jobs.Opened(&a.event, a.target, a.job)
 	}
 }
 
 // counted returns the tokens so far: the provider's count where it gave one, an estimate else.
 func (a *attempt) counted() (*usage.Tokens, usage.Source) {
+	if a.job != nil {
+		return nil, usage.SourceUnknown
+	}
 	guess := estimate(a.req, a.pieces, a.pieceBytes)
 	if a.reported == nil {
 		return guess, usage.Estimated
@@ -226,7 +244,7 @@ func (a *attempt) counted() (*usage.Tokens, usage.Source) {
 	if a.reported.Final {
 		return &tokens, usage.ProviderFinal
 	}
-	if guess.OutputTotal > tokens.OutputTotal {
+	if guess != nil && guess.OutputTotal > tokens.OutputTotal {
 		tokens.OutputTotal = guess.OutputTotal
 		return &tokens, usage.Estimated
 	}
@@ -235,8 +253,11 @@ func (a *attempt) counted() (*usage.Tokens, usage.Source) {
 
 // estimate guesses tokens where the provider says nothing: a quarter of the prompt's bytes, and for
 // the answer one token per streamed piece, as providers send them, or a quarter of the bytes where
-// the pieces are larger than a token can be.
+// the pieces are larger than a token can be. What is not paid in tokens cannot be guessed so.
 func estimate(req *Request, pieces, pieceBytes int) *usage.Tokens {
+	if req.Asks().Once() {
+		return nil
+	}
 	input := int64(req.InputBytes+3) / 4
 	output := int64(pieces)
 	if pieceBytes > 16*pieces {
@@ -296,7 +317,12 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	if a.begun {
 		return named(ErrBrokenOff, a.target).With("error_class", string(provider.Class)).Because(provider)
 	}
-	return failed(provider, a.target)
+	f := failed(provider, a.target)
+	if outcomeUnknown(a.req, provider) {
+		return named(ErrUncertain, a.target).Saying("%s; nobody knows whether it took the call", f.Message()).
+			With("error_class", string(provider.Class)).Because(provider)
+	}
+	return f
 }
 
 func (a *attempt) fail(class string) {

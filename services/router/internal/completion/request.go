@@ -35,6 +35,10 @@ const (
 	Videos      Operation = "videos"       // submits a job
 )
 
+// Once reports whether an operation must not be sent a second time while nobody knows what became of the
+// first: each call is work that is paid for whole, and no provider of it recognizes a repeated one.
+func (o Operation) Once() bool { return o == Images || o == Videos }
+
 // Request is one client call.
 type Request struct {
 	// ID is "req_…".

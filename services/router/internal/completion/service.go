@@ -31,6 +31,13 @@ type Recorder interface {
 	Done(t *usage.Ticket, e *usage.Event) error
 }
 
+// Jobs keeps the media jobs that attempts submit, so that what they take becomes known.
+type Jobs interface {
+	// Opened is told of a job before its caller is. It returns the name by which callers ask for it. The event
+	// is what is known so far and must not be changed.
+	Opened(e *usage.Event, t *Target, j *Job) (token string)
+}
+
 // Evidence hears what providers say of credentials.
 type Evidence interface {
 	// Refused is told of credentials that are invalid or out of quota.
@@ -73,10 +80,12 @@ type Final struct {
 
 // Options configures a Service. All fields are required but Limits' zero values, which take defaults.
 type Options struct {
-	Planner   Planner
-	Keyring   Keyring
-	Recorder  Recorder
-	Evidence  Evidence
+	Planner  Planner
+	Keyring  Keyring
+	Recorder Recorder
+	Evidence Evidence
+	// Jobs keeps media jobs; nil where no provider has any.
+	Jobs      Jobs
 	Providers map[string]Provider
 	// BaseURLs are where providers are called, by slug, if a credential names no place of its own.
 	BaseURLs map[string]string
@@ -149,7 +158,7 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 			attempts = a.attempts
 		}
 		failure = err
-		if failure == nil || !mayMoveOn(ctx, a, failure) {
+		if failure == nil || !mayMoveOn(ctx, req, a, failure) {
 			return failure
 		}
 		if i+1 < len(plan.Targets) {
@@ -160,15 +169,21 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 }
 
 // mayMoveOn reports whether another target may serve after failure: nothing of this answer has gone
-// out, the caller is still there, and the error is not one that every target would give.
-func mayMoveOn(ctx context.Context, a *attempt, failure error) bool {
+// out, the caller is still there, the error is not one that every target would give, and nothing may be
+// paid for twice.
+func mayMoveOn(ctx context.Context, req *Request, a *attempt, failure error) bool {
 	if ctx.Err() != nil || (a != nil && a.begun) {
 		return false
 	}
 	if e, ok := errors.AsType[*ProviderError](failure); ok {
-		return e.Class.MayMoveOn()
+		return e.Class.MayMoveOn() && !outcomeUnknown(req, e)
 	}
 	return errors.Is(failure, ErrCredential) || errors.Is(failure, ErrUnsupported)
+}
+
+// outcomeUnknown reports whether a call that must not be sent twice may have been taken.
+func outcomeUnknown(req *Request, e *ProviderError) bool {
+	return req.Asks().Once() && e.Sent && !e.Unbilled && e.Class.MayMoveOn()
 }
 
 // enter admits a request.

@@ -53,6 +53,9 @@ func Fail(err error, requestID string) Failure {
 	default:
 		f.Status, f.kind, f.code, f.message, f.blame = http.StatusInternalServerError, "server_error", "internal_error", "internal error", fault.Us
 	}
+	if errors.Is(err, completion.ErrUncertain) { // SDKs would send it again by themselves
+		f.NoRetry = true
+	}
 	return f
 }
 
