@@ -1,4 +1,4 @@
-// Package pricing turns token counts and a price into nano-USD.
+// Package pricing turns counts of tokens and of other units, and a price, into nano-USD.
 //
 // It is pure: integers in, integers out, one rounding per attempt. What is not known stays unknown
 // and is never taken for zero: a rate that is absent makes the cost of its token class unknown, and
@@ -46,8 +46,13 @@ type Price struct {
 	Model string
 	// ValidFrom is the first moment that it holds for.
 	ValidFrom time.Time
-	// Tiers are the rates by size of the prompt, by MinInput upwards.
+	// Tiers are the rates by size of the prompt, by MinInput upwards. None says that tokens are not billed.
 	Tiers []Tier
+	// Units are the rates of what is billed besides tokens, or instead of them.
+	Units []UnitRate
+	// Reported says that the provider's own statement of the cost holds where it makes one: it knows of
+	// fees and discounts that no rate tells. The rates hold where it says nothing.
+	Reported bool
 	// Source says where the rates come from.
 	Source string
 }
@@ -135,23 +140,58 @@ type line struct {
 	rate  *int64
 }
 
-// Cost returns what tokens cost at the given rates, in nano-USD, rounded once, half to even. It is not
-// ok, and why says so in words, when the cost cannot be known: a class that was used has no rate,
-// the counts are out of bounds or contradict each other, or the result does not fit.
+// Used is what an attempt took.
+type Used struct {
+	// Tokens is nil where the counts are not known.
+	Tokens *Counts
+	// Units are the counts that are known, each name once.
+	Units []Unit
+}
+
+// Cost returns what tokens cost at the given rates, in nano-USD; see CostOf.
+func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
+	return CostOf(rates, Used{Tokens: &tokens})
+}
+
+// CostOf returns what an attempt costs at the given rates, in nano-USD, rounded once, half to even. It is
+// not ok, and why says so in words, when the cost cannot be known: a class that was used has no rate, a
+// unit or the tokens that are billed were not counted, the counts are out of bounds or contradict each
+// other, or the result does not fit.
 //
 // Audio and pictures with a rate of their own are taken out of uncached input and out of output.
 // Providers do not say how much of them was cached, so when they are more than the uncached input,
 // their cost is unknown.
-func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
-	if err := Validate(tokens); err != nil {
-		return 0, false, err.Error()
+func CostOf(rates Price, used Used) (nano int64, ok bool, why string) {
+	var sum uint128
+	if len(rates.Tiers) > 0 || len(rates.Units) == 0 {
+		if used.Tokens == nil {
+			return 0, false, "no counts of tokens"
+		}
+		if why := rates.addTokens(&sum, *used.Tokens); why != "" {
+			return 0, false, why
+		}
 	}
-	if why := tokens.contradiction(); why != "" {
+	if why := rates.addUnits(&sum, used.Units); why != "" {
 		return 0, false, why
 	}
-	t, ok := rates.tier(tokens.InputTotal)
+	nano, ok = sum.dividedHalfEven(perMillion)
 	if !ok {
-		return 0, false, fmt.Sprintf("no rates for a prompt of %d tokens", tokens.InputTotal)
+		return 0, false, "the cost does not fit into 64 bits"
+	}
+	return nano, true, ""
+}
+
+// addTokens adds what tokens cost to sum. why says what is not known.
+func (p Price) addTokens(sum *uint128, tokens Counts) (why string) {
+	if err := Validate(tokens); err != nil {
+		return err.Error()
+	}
+	if why := tokens.contradiction(); why != "" {
+		return why
+	}
+	t, ok := p.tier(tokens.InputTotal)
+	if !ok {
+		return fmt.Sprintf("no rates for a prompt of %d tokens", tokens.InputTotal)
 	}
 	textIn, textOut := tokens.InputUncached, tokens.OutputTotal
 	if t.AudioIn != nil {
@@ -161,7 +201,7 @@ func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
 		textIn -= tokens.ImageIn
 	}
 	if textIn < 0 {
-		return 0, false, "no rate for cached audio_in or image_in"
+		return "no rate for cached audio_in or image_in"
 	}
 	if t.AudioOut != nil {
 		textOut -= tokens.AudioOut
@@ -169,7 +209,6 @@ func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
 	if t.ImageOut != nil {
 		textOut -= tokens.ImageOut
 	}
-	var sum uint128
 	for _, l := range [...]line{
 		{"input", textIn, t.Input},
 		{"cache_read", tokens.CacheRead, t.CacheRead},
@@ -186,18 +225,14 @@ func Cost(rates Price, tokens Counts) (nano int64, ok bool, why string) {
 		switch {
 		case l.count == 0:
 		case l.rate == nil:
-			return 0, false, "no rate for " + l.class
+			return "no rate for " + l.class
 		case *l.rate < 0:
-			return 0, false, "the rate for " + l.class + " is below zero"
+			return "the rate for " + l.class + " is below zero"
 		default:
 			sum.addProduct(uint64(l.count), uint64(*l.rate))
 		}
 	}
-	nano, ok = sum.dividedHalfEven(perMillion)
-	if !ok {
-		return 0, false, "the cost does not fit into 64 bits"
-	}
-	return nano, true, ""
+	return ""
 }
 
 var nothing int64
@@ -211,7 +246,8 @@ func orPlain(rate *int64) *int64 {
 	return rate
 }
 
-// uint128 sums products. Eleven products of a count up to 2^40 and a rate below 2^63 stay below 2^107.
+// uint128 sums products. Eleven products of a count up to 2^40 and a rate below 2^63, and six of a count up
+// to 2^50 and such a rate, stay below 2^116.
 type uint128 struct{ hi, lo uint64 }
 
 func (u *uint128) addProduct(a, b uint64) {

@@ -125,6 +125,13 @@ func drawCounts(t *rapid.T) pricing.Counts {
 
 // reference is the rule in the plainest form, over consistent counts.
 func reference(p pricing.Price, c pricing.Counts) (*big.Int, bool) {
+	exact, known := exactly(p, c)
+	rounded := halfEven(exact)
+	return rounded, known && rounded.IsInt64()
+}
+
+// exactly is the cost before it is rounded.
+func exactly(p pricing.Price, c pricing.Counts) (*big.Rat, bool) {
 	var t pricing.Tier
 	for _, tier := range p.Tiers {
 		if c.InputTotal >= tier.MinInput {
@@ -160,8 +167,7 @@ func reference(p pricing.Price, c pricing.Counts) (*big.Int, bool) {
 	bill(c.CacheWrite30m, t.CacheWrite30m)
 	bill(c.CacheWrite1h, t.CacheWrite1h)
 	bill(c.CacheWrite12h, t.CacheWrite12h)
-	rounded := halfEven(exact)
-	return rounded, known && rounded.IsInt64()
+	return exact, known
 }
 
 func halfEven(r *big.Rat) *big.Int {
