@@ -36,10 +36,19 @@ type body struct {
 	N                   int             `json:"n"`
 	MaxTokens           *int            `json:"max_tokens"`
 	MaxCompletionTokens *int            `json:"max_completion_tokens"`
+	MaxOutputTokens     *int            `json:"max_output_tokens"`
+	Tools               json.RawMessage `json:"tools"`
+	ReasoningEffort     string          `json:"reasoning_effort"`
 	Messages            json.RawMessage `json:"messages"`
 	StreamOptions       *struct {
 		IncludeUsage bool `json:"include_usage"`
 	} `json:"stream_options"`
+}
+
+// hasTools reports whether tools are given.
+func (b *body) hasTools() bool {
+	var tools []json.RawMessage
+	return json.Unmarshal(b.Tools, &tools) == nil && len(tools) > 0
 }
 
 // answer is what a call will say, cut to the maximum of output tokens.
@@ -166,6 +175,9 @@ func (c *call) prepare(bodyBytes int) {
 	if c.usage.Output == 0 {
 		c.usage.Output = s.Reasoning + c.choices()*len(c.answer.words) + c.answer.tools*toolTokens
 	}
+	if d, ok := c.native.(declarer); ok {
+		d.declare(c)
+	}
 	if !s.NoUsage && (s.Error == "" || s.InStream) {
 		declared := c.usage
 		c.entry.Declared = &declared
@@ -179,11 +191,10 @@ const toolTokens = 12
 func (c *call) choices() int { return max(1, c.body.N) }
 
 func (c *call) maxOutput() int {
-	if c.body.MaxCompletionTokens != nil {
-		return *c.body.MaxCompletionTokens
-	}
-	if c.body.MaxTokens != nil {
-		return *c.body.MaxTokens
+	for _, limit := range []*int{c.body.MaxCompletionTokens, c.body.MaxTokens, c.body.MaxOutputTokens} {
+		if limit != nil {
+			return *limit
+		}
 	}
 	return 0
 }

@@ -6,6 +6,9 @@
 // # Addresses
 //
 //	POST {base}/v1/chat/completions        OpenAI, streamed and not
+//	POST {base}/v1/responses               OpenAI, streamed and not
+//	POST {base}/v1/embeddings              OpenAI
+//	POST {base}/v1/images/generations      OpenAI, streamed and not
 //	POST {base}/v1/messages                Anthropic, streamed and not
 //	POST {base}/v1/messages/count_tokens   Anthropic
 //	GET  {base}/v1/models                  either; Anthropic's form when anthropic-version is sent

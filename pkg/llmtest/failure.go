@@ -231,7 +231,7 @@ func (c *call) refuse(w wire) {
 
 func (c *call) exhaustedHeaders() {
 	h := c.w.Header()
-	if c.native != nil {
+	if c.form == other {
 		return
 	}
 	if c.form == openAI {

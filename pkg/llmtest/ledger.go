@@ -11,15 +11,17 @@ import (
 )
 
 // Usage are the token counts that an answer declares, all classes. The input classes are parts of
-// Input, Reasoning is a part of Output.
+// Input, Reasoning and ImageOut are parts of Output.
 type Usage struct {
 	Input        int `json:"input"`
 	Cached       int `json:"cached,omitempty"`
 	CacheWrite   int `json:"cache_write,omitempty"`
 	CacheWrite1h int `json:"cache_write_1h,omitempty"`
 	Audio        int `json:"audio,omitempty"`
+	ImageIn      int `json:"image_in,omitempty"`
 	Output       int `json:"output"`
 	Reasoning    int `json:"reasoning,omitempty"`
+	ImageOut     int `json:"image_out,omitempty"`
 }
 
 // Entry is the record of one generation call.

@@ -27,8 +27,14 @@ type native interface {
 	stream(c *call, out *sink)
 }
 
+// declarer is a form whose answers take other tokens than words and tool calls.
+type declarer interface {
+	// declare changes what prepare made of the script.
+	declare(c *call)
+}
+
 // natives answer the paths that are theirs, and are false for all others.
-var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{}
+var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms}
 
 // generateNative answers a generation call of a form.
 func (p *Provider) generateNative(w http.ResponseWriter, r *http.Request, n native, provider string) {

@@ -50,6 +50,9 @@ func (c *call) checkOpenAI() (last string, _ *wire) {
 	if c.body.MaxTokens != nil && reasons(c.model) {
 		return refuse("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter")
 	}
+	if c.body.hasTools() && wantsResponses(c.model) && c.body.ReasoningEffort != "none" {
+		return refuse("Function tools with reasoning_effort are not supported for "+c.model+" in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.", "reasoning_effort", "")
+	}
 	if c.body.StreamOptions != nil && !c.body.Stream {
 		return refuse("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options", "")
 	}
@@ -59,6 +62,19 @@ func (c *call) checkOpenAI() (last string, _ *wire) {
 // reasons reports whether OpenAI's model is a reasoning model.
 func reasons(model string) bool {
 	for _, p := range []string{"o1", "o3", "o4", "gpt-5", "gpt-6"} {
+		if strings.HasPrefix(model, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// wantsResponses reports whether OpenAI's model thinks with tools in the responses form only.
+func wantsResponses(model string) bool {
+	if strings.HasPrefix(model, "gpt-5.4-mini") {
+		return false
+	}
+	for _, p := range []string{"gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-6"} {
 		if strings.HasPrefix(model, p) {
 			return true
 		}
