@@ -3,16 +3,51 @@
 //
 // The control plane parses a credential to check it field by field and to learn what of it is not
 // secret; the router parses the opened one to use it. Both see the same code, so what was checked and
-// bound is what is used. What is sealed is Text: the normal form, with everything in it.
+// bound is what is used. What is sealed is Normal: the one way to write it, with everything in it, and
+// reading it again gives the same. No error quotes a value: it may be a secret in the wrong place.
 package keyform
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/secret"
 )
 
-// ErrMalformed means that a credential is not in its provider's form; its violations name the fields.
+// ErrMalformed means that a credential is not in its provider's form; its violations name the fields,
+// all of them at once. They are named as they stand in the JSON: "region", "[1].endpoint_url".
 var ErrMalformed = fault.New(fault.Invalid, "SECRET_MALFORMED", "the secret is not in the provider's form")
+
+// MaxBytes bounds a credential's text.
+const MaxBytes = 64 << 10
+
+// Kind is a form.
+type Kind string
+
+// The kinds.
+const (
+	Key        Kind = "api_key" // one API key and nothing else
+	AzureList  Kind = "azure"   // [{"model_slug","endpoint_url","api_key","model_id"}]
+	AWSObject  Kind = "aws"     // {"accessKeyId","secretAccessKey","region"}
+	GoogleFile Kind = "google"  // a service account's JSON
+)
+
+var kinds = map[string]Kind{
+	"anthropic": Key, "azure": AzureList, "baseten": Key, "bedrock": AWSObject, "deepinfra": Key, "fal": Key, "google-ai-studio": Key,
+	"groq": Key, "mistral": Key, "moonshot": Key, "openai": Key, "perplexity": Key, "pollo": Key, "vertex": GoogleFile, "xai": Key,
+}
+
+// KindOf returns the form of a provider's credentials: one API key where nothing else is known.
+func KindOf(provider string) Kind {
+	if k, ok := kinds[provider]; ok {
+		return k
+	}
+	return Key
+}
+
+// Providers are the slugs of all providers, sorted.
+func Providers() []string { return slices.Sorted(maps.Keys(kinds)) }
 
 // Azure is a credential of Azure: one entry per model, each its own endpoint and key.
 type Azure []AzureDeployment
