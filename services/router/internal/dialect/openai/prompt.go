@@ -6,16 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 )
-
-func uncarried(param, why string) *fault.Error {
-	return completion.ErrUnsupported.Saying("%s cannot be carried to a provider of another dialect: %s", param, why).
-		With("param", param).Hinting("leave it out, or choose a model whose provider speaks this dialect")
-}
 
 // decodePrompt reads a whole body into the neutral form. Fields that change nothing about the answer
 // are passed over, and so are those that only repeat a default; all others must be carried.
@@ -32,7 +26,7 @@ func decodePrompt(body []byte) (*completion.Prompt, error) {
 		}
 	}
 	if m.Err() != nil {
-		return nil, ErrMalformed.Because(m.Err())
+		return nil, dialect.ErrMalformed.Because(m.Err())
 	}
 	if d.maxCompletion != nil {
 		p.MaxOutputTokens = d.maxCompletion
@@ -59,31 +53,31 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 	case "tool_choice":
 		p.ToolChoice, err = decodeToolChoice(v)
 	case "parallel_tool_calls":
-		p.ParallelToolCalls, err = boolean(name, v)
+		p.ParallelToolCalls, err = dialect.Boolean(name, v)
 	case "max_tokens":
-		p.MaxOutputTokens, err = positive(name, v)
+		p.MaxOutputTokens, err = dialect.Whole(name, v, 1)
 	case "max_completion_tokens":
-		d.maxCompletion, err = positive(name, v)
+		d.maxCompletion, err = dialect.Whole(name, v, 1)
 	case "temperature":
-		p.Temperature, err = decimal(name, v, 2)
+		p.Temperature, err = dialect.Decimal(name, v, 0, 2)
 	case "top_p":
-		p.TopP, err = decimal(name, v, 1)
+		p.TopP, err = dialect.Decimal(name, v, 0, 1)
 	case "stop":
 		p.Stop, err = decodeStop(v)
 	case "reasoning_effort":
-		p.ReasoningEffort, err = oneOf(name, v, "none", "minimal", "low", "medium", "high", "xhigh", "max")
+		p.ReasoningEffort, err = dialect.OneOf(name, v, "none", "minimal", "low", "medium", "high", "xhigh", "max")
 	case "response_format":
 		p.ResponseFormat, err = decodeFormat(v)
 	case "seed":
 		n, ok := jsonscan.Int(v)
 		if !ok {
-			return invalid(name, "must be a whole number")
+			return dialect.Invalid(name, "must be a whole number")
 		}
 		p.Seed = &n
 	case "user":
-		p.User, err = text(name, v, maxTagValue)
+		p.User, err = dialect.User(name, v)
 	case "safety_identifier":
-		d.safety, err = text(name, v, maxTagValue)
+		d.safety, err = dialect.User(name, v)
 	default:
 		err = passedOver(name, v)
 	}
@@ -121,22 +115,19 @@ func passedOver(name string, v []byte) error {
 	if fine {
 		return nil
 	}
-	if name == "" {
-		name = `""`
-	}
-	return uncarried(clip(name), "it has no counterpart in this form")
+	return dialect.Unknown(dialect.Clip(name))
 }
 
 func decodeMessages(v []byte) ([]completion.Message, error) {
 	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
-		return nil, invalid("messages", "must be an array")
+		return nil, dialect.Invalid("messages", "must be an array")
 	}
 	var out []completion.Message
 	messages := jsonscan.Array(v)
 	for messages.Next() {
 		at := fmt.Sprintf("messages[%d]", len(out))
 		if jsonscan.KindOf(messages.Value) != jsonscan.ObjectKind {
-			return nil, invalid(at, "must be an object")
+			return nil, dialect.Invalid(at, "must be an object")
 		}
 		m, err := decodeMessage(at, messages.Value)
 		if err != nil {
@@ -151,7 +142,7 @@ func decodeMessage(at string, v []byte) (completion.Message, error) {
 	var out completion.Message
 	role, ok := jsonscan.Text(jsonscan.Get(v, "role"))
 	if !ok {
-		return out, invalid(at+".role", "is required")
+		return out, dialect.Invalid(at+".role", "is required")
 	}
 	switch role {
 	case "developer", "system":
@@ -159,9 +150,9 @@ func decodeMessage(at string, v []byte) (completion.Message, error) {
 	case "user", "assistant", "tool":
 		out.Role = completion.Role(role)
 	case "function":
-		return out, uncarried(at+".role", "functions are the older form of tools")
+		return out, dialect.Uncarried(at+".role", "functions are the older form of tools")
 	default:
-		return out, invalid(at+".role", "must be one of developer, system, user, assistant, tool")
+		return out, dialect.Invalid(at+".role", "must be one of developer, system, user, assistant, tool")
 	}
 	m := jsonscan.Object(v)
 	for m.Next() {
@@ -173,13 +164,13 @@ func decodeMessage(at string, v []byte) (completion.Message, error) {
 		}
 	}
 	if out.Role == completion.ToolRole && out.ToolCallID == "" {
-		return out, invalid(at+".tool_call_id", "is required")
+		return out, dialect.Invalid(at+".tool_call_id", "is required")
 	}
 	return out, nil
 }
 
 func messageField(out *completion.Message, at, name string, v []byte) error {
-	param := at + "." + clip(name)
+	param := at + "." + dialect.Clip(name)
 	switch name {
 	case "role":
 	case "content":
@@ -190,7 +181,7 @@ func messageField(out *completion.Message, at, name string, v []byte) error {
 		out.Parts = append(out.Parts, parts...)
 	case "tool_calls":
 		if out.Role != completion.Assistant {
-			return invalid(param, "is for messages of the assistant")
+			return dialect.Invalid(param, "is for messages of the assistant")
 		}
 		calls, err := decodeToolCalls(param, v)
 		if err != nil {
@@ -200,11 +191,11 @@ func messageField(out *completion.Message, at, name string, v []byte) error {
 	case "tool_call_id":
 		id, ok := jsonscan.Text(v)
 		if !ok {
-			return invalid(param, "must be a string")
+			return dialect.Invalid(param, "must be a string")
 		}
 		out.ToolCallID = id
 	case "refusal": // what the assistant said, in another field
-		said, err := text(param, v, len(v))
+		said, err := dialect.Text(param, v, len(v))
 		if err != nil {
 			return err
 		}
@@ -214,10 +205,10 @@ func messageField(out *completion.Message, at, name string, v []byte) error {
 	case "reasoning_content", "reasoning", "annotations": // an answer sent back; no provider wants it
 	case "name":
 		if out.Role != completion.ToolRole { // there tool_call_id says it
-			return uncarried(param, "it has no counterpart in this form")
+			return dialect.Unknown(param)
 		}
 	default:
-		return uncarried(param, "it has no counterpart in this form")
+		return dialect.Unknown(param)
 	}
 	return nil
 }
@@ -229,7 +220,7 @@ func decodeContent(param string, v []byte, pictures bool) ([]completion.Part, er
 		return []completion.Part{{Text: s}}, nil
 	case jsonscan.ArrayKind:
 	case jsonscan.Missing, jsonscan.Null, jsonscan.Bool, jsonscan.Number, jsonscan.ObjectKind:
-		return nil, invalid(param, "must be a string or an array of parts")
+		return nil, dialect.Invalid(param, "must be a string or an array of parts")
 	}
 	var out []completion.Part
 	parts := jsonscan.Array(v)
@@ -245,7 +236,7 @@ func decodeContent(param string, v []byte, pictures bool) ([]completion.Part, er
 
 func decodePart(at string, v []byte, pictures bool) (completion.Part, error) {
 	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return completion.Part{}, invalid(at, "must be an object")
+		return completion.Part{}, dialect.Invalid(at, "must be an object")
 	}
 	kind, _ := jsonscan.Text(jsonscan.Get(v, "type"))
 	field := kind
@@ -253,17 +244,17 @@ func decodePart(at string, v []byte, pictures bool) (completion.Part, error) {
 	case "text", "refusal":
 	case "image_url":
 		if !pictures {
-			return completion.Part{}, invalid(at+".type", "can only be image_url in a user's message")
+			return completion.Part{}, dialect.Invalid(at+".type", "can only be image_url in a user's message")
 		}
 	case "":
-		return completion.Part{}, invalid(at+".type", "is required")
+		return completion.Part{}, dialect.Invalid(at+".type", "is required")
 	default:
-		return completion.Part{}, uncarried(at+".type", "parts of type "+clip(kind)+" have no counterpart")
+		return completion.Part{}, dialect.Uncarried(at+".type", "parts of type "+dialect.Clip(kind)+" have no counterpart")
 	}
 	m := jsonscan.Object(v)
 	for m.Next() {
 		if name := string(m.Name); name != "type" && name != field && jsonscan.Given(m.Value) {
-			return completion.Part{}, uncarried(at+"."+clip(name), "it has no counterpart in this form")
+			return completion.Part{}, dialect.Unknown(at + "." + dialect.Clip(name))
 		}
 	}
 	value := jsonscan.Get(v, field)
@@ -272,23 +263,20 @@ func decodePart(at string, v []byte, pictures bool) (completion.Part, error) {
 	}
 	s, ok := jsonscan.Text(value)
 	if !ok {
-		return completion.Part{}, invalid(at+"."+field, "must be a string")
+		return completion.Part{}, dialect.Invalid(at+"."+field, "must be a string")
 	}
 	return completion.Part{Text: s}, nil
 }
 
-// clip bounds a name of the caller's in a message.
-func clip(s string) string { return s[:min(len(s), 64)] }
-
 func decodeImage(at string, v []byte) (completion.Part, error) {
 	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return completion.Part{}, invalid(at, "must be an object")
+		return completion.Part{}, dialect.Invalid(at, "must be an object")
 	}
 	url, ok := jsonscan.Text(jsonscan.Get(v, "url"))
 	if !ok || url == "" {
-		return completion.Part{}, invalid(at+".url", "must be a string")
+		return completion.Part{}, dialect.Invalid(at+".url", "must be a string")
 	}
-	detail, err := text(at+".detail", jsonscan.Get(v, "detail"), 16)
+	detail, err := dialect.Text(at+".detail", jsonscan.Get(v, "detail"), 16)
 	if err != nil {
 		return completion.Part{}, err
 	}
@@ -296,7 +284,7 @@ func decodeImage(at string, v []byte) (completion.Part, error) {
 	rest, isData := strings.CutPrefix(url, "data:")
 	if !isData {
 		if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
-			return completion.Part{}, invalid(at+".url", "must be an http, https or data URL")
+			return completion.Part{}, dialect.Invalid(at+".url", "must be an http, https or data URL")
 		}
 		part.ImageURL = url
 		return part, nil
@@ -304,10 +292,10 @@ func decodeImage(at string, v []byte) (completion.Part, error) {
 	media, data, found := strings.Cut(rest, ",")
 	media, isBase64 := strings.CutSuffix(media, ";base64")
 	if !found || !isBase64 {
-		return completion.Part{}, invalid(at+".url", "must be data in base64")
+		return completion.Part{}, dialect.Invalid(at+".url", "must be data in base64")
 	}
 	if part.ImageData, err = base64.StdEncoding.DecodeString(data); err != nil {
-		return completion.Part{}, invalid(at+".url", "is not valid base64")
+		return completion.Part{}, dialect.Invalid(at+".url", "is not valid base64")
 	}
 	part.MediaType, _, _ = strings.Cut(media, ";")
 	return part, nil
@@ -315,20 +303,20 @@ func decodeImage(at string, v []byte) (completion.Part, error) {
 
 func decodeToolCalls(at string, v []byte) ([]completion.ToolCall, error) {
 	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
-		return nil, invalid(at, "must be an array")
+		return nil, dialect.Invalid(at, "must be an array")
 	}
 	var out []completion.ToolCall
 	calls := jsonscan.Array(v)
 	for calls.Next() {
 		param := fmt.Sprintf("%s[%d]", at, len(out))
 		if kind, _ := jsonscan.Text(jsonscan.Get(calls.Value, "type")); kind != "function" && kind != "" {
-			return nil, uncarried(param+".type", "only functions have a counterpart")
+			return nil, dialect.Uncarried(param+".type", "only functions have a counterpart")
 		}
 		id, ok1 := jsonscan.Text(jsonscan.Get(calls.Value, "id"))
 		name, ok2 := jsonscan.Text(jsonscan.Get(calls.Value, "function", "name"))
 		arguments, ok3 := jsonscan.Text(jsonscan.Get(calls.Value, "function", "arguments"))
 		if !ok1 || !ok2 || !ok3 {
-			return nil, invalid(param, "needs id, function.name and function.arguments, all strings")
+			return nil, dialect.Invalid(param, "needs id, function.name and function.arguments, all strings")
 		}
 		out = append(out, completion.ToolCall{ID: id, Name: name, Arguments: arguments})
 	}
@@ -337,14 +325,14 @@ func decodeToolCalls(at string, v []byte) ([]completion.ToolCall, error) {
 
 func decodeTools(v []byte) ([]completion.Tool, error) {
 	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
-		return nil, invalid("tools", "must be an array")
+		return nil, dialect.Invalid("tools", "must be an array")
 	}
 	var out []completion.Tool
 	tools := jsonscan.Array(v)
 	for tools.Next() {
 		at := fmt.Sprintf("tools[%d]", len(out))
 		if kind, _ := jsonscan.Text(jsonscan.Get(tools.Value, "type")); kind != "function" {
-			return nil, uncarried(at+".type", "only functions have a counterpart")
+			return nil, dialect.Uncarried(at+".type", "only functions have a counterpart")
 		}
 		m := jsonscan.Object(jsonscan.Get(tools.Value, "function"))
 		var tool completion.Tool
@@ -353,27 +341,27 @@ func decodeTools(v []byte) ([]completion.Tool, error) {
 				continue
 			}
 			var err error
-			switch name := at + ".function." + clip(string(m.Name)); string(m.Name) {
+			switch name := at + ".function." + dialect.Clip(string(m.Name)); string(m.Name) {
 			case "name":
-				tool.Name, err = text(name, m.Value, 128)
+				tool.Name, err = dialect.Text(name, m.Value, 128)
 			case "description":
-				tool.Description, err = text(name, m.Value, len(m.Value))
+				tool.Description, err = dialect.Text(name, m.Value, len(m.Value))
 			case "parameters":
 				if jsonscan.KindOf(m.Value) != jsonscan.ObjectKind {
-					err = invalid(name, "must be an object")
+					err = dialect.Invalid(name, "must be an object")
 				}
 				tool.Parameters = string(m.Value)
 			case "strict":
-				tool.Strict, err = boolean(name, m.Value)
+				tool.Strict, err = dialect.Boolean(name, m.Value)
 			default:
-				err = uncarried(name, "it has no counterpart in this form")
+				err = dialect.Unknown(name)
 			}
 			if err != nil {
 				return nil, err
 			}
 		}
 		if m.Err() != nil || tool.Name == "" {
-			return nil, invalid(at+".function.name", "is required")
+			return nil, dialect.Invalid(at+".function.name", "is required")
 		}
 		out = append(out, tool)
 	}
@@ -383,16 +371,16 @@ func decodeTools(v []byte) ([]completion.Tool, error) {
 func decodeToolChoice(v []byte) (completion.ToolChoice, error) {
 	if mode, ok := jsonscan.Text(v); ok {
 		if !slices.Contains([]string{"none", "auto", "required"}, mode) {
-			return completion.ToolChoice{}, invalid("tool_choice", "must be none, auto, required or a function")
+			return completion.ToolChoice{}, dialect.Invalid("tool_choice", "must be none, auto, required or a function")
 		}
 		return completion.ToolChoice{Mode: mode}, nil
 	}
 	if kind, _ := jsonscan.Text(jsonscan.Get(v, "type")); kind != "function" {
-		return completion.ToolChoice{}, uncarried("tool_choice.type", "only functions have a counterpart")
+		return completion.ToolChoice{}, dialect.Uncarried("tool_choice.type", "only functions have a counterpart")
 	}
 	name, ok := jsonscan.Text(jsonscan.Get(v, "function", "name"))
 	if !ok || name == "" {
-		return completion.ToolChoice{}, invalid("tool_choice.function.name", "is required")
+		return completion.ToolChoice{}, dialect.Invalid("tool_choice.function.name", "is required")
 	}
 	return completion.ToolChoice{Mode: "named", Name: name}, nil
 }
@@ -406,18 +394,18 @@ func decodeStop(v []byte) ([]string, error) {
 	for stops.Next() {
 		s, ok := jsonscan.Text(stops.Value)
 		if !ok || len(out) == 4 {
-			return nil, invalid("stop", "must be a string or up to 4 strings")
+			return nil, dialect.Invalid("stop", "must be a string or up to 4 strings")
 		}
 		out = append(out, s)
 	}
 	if stops.Err() != nil {
-		return nil, invalid("stop", "must be a string or up to 4 strings")
+		return nil, dialect.Invalid("stop", "must be a string or up to 4 strings")
 	}
 	return out, nil
 }
 
 func decodeFormat(v []byte) (completion.ResponseFormat, error) {
-	kind, err := oneOf("response_format.type", jsonscan.Get(v, "type"), "text", "json_object", "json_schema")
+	kind, err := dialect.OneOf("response_format.type", jsonscan.Get(v, "type"), "text", "json_object", "json_schema")
 	out := completion.ResponseFormat{Kind: kind}
 	if err != nil || kind != "json_schema" {
 		return out, err
@@ -427,58 +415,26 @@ func decodeFormat(v []byte) (completion.ResponseFormat, error) {
 		if !jsonscan.Given(m.Value) {
 			continue
 		}
-		switch name := "response_format.json_schema." + clip(string(m.Name)); string(m.Name) {
+		switch name := "response_format.json_schema." + dialect.Clip(string(m.Name)); string(m.Name) {
 		case "name":
-			out.Name, err = text(name, m.Value, 128)
+			out.Name, err = dialect.Text(name, m.Value, 128)
 		case "schema":
 			if jsonscan.KindOf(m.Value) != jsonscan.ObjectKind {
-				err = invalid(name, "must be an object")
+				err = dialect.Invalid(name, "must be an object")
 			}
 			out.Schema = string(m.Value)
 		case "strict":
-			out.Strict, err = boolean(name, m.Value)
+			out.Strict, err = dialect.Boolean(name, m.Value)
 		case "description": // told to no model; the name and the schema say it
 		default:
-			err = uncarried(name, "it has no counterpart in this form")
+			err = dialect.Unknown(name)
 		}
 		if err != nil {
 			return out, err
 		}
 	}
 	if m.Err() != nil || out.Schema == "" {
-		return out, invalid("response_format.json_schema.schema", "is required")
+		return out, dialect.Invalid("response_format.json_schema.schema", "is required")
 	}
 	return out, nil
-}
-
-func boolean(param string, v []byte) (*bool, error) {
-	yes, ok := jsonscan.True(v)
-	if !ok {
-		return nil, invalid(param, "must be true or false")
-	}
-	return &yes, nil
-}
-
-func positive(param string, v []byte) (*int64, error) {
-	n, ok := jsonscan.Int(v)
-	if !ok || n < 1 {
-		return nil, invalid(param, "must be a whole number of at least 1")
-	}
-	return &n, nil
-}
-
-func decimal(param string, v []byte, limit float64) (*float64, error) {
-	f, ok := jsonscan.Float(v)
-	if !ok || f < 0 || f > limit {
-		return nil, invalid(param, fmt.Sprintf("must be a number from 0 to %g", limit))
-	}
-	return &f, nil
-}
-
-func oneOf(param string, v []byte, words ...string) (string, error) {
-	s, ok := jsonscan.Text(v)
-	if !ok || !slices.Contains(words, s) {
-		return "", invalid(param, "must be one of "+strings.Join(words, ", "))
-	}
-	return s, nil
 }

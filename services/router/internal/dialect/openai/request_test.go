@@ -13,6 +13,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/openai"
 )
 
@@ -64,15 +65,15 @@ func TestMalformedBodiesNameThePlace(t *testing.T) {
 		`{"x":"` + "\x01" + `"}`:           "control character in a string at byte 6 (line 1, column 7)",
 	} {
 		_, err := openai.Decode([]byte(body))
-		if !errors.Is(err, openai.ErrMalformed) || !strings.HasSuffix(err.Error(), want) {
+		if !errors.Is(err, dialect.ErrMalformed) || !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", body, err, want)
 		}
 	}
-	if _, err := openai.Decode([]byte("{\"model\":\"\xff\"," + messages + "}")); !errors.Is(err, openai.ErrMalformed) {
+	if _, err := openai.Decode([]byte("{\"model\":\"\xff\"," + messages + "}")); !errors.Is(err, dialect.ErrMalformed) {
 		t.Errorf("not UTF-8: %v", err)
 	}
 	deep := `{"x":` + strings.Repeat("[", 64) + strings.Repeat("]", 64) + `,` + messages + `}`
-	if _, err := openai.Decode([]byte(deep)); !errors.Is(err, openai.ErrMalformed) || !strings.Contains(err.Error(), "nested deeper than 64 levels") {
+	if _, err := openai.Decode([]byte(deep)); !errors.Is(err, dialect.ErrMalformed) || !strings.Contains(err.Error(), "nested deeper than 64 levels") {
 		t.Errorf("deep: %v", err)
 	}
 }
