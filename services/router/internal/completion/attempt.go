@@ -255,6 +255,9 @@ func (a *attempt) counted() (*usage.Tokens, usage.Source) {
 // the answer one token per streamed piece, as providers send them, or a quarter of the bytes where
 // the pieces are larger than a token can be. What is not paid in tokens cannot be guessed so.
 func estimate(req *Request, pieces, pieceBytes int) *usage.Tokens {
+	if req.Asks() == CountTokens {
+		return &usage.Tokens{} // counting takes none
+	}
 	if req.Asks().Once() {
 		return nil
 	}

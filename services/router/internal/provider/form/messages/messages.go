@@ -60,6 +60,54 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 	return answer, nil
 }
 
+// Count asks for the number of a prompt's tokens along a route. The answer is one piece, whose usage is
+// none: counting is free.
+func (p *Form) Count(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
+	body, err := countBody(call)
+	if err != nil {
+		return nil, err
+	}
+	res, err := p.client.Send(ctx, provider.Outgoing{
+		Method: http.MethodPost, URL: route.URL, Body: body,
+		AttemptID: call.AttemptID, Auth: route.Auth, Header: route.Header,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, p.refused(res, route.Auth.Key)
+	}
+	f := &format{key: route.Auth.Key, id: res.RequestID()}
+	return provider.NewWhole(res, func(b []byte) (completion.Chunk, string, error) { return f.counted(b, call.Raw) }), nil
+}
+
+func countBody(call completion.Call) ([]byte, error) {
+	if call.Raw {
+		return provider.Rewrite(call.Request.Raw, call.Model, nil, nil)
+	}
+	prompt, err := call.Request.Decode()
+	if err != nil {
+		return nil, err
+	}
+	return encodeCount(prompt, call.Model)
+}
+
+// counted reads {"input_tokens":n}.
+func (f *format) counted(body []byte, raw bool) (completion.Chunk, string, error) {
+	if jsonscan.Given(jsonscan.Get(body, "error")) {
+		return completion.Chunk{}, "", f.failure(body)
+	}
+	n, ok := jsonscan.Int(jsonscan.Get(body, "input_tokens"))
+	if !ok || n < 0 || n > maxTokens {
+		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a count of tokens")
+	}
+	chunk := completion.Chunk{Result: &completion.Result{Count: n}, Usage: &completion.Usage{Final: true}}
+	if raw {
+		chunk.Raw = body
+	}
+	return chunk, "", nil
+}
+
 // requestBody returns what goes out, and whether its answer is streamed.
 func requestBody(call completion.Call) (body []byte, stream bool, err error) {
 	if call.Raw {

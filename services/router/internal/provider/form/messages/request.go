@@ -7,27 +7,31 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
+	"github.com/claviger/claviger/services/router/internal/provider"
 )
 
 // The wire form of a messages request.
 type (
 	wireRequest struct {
 		Model         string            `json:"model"`
-		MaxTokens     int64             `json:"max_tokens"`
+		MaxTokens     int64             `json:"max_tokens,omitempty"`
 		System        []wireBlock       `json:"system,omitempty"`
 		Messages      []wireMessage     `json:"messages"`
 		Stream        bool              `json:"stream,omitempty"`
 		Temperature   *float64          `json:"temperature,omitempty"`
 		TopP          *float64          `json:"top_p,omitempty"`
+		TopK          *int64            `json:"top_k,omitempty"`
 		StopSequences []string          `json:"stop_sequences,omitempty"`
 		Tools         []wireTool        `json:"tools,omitempty"`
 		ToolChoice    *wireChoice       `json:"tool_choice,omitempty"`
 		Thinking      *wireThinking     `json:"thinking,omitempty"`
 		OutputConfig  *wireOutput       `json:"output_config,omitempty"`
+		ServiceTier   string            `json:"service_tier,omitempty"`
 		Metadata      map[string]string `json:"metadata,omitempty"`
 	}
 	wireMessage struct {
@@ -43,6 +47,16 @@ type (
 		Input     json.RawMessage `json:"input,omitempty"`
 		ToolUseID string          `json:"tool_use_id,omitempty"`
 		Content   []wireBlock     `json:"content,omitempty"`
+		IsError   bool            `json:"is_error,omitempty"`
+		Title     string          `json:"title,omitempty"`
+		Thinking  *string         `json:"thinking,omitempty"`
+		Signature string          `json:"signature,omitempty"`
+		Data      string          `json:"data,omitempty"`
+		Cache     *wireCache      `json:"cache_control,omitempty"`
+	}
+	wireCache struct {
+		Type string `json:"type"`
+		TTL  string `json:"ttl,omitempty"`
 	}
 	wireSource struct {
 		Type      string `json:"type"`
@@ -55,6 +69,7 @@ type (
 		Description string          `json:"description,omitempty"`
 		InputSchema json.RawMessage `json:"input_schema"`
 		Strict      *bool           `json:"strict,omitempty"`
+		Cache       *wireCache      `json:"cache_control,omitempty"`
 	}
 	wireChoice struct {
 		Type            string `json:"type"`
@@ -62,8 +77,9 @@ type (
 		DisableParallel bool   `json:"disable_parallel_tool_use,omitempty"`
 	}
 	wireThinking struct {
-		Type   string `json:"type"`
-		Budget int64  `json:"budget_tokens,omitempty"`
+		Type    string `json:"type"`
+		Budget  int64  `json:"budget_tokens,omitempty"`
+		Display string `json:"display,omitempty"`
 	}
 	wireOutput struct {
 		Effort string      `json:"effort,omitempty"`
@@ -75,31 +91,58 @@ type (
 	}
 )
 
-func unsupported(param, why string) *fault.Error {
-	return completion.ErrUnsupported.Saying("%s cannot be sent to Anthropic: %s", param, why).With("param", param).
-		Hinting("leave it out, or choose another model")
-}
+// who is what callers know the API as.
+const who = "Anthropic"
+
+func unsupported(param, why string) *fault.Error { return provider.Uncarried(who, param, why) }
 
 // encodeBody converts a prompt. It returns whether the answer is streamed to us.
 func encodeBody(p *completion.Prompt, name string, stream bool) (body []byte, streamed bool, err error) {
+	e, err := encode(p, name)
+	if err != nil {
+		return nil, false, err
+	}
+	e.w.Stream = stream || e.w.MaxTokens > longAnswer
+	body, err = e.json()
+	return body, e.w.Stream, err
+}
+
+// encodeCount converts a prompt whose tokens are to be counted: what says how to answer stays out, since
+// it is refused there.
+func encodeCount(p *completion.Prompt, name string) ([]byte, error) {
+	e, err := encode(p, name)
+	if err != nil {
+		return nil, err
+	}
+	e.w = wireRequest{
+		Model: e.w.Model, System: e.w.System, Messages: e.w.Messages, Tools: e.w.Tools, ToolChoice: e.w.ToolChoice,
+		Thinking: e.w.Thinking, OutputConfig: e.w.OutputConfig,
+	}
+	return e.json()
+}
+
+func encode(p *completion.Prompt, name string) (*encoder, error) {
 	e := &encoder{prompt: p, model: modelOf(name)}
 	e.w.Model = name
 	for _, step := range []func() error{e.refuse, e.limits, e.messages, e.tools, e.format, e.think} {
 		if err := step(); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
 	if p.User != "" {
 		e.w.Metadata = map[string]string{"user_id": p.User}
 	}
-	e.w.Stream = stream || e.w.MaxTokens > longAnswer
+	return e, nil
+}
+
+func (e *encoder) json() ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(e.w); err != nil {
-		return nil, false, unsupported("messages", "it cannot be encoded").Because(err)
+		return nil, unsupported("messages", "it cannot be encoded").Because(err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), e.w.Stream, nil
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 type encoder struct {
@@ -114,10 +157,20 @@ type encoder struct {
 
 // refuse names what the API has no counterpart for.
 func (e *encoder) refuse() error {
-	if e.prompt.Seed != nil {
-		return unsupported("seed", "the API has no counterpart")
+	err := provider.Carry(e.prompt, who,
+		completion.FeatureTemperature, completion.FeatureTopP, completion.FeatureTopK, completion.FeatureStop,
+		completion.FeatureServiceTier, completion.FeatureReasoningEffort, completion.FeatureReasoningBudget,
+		completion.FeatureTools, completion.FeatureToolChoice, completion.FeatureParallelToolCalls,
+		completion.FeatureJSONObject, completion.FeatureJSONSchema, completion.FeatureImages,
+		completion.FeatureToolImages, completion.FeatureDocuments)
+	if err != nil {
+		return err
 	}
-	return nil
+	switch e.w.ServiceTier = e.prompt.ServiceTier; e.w.ServiceTier {
+	case "", "auto", "standard_only":
+		return nil
+	}
+	return unsupported("service_tier", "it is auto or standard_only there")
 }
 
 // limits sets the numbers.
@@ -136,6 +189,7 @@ func (e *encoder) limits() error {
 		case p.TopP != nil:
 			e.w.TopP = p.TopP
 		}
+		e.w.TopK = p.TopK
 	}
 	for _, s := range p.Stop {
 		if strings.TrimSpace(s) != "" { // such ones are refused
@@ -194,7 +248,14 @@ func (e *encoder) blocks(at string, m completion.Message) ([]wireBlock, error) {
 		return nil, err
 	}
 	if m.Role == completion.ToolRole {
-		return []wireBlock{{Type: "tool_result", ToolUseID: e.toolID(m.ToolCallID), Content: blocks}}, nil
+		result := wireBlock{Type: "tool_result", ToolUseID: e.toolID(m.ToolCallID), Content: blocks, IsError: m.ToolFailed}
+		if n := len(m.Parts); n > 0 { // a mark at the end is the result's own
+			result.Cache = cache(m.Parts[n-1].CacheTTL)
+			if len(blocks) > 0 && result.Cache != nil {
+				blocks[len(blocks)-1].Cache = nil
+			}
+		}
+		return []wireBlock{result}, nil
 	}
 	for i, c := range m.ToolCalls {
 		input := json.RawMessage(strings.TrimSpace(c.Arguments))
@@ -204,7 +265,7 @@ func (e *encoder) blocks(at string, m completion.Message) ([]wireBlock, error) {
 		if jsonscan.KindOf(input) != jsonscan.ObjectKind || !json.Valid(input) {
 			return nil, unsupported(fmt.Sprintf("%s.tool_calls[%d].function.arguments", at, i), "it is not a JSON object")
 		}
-		blocks = append(blocks, wireBlock{Type: "tool_use", ID: e.toolID(c.ID), Name: c.Name, Input: input})
+		blocks = append(blocks, wireBlock{Type: "tool_use", ID: e.toolID(c.ID), Name: c.Name, Input: input, Cache: cache(c.CacheTTL)})
 		if !slices.Contains(e.called, c.Name) {
 			e.called = append(e.called, c.Name)
 		}
@@ -215,29 +276,97 @@ func (e *encoder) blocks(at string, m completion.Message) ([]wireBlock, error) {
 // mediaTypes are the pictures that the API takes.
 var mediaTypes = []string{"image/jpeg", "image/png", "image/gif", "image/webp"}
 
-// parts converts content. Texts without anything to read are refused by the API, and left out.
+// cache is a mark of what should be cached. Five minutes are the default.
+func cache(ttl string) *wireCache {
+	switch ttl {
+	case "":
+		return nil
+	case "5m":
+		return &wireCache{Type: "ephemeral"}
+	}
+	return &wireCache{Type: "ephemeral", TTL: ttl}
+}
+
+// parts converts content. Texts without anything to read are refused by the API, and left out; a mark on
+// one goes to what stands before it.
 func (e *encoder) parts(at string, m completion.Message) ([]wireBlock, error) {
 	var blocks []wireBlock
 	for i, p := range m.Parts {
-		at := fmt.Sprintf("%s.content[%d]", at, i)
+		block, err := e.part(fmt.Sprintf("%s.content[%d]", at, i), m.Role, p)
+		if err != nil {
+			return nil, err
+		}
+		mark := cache(p.CacheTTL)
 		switch {
-		case !p.IsImage():
-			if strings.TrimSpace(p.Text) != "" {
-				blocks = append(blocks, wireBlock{Type: "text", Text: p.Text})
-			}
-		case m.Role != completion.User && m.Role != completion.ToolRole:
-			return nil, unsupported(at, "only messages of the user and of tools can hold an image")
-		case p.ImageData == nil:
-			blocks = append(blocks, wireBlock{Type: "image", Source: &wireSource{Type: "url", URL: p.ImageURL}})
-		case !slices.Contains(mediaTypes, p.MediaType):
-			return nil, unsupported(at, "it takes JPEG, PNG, GIF and WebP only")
-		default:
-			blocks = append(blocks, wireBlock{Type: "image", Source: &wireSource{
-				Type: "base64", MediaType: p.MediaType, Data: base64.StdEncoding.EncodeToString(p.ImageData),
-			}})
+		case block.Type != "":
+			block.Cache = mark
+			blocks = append(blocks, block)
+		case mark != nil && len(blocks) > 0:
+			blocks[len(blocks)-1].Cache = mark
 		}
 	}
 	return blocks, nil
+}
+
+// part converts one piece, or returns a block without a type for one that is left out.
+func (e *encoder) part(at string, role completion.Role, p completion.Part) (wireBlock, error) {
+	if p.Reasoning != nil {
+		if role != completion.Assistant {
+			return wireBlock{}, unsupported(at, "only messages of the assistant hold reasoning")
+		}
+		return e.reasoning(p.Reasoning), nil
+	}
+	if !p.IsImage() && p.Document == nil {
+		if strings.TrimSpace(p.Text) == "" {
+			return wireBlock{}, nil
+		}
+		return wireBlock{Type: "text", Text: p.Text}, nil
+	}
+	if role != completion.User && role != completion.ToolRole {
+		return wireBlock{}, unsupported(at, "only messages of the user and of tools can hold an image or a document")
+	}
+	if p.Document != nil {
+		return document(at, p.Document)
+	}
+	switch {
+	case p.ImageData == nil:
+		return wireBlock{Type: "image", Source: &wireSource{Type: "url", URL: p.ImageURL}}, nil
+	case !slices.Contains(mediaTypes, p.MediaType):
+		return wireBlock{}, unsupported(at, "it takes JPEG, PNG, GIF and WebP only")
+	}
+	return wireBlock{Type: "image", Source: &wireSource{
+		Type: "base64", MediaType: p.MediaType, Data: base64.StdEncoding.EncodeToString(p.ImageData),
+	}}, nil
+}
+
+// reasoning sends back what the API signed or encrypted itself. Of anybody else's thinking it can take
+// nothing, and a model that does not think takes none.
+func (e *encoder) reasoning(r *completion.Reasoning) wireBlock {
+	switch {
+	case r.Format != completion.AnthropicState || e.model.thinking == never:
+	case r.Encrypted != "":
+		return wireBlock{Type: "redacted_thinking", Data: r.Encrypted}
+	case r.Signature != "":
+		return wireBlock{Type: "thinking", Thinking: &r.Text, Signature: r.Signature}
+	}
+	return wireBlock{}
+}
+
+// document converts a file.
+func document(at string, d *completion.Document) (wireBlock, error) {
+	block := wireBlock{Type: "document", Title: d.Name}
+	kind, _, _ := strings.Cut(d.MediaType, ";")
+	switch {
+	case d.Data == nil && d.URL != "":
+		block.Source = &wireSource{Type: "url", URL: d.URL}
+	case kind == "application/pdf":
+		block.Source = &wireSource{Type: "base64", MediaType: kind, Data: base64.StdEncoding.EncodeToString(d.Data)}
+	case strings.HasPrefix(kind, "text/") && utf8.Valid(d.Data):
+		block.Source = &wireSource{Type: "text", MediaType: "text/plain", Data: string(d.Data)}
+	default:
+		return wireBlock{}, unsupported(at, "it takes PDF and text only")
+	}
+	return block, nil
 }
 
 // toolID is a tool call's id in the characters that the API takes, the same wherever it occurs.
@@ -273,7 +402,7 @@ func (e *encoder) tools() error {
 		if jsonscan.KindOf(schema) != jsonscan.ObjectKind || !json.Valid(schema) {
 			return unsupported(fmt.Sprintf("tools[%d].parameters", i), "it is not a JSON object")
 		}
-		e.w.Tools = append(e.w.Tools, wireTool{Name: t.Name, Description: t.Description, InputSchema: schema, Strict: t.Strict})
+		e.w.Tools = append(e.w.Tools, wireTool{Name: t.Name, Description: t.Description, InputSchema: schema, Strict: t.Strict, Cache: cache(t.CacheTTL)})
 	}
 	if len(e.w.Tools) == 0 {
 		if len(e.called) == 0 {
@@ -348,8 +477,13 @@ func (e *encoder) output() *wireOutput {
 // think says how much to think, in the way that the model is told.
 func (e *encoder) think() error {
 	effort := e.prompt.ReasoningEffort
+	budget := e.prompt.ReasoningBudget
+	if effort == "" && budget != nil {
+		effort = provider.EffortOf(*budget)
+	}
 	switch effort {
 	case "":
+		e.show()
 		return nil
 	case "none":
 		e.doNotThink()
@@ -359,16 +493,23 @@ func (e *encoder) think() error {
 	}
 	switch e.model.thinking {
 	case never:
+		if budget != nil {
+			return unsupported("reasoning_budget", "this model does not reason")
+		}
 		return unsupported("reasoning_effort", "this model does not reason")
 	case budgeted:
-		e.thinkWithin(effort)
+		tokens := budgets[effort]
+		if budget != nil {
+			tokens = *budget
+		}
+		e.thinkWithin(tokens, budget != nil)
 	case adaptive:
 		if !e.forcesTool() { // refused together
 			e.w.Thinking = &wireThinking{Type: "adaptive"}
 		}
 		e.output().Effort = effort
 		if e.model.sampling {
-			e.w.Temperature, e.w.TopP = nil, nil
+			e.w.Temperature, e.w.TopP, e.w.TopK = nil, nil, nil
 			if effort == "xhigh" { // came with the models that take no sampling parameters
 				e.output().Effort = "high"
 			}
@@ -376,7 +517,23 @@ func (e *encoder) think() error {
 	case byDefault, betweenTools, always:
 		e.output().Effort = effort
 	}
+	e.show()
 	return nil
+}
+
+// show asks for a summary of the thinking, which the newest models leave out unless asked.
+func (e *encoder) show() {
+	if !e.prompt.ShowReasoning || e.model.sampling || e.forcesTool() {
+		return
+	}
+	switch e.model.thinking {
+	case byDefault, betweenTools, always:
+		e.w.Thinking = &wireThinking{Type: "adaptive"}
+	case budgeted, adaptive, never:
+	}
+	if e.w.Thinking != nil {
+		e.w.Thinking.Display = "summarized"
+	}
 }
 
 func (e *encoder) doNotThink() {
@@ -397,20 +554,29 @@ var budgets = map[string]int64{"low": 2048, "medium": 8192, "high": 16_384, "xhi
 // minBudget is the smallest that the API takes.
 const minBudget = 1024
 
-// thinkWithin gives a budget of at most three quarters of the answer. Such models refuse to think
-// while a tool is forced, with other sampling, or inside of a tool loop whose thinking is not sent
-// back, which no dialect but their own can; then they answer without.
-func (e *encoder) thinkWithin(effort string) {
-	budget := min(budgets[effort], e.w.MaxTokens*3/4)
-	if budget < minBudget || e.forcesTool() || e.inToolLoop() {
+// thinkWithin gives a budget: of at most three quarters of the answer, or what the caller gave. Such
+// models refuse to think while a tool is forced, with other sampling, or inside of a tool loop whose
+// thinking is not sent back; then they answer without.
+func (e *encoder) thinkWithin(budget int64, given bool) {
+	if given {
+		budget = min(max(budget, minBudget), e.w.MaxTokens-1)
+	} else {
+		budget = min(budget, e.w.MaxTokens*3/4)
+	}
+	if budget < minBudget || e.forcesTool() || e.inOpenToolLoop() {
 		return
 	}
 	e.w.Thinking = &wireThinking{Type: "enabled", Budget: budget}
-	e.w.Temperature, e.w.TopP = nil, nil
+	e.w.Temperature, e.w.TopP, e.w.TopK = nil, nil, nil
 }
 
-// inToolLoop reports whether the conversation waits for an answer to results of tools.
-func (e *encoder) inToolLoop() bool {
-	last := e.w.Messages[len(e.w.Messages)-1]
-	return last.Content[0].Type == "tool_result"
+// inOpenToolLoop reports whether the conversation waits for an answer to results of tools, and the
+// thinking that led to their calls is not in it.
+func (e *encoder) inOpenToolLoop() bool {
+	n := len(e.w.Messages)
+	if e.w.Messages[n-1].Content[0].Type != "tool_result" || n < 2 {
+		return false
+	}
+	first := e.w.Messages[n-2].Content[0].Type
+	return first != "thinking" && first != "redacted_thinking"
 }

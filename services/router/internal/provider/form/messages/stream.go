@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/claviger/claviger/pkg/secret"
@@ -126,7 +127,7 @@ func (f *format) Decode(e sse.Event, chunk *completion.Chunk) (provider.Seen, er
 	default:
 		return f.other(e)
 	}
-	if chunk.Content || chunk.Finish != "" || chunk.Usage != nil {
+	if chunk.Content || chunk.Finish != "" || chunk.Usage != nil || !chunk.Delta.Empty() {
 		return provider.Told, nil
 	}
 	return provider.Silent, nil
@@ -157,6 +158,10 @@ func (f *format) blockStart(block []byte, chunk *completion.Chunk) {
 		f.text(jsonscan.Get(block, "text"), &chunk.Delta.Text, chunk)
 	case "thinking":
 		f.text(jsonscan.Get(block, "thinking"), &chunk.Delta.Reasoning, chunk)
+	case "redacted_thinking": // no content yet: an answer that breaks off here can still come from elsewhere
+		if data, _ := jsonscan.Text(jsonscan.Get(block, "data")); data != "" {
+			chunk.Delta.State = &completion.Reasoning{Encrypted: data, Format: completion.AnthropicState}
+		}
 	}
 }
 
@@ -175,6 +180,12 @@ func (f *format) blockDelta(delta []byte, chunk *completion.Chunk) {
 			f.text(m.Value, &chunk.Delta.Text, chunk)
 		case "thinking":
 			f.text(m.Value, &chunk.Delta.Reasoning, chunk)
+		case "signature":
+			if signature, _ := jsonscan.Text(m.Value); signature != "" {
+				chunk.Delta.State = &completion.Reasoning{Signature: signature, Format: completion.AnthropicState}
+			}
+		case "citation":
+			chunk.Delta.Citations = cite(chunk.Delta.Citations, m.Value)
 		case "partial_json":
 			var arguments string
 			if f.text(m.Value, &arguments, chunk); arguments != "" && f.inTool {
@@ -183,6 +194,16 @@ func (f *format) blockDelta(delta []byte, chunk *completion.Chunk) {
 			}
 		}
 	}
+}
+
+// cite adds a source that has an address.
+func cite(to []completion.Citation, citation []byte) []completion.Citation {
+	url, _ := jsonscan.Text(jsonscan.Get(citation, "url"))
+	if url == "" {
+		return to
+	}
+	title, _ := jsonscan.Text(jsonscan.Get(citation, "title"))
+	return append(to, completion.Citation{URL: url, Title: title})
 }
 
 // blockStop gives a tool call that took no arguments its empty ones.
@@ -198,6 +219,7 @@ func (f *format) delta(data []byte, chunk *completion.Chunk) {
 	if reason, ok := jsonscan.Text(jsonscan.Get(data, "delta", "stop_reason")); ok {
 		chunk.Finish = finishReason(reason)
 	}
+	chunk.StopSequence, _ = jsonscan.Text(jsonscan.Get(data, "delta", "stop_sequence"))
 	if v := jsonscan.Get(data, "usage"); jsonscan.Given(v) {
 		f.usage.read(v)
 		chunk.Usage = f.usage.neutral(true)
@@ -249,9 +271,12 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 	}
 	var chunk completion.Chunk
 	blocks := jsonscan.Array(content)
+	var t thoughts
 	for blocks.Next() {
-		f.block(blocks.Value, &chunk)
+		f.block(blocks.Value, &chunk, &t)
 	}
+	t.into(&chunk.Delta)
+	chunk.StopSequence, _ = jsonscan.Text(jsonscan.Get(body, "stop_sequence"))
 	if reason, ok := jsonscan.Text(jsonscan.Get(body, "stop_reason")); ok {
 		chunk.Finish = finishReason(reason)
 	}
@@ -267,18 +292,27 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 }
 
 // block adds a block of a whole answer.
-func (f *format) block(block []byte, chunk *completion.Chunk) {
-	text := func(name string, into *string) {
+func (f *format) block(block []byte, chunk *completion.Chunk, t *thoughts) {
+	text := func(name string) string {
 		v := jsonscan.Get(block, name)
 		s, _ := jsonscan.Text(v)
-		*into += s
 		chunk.PieceBytes += jsonscan.TextLen(v)
+		return s
 	}
 	switch name, _ := jsonscan.Text(jsonscan.Get(block, "type")); name {
 	case "text":
-		text("text", &chunk.Delta.Text)
+		chunk.Delta.Text += text("text")
+		citations := jsonscan.Array(jsonscan.Get(block, "citations"))
+		for citations.Next() {
+			chunk.Delta.Citations = cite(chunk.Delta.Citations, citations.Value)
+		}
 	case "thinking":
-		text("thinking", &chunk.Delta.Reasoning)
+		t.text.WriteString(text("thinking"))
+		signature, _ := jsonscan.Text(jsonscan.Get(block, "signature"))
+		t.end(completion.Reasoning{Signature: signature, Format: completion.AnthropicState})
+	case "redacted_thinking":
+		data, _ := jsonscan.Text(jsonscan.Get(block, "data"))
+		t.end(completion.Reasoning{Encrypted: data, Format: completion.AnthropicState})
 	case "tool_use":
 		call := completion.ToolCallDelta{Index: len(chunk.Delta.ToolCalls), Arguments: "{}"}
 		call.ID, _ = jsonscan.Text(jsonscan.Get(block, "id"))
@@ -289,6 +323,41 @@ func (f *format) block(block []byte, chunk *completion.Chunk) {
 		chunk.PieceBytes += len(call.Name) + len(call.Arguments)
 		chunk.Delta.ToolCalls = append(chunk.Delta.ToolCalls, call)
 	}
+}
+
+// thoughts put the blocks of reasoning of one answer together.
+type thoughts struct {
+	text   strings.Builder // of the block that has not ended
+	blocks []completion.Reasoning
+}
+
+// end ends a block with its state.
+func (t *thoughts) end(state completion.Reasoning) {
+	state.Text = t.text.String()
+	t.text.Reset()
+	if state.Signature == "" && state.Encrypted == "" {
+		state.Format = ""
+	}
+	if state != (completion.Reasoning{}) {
+		t.blocks = append(t.blocks, state)
+	}
+}
+
+// into gives the blocks to an answer in one piece.
+func (t *thoughts) into(d *completion.Delta) {
+	t.end(completion.Reasoning{})
+	if len(t.blocks) == 1 {
+		only := t.blocks[0]
+		d.Reasoning, only.Text = only.Text, ""
+		if only.Format != "" {
+			d.State = &only
+		}
+		return
+	}
+	for _, b := range t.blocks {
+		d.Reasoning += b.Text
+	}
+	d.Thoughts = t.blocks
 }
 
 // maxTokens bounds a count: what is larger is a mistake and not used.
@@ -354,10 +423,11 @@ func (c *counts) neutral(final bool) *completion.Usage {
 // assembled is a streamed answer in one piece, for a caller who does not stream.
 type assembled struct {
 	completion.Answer
-	now             func() time.Time
-	whole           completion.Chunk
-	text, reasoning bytes.Buffer
-	ended           error
+	now      func() time.Time
+	whole    completion.Chunk
+	text     bytes.Buffer
+	thoughts thoughts
+	ended    error
 }
 
 // signOfLife is how often an answer that is being put together says that it still comes.
@@ -385,14 +455,19 @@ func (a *assembled) Next() (completion.Chunk, error) {
 		return a.count(), nil
 	}
 	a.whole.Content = true
-	a.whole.Delta.Text, a.whole.Delta.Reasoning = a.text.String(), a.reasoning.String()
+	a.whole.Delta.Text = a.text.String()
+	a.thoughts.into(&a.whole.Delta)
 	return a.whole, nil
 }
 
 func (a *assembled) add(c *completion.Chunk) {
 	w := &a.whole
 	a.text.WriteString(c.Delta.Text)
-	a.reasoning.WriteString(c.Delta.Reasoning)
+	a.thoughts.text.WriteString(c.Delta.Reasoning)
+	if c.Delta.State != nil {
+		a.thoughts.end(*c.Delta.State)
+	}
+	w.Delta.Citations = append(w.Delta.Citations, c.Delta.Citations...)
 	w.Pieces += c.Pieces
 	w.PieceBytes += c.PieceBytes
 	for _, t := range c.Delta.ToolCalls {
@@ -402,7 +477,7 @@ func (a *assembled) add(c *completion.Chunk) {
 		w.Delta.ToolCalls[t.Index].Arguments += t.Arguments
 	}
 	if c.Finish != "" {
-		w.Finish = c.Finish
+		w.Finish, w.StopSequence = c.Finish, c.StopSequence
 	}
 	if c.Usage != nil {
 		w.Usage = c.Usage
