@@ -699,7 +699,7 @@ type CredentialConfig struct {
 	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
 	// label is its name, for error messages.
 	Label string `protobuf:"bytes,4,opt,name=label,proto3" json:"label,omitempty"`
-	// base_url is the endpoint of an OpenAI-compatible server; empty is the provider's own.
+	// base_url is another address than the provider's own; empty is its own.
 	BaseUrl string `protobuf:"bytes,5,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
 	// priority orders the credentials of a provider; lower first.
 	Priority int32 `protobuf:"varint,6,opt,name=priority,proto3" json:"priority,omitempty"`
@@ -708,7 +708,12 @@ type CredentialConfig struct {
 	// sealed is the sealed secret. Not for metering.
 	Sealed string `protobuf:"bytes,8,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	// state says whether it can serve.
-	State         CredentialState `protobuf:"varint,9,opt,name=state,proto3,enum=claviger.keys.v1.CredentialState" json:"state,omitempty"`
+	State CredentialState `protobuf:"varint,9,opt,name=state,proto3,enum=claviger.keys.v1.CredentialState" json:"state,omitempty"`
+	// settings are where the secret may be sent, without the ends of secrets. Not for metering.
+	Settings *CredentialSettings `protobuf:"bytes,10,opt,name=settings,proto3" json:"settings,omitempty"`
+	// models are what the last test found that it may use, by the provider's own names; empty is unknown.
+	// Not for metering.
+	Models        []string `protobuf:"bytes,11,rep,name=models,proto3" json:"models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -804,6 +809,20 @@ func (x *CredentialConfig) GetState() CredentialState {
 		return x.State
 	}
 	return CredentialState_CREDENTIAL_STATE_UNSPECIFIED
+}
+
+func (x *CredentialConfig) GetSettings() *CredentialSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *CredentialConfig) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
 }
 
 // PolicyConfig is a policy as routers know it.
@@ -1160,7 +1179,10 @@ type ProbeResult struct {
 	// reason says why, in words for people.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// time is when it was tried.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	// models are what the credential may use, by the provider's own names. Empty if the test did not tell
+	// them, or if there are more than fit.
+	Models        []string `protobuf:"bytes,8,rep,name=models,proto3" json:"models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1240,6 +1262,13 @@ func (x *ProbeResult) GetReason() string {
 func (x *ProbeResult) GetTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Time
+	}
+	return nil
+}
+
+func (x *ProbeResult) GetModels() []string {
+	if x != nil {
+		return x.Models
 	}
 	return nil
 }
@@ -1438,7 +1467,7 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"expireTime\x12\x18\n" +
 	"\arevoked\x18\t \x01(\bR\arevoked\x12\x12\n" +
 	"\x04name\x18\n" +
-	" \x01(\tR\x04name\"\x8f\x02\n" +
+	" \x01(\tR\x04name\"\xe9\x02\n" +
 	"\x10CredentialConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
@@ -1448,7 +1477,10 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\bpriority\x18\x06 \x01(\x05R\bpriority\x12\x1a\n" +
 	"\brevision\x18\a \x01(\x05R\brevision\x12\x16\n" +
 	"\x06sealed\x18\b \x01(\tR\x06sealed\x127\n" +
-	"\x05state\x18\t \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\"\x97\x01\n" +
+	"\x05state\x18\t \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\x12@\n" +
+	"\bsettings\x18\n" +
+	" \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x12\x16\n" +
+	"\x06models\x18\v \x03(\tR\x06models\"\x97\x01\n" +
 	"\fPolicyConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -1472,7 +1504,7 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06router\x12'\n" +
 	"\x0fapplied_version\x18\x02 \x01(\x03R\x0eappliedVersion\x12M\n" +
 	"\rprobe_results\x18\x03 \x03(\v2\x1d.claviger.keys.v1.ProbeResultB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\fprobeResults\x12K\n" +
-	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\"\xa6\x02\n" +
+	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\"\xd2\x02\n" +
 	"\vProbeResult\x12\"\n" +
 	"\bprobe_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\aprobeId\x12\x1e\n" +
 	"\x06org_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
@@ -1480,7 +1512,8 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\brevision\x18\x04 \x01(\x05R\brevision\x127\n" +
 	"\x05state\x18\x05 \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\x12 \n" +
 	"\x06reason\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80\bR\x06reason\x12.\n" +
-	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xca\x02\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12*\n" +
+	"\x06models\x18\b \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10\xe8\a\"\ar\x05\x10\x01(\x80\x02R\x06models\"\xca\x02\n" +
 	"\x12CredentialEvidence\x12\x1e\n" +
 	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
 	"\rcredential_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12\x1a\n" +
@@ -1530,8 +1563,9 @@ var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
 	(ProvenanceLevel)(0),              // 18: claviger.keys.v1.ProvenanceLevel
 	(CredentialState)(0),              // 19: claviger.keys.v1.CredentialState
-	(*Target)(nil),                    // 20: claviger.keys.v1.Target
-	(v1.CredentialClass)(0),           // 21: claviger.events.v1.CredentialClass
+	(*CredentialSettings)(nil),        // 20: claviger.keys.v1.CredentialSettings
+	(*Target)(nil),                    // 21: claviger.keys.v1.Target
+	(v1.CredentialClass)(0),           // 22: claviger.events.v1.CredentialClass
 }
 var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	2,  // 0: claviger.keys.v1.WatchConfigResponse.config:type_name -> claviger.keys.v1.SignedConfig
@@ -1548,22 +1582,23 @@ var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	18, // 11: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
 	17, // 12: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
 	19, // 13: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
-	20, // 14: claviger.keys.v1.PolicyConfig.targets:type_name -> claviger.keys.v1.Target
-	14, // 15: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
-	15, // 16: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
-	19, // 17: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
-	17, // 18: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
-	21, // 19: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
-	17, // 20: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
-	0,  // 21: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
-	13, // 22: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
-	1,  // 23: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
-	16, // 24: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	20, // 14: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
+	21, // 15: claviger.keys.v1.PolicyConfig.targets:type_name -> claviger.keys.v1.Target
+	14, // 16: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
+	15, // 17: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
+	19, // 18: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
+	17, // 19: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
+	22, // 20: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
+	17, // 21: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
+	0,  // 22: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
+	13, // 23: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
+	1,  // 24: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
+	16, // 25: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_config_proto_init() }

@@ -108,7 +108,8 @@ type Credential struct {
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	// label is its name for people, unique in the organization.
 	Label string `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
-	// base_url is the endpoint of an OpenAI-compatible server; empty is the provider's own.
+	// base_url is another address than the provider's own, where the provider has several or speaks for
+	// compatible servers; empty is its own.
 	BaseUrl string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
 	// priority orders the credentials of a provider; lower is tried first.
 	Priority int32 `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
@@ -131,7 +132,11 @@ type Credential struct {
 	// updated_by is the member who last changed it.
 	UpdatedBy string `protobuf:"bytes,14,opt,name=updated_by,json=updatedBy,proto3" json:"updated_by,omitempty"`
 	// etag changes with every change that a person makes; a verdict about the key does not change it.
-	Etag          string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,15,opt,name=etag,proto3" json:"etag,omitempty"`
+	// settings are the parts of the secret that are none, and the ends of those that are.
+	Settings *CredentialSettings `protobuf:"bytes,16,opt,name=settings,proto3" json:"settings,omitempty"`
+	// models are what the last test found that it may use, by the provider's own names; empty is unknown.
+	Models        []string `protobuf:"bytes,17,rep,name=models,proto3" json:"models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,16 +276,298 @@ func (x *Credential) GetEtag() string {
 	return ""
 }
 
+func (x *Credential) GetSettings() *CredentialSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Credential) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+// CredentialSettings are the readable parts of a credential that is more than one API key. They are
+// read from the secret when it is stored, and change with it alone.
+type CredentialSettings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// region is AWS's, such as "us-east-1".
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// project is Google Cloud's.
+	Project string `protobuf:"bytes,2,opt,name=project,proto3" json:"project,omitempty"`
+	// location is Google Cloud's, such as "global".
+	Location string `protobuf:"bytes,3,opt,name=location,proto3" json:"location,omitempty"`
+	// client_email is the name of a service account of Google Cloud.
+	ClientEmail string `protobuf:"bytes,4,opt,name=client_email,json=clientEmail,proto3" json:"client_email,omitempty"`
+	// deployments are Azure's.
+	Deployments []*AzureDeployment `protobuf:"bytes,5,rep,name=deployments,proto3" json:"deployments,omitempty"`
+	// secrets are the secret fields, masked one by one.
+	Secrets       []*MaskedSecret `protobuf:"bytes,6,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialSettings) Reset() {
+	*x = CredentialSettings{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialSettings) ProtoMessage() {}
+
+func (x *CredentialSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialSettings.ProtoReflect.Descriptor instead.
+func (*CredentialSettings) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CredentialSettings) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *CredentialSettings) GetProject() string {
+	if x != nil {
+		return x.Project
+	}
+	return ""
+}
+
+func (x *CredentialSettings) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *CredentialSettings) GetClientEmail() string {
+	if x != nil {
+		return x.ClientEmail
+	}
+	return ""
+}
+
+func (x *CredentialSettings) GetDeployments() []*AzureDeployment {
+	if x != nil {
+		return x.Deployments
+	}
+	return nil
+}
+
+func (x *CredentialSettings) GetSecrets() []*MaskedSecret {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// AzureDeployment is one entry of Azure's list.
+type AzureDeployment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// model_slug is the name that callers use.
+	ModelSlug string `protobuf:"bytes,1,opt,name=model_slug,json=modelSlug,proto3" json:"model_slug,omitempty"`
+	// endpoint_url is the normal form of what was given.
+	EndpointUrl string `protobuf:"bytes,2,opt,name=endpoint_url,json=endpointUrl,proto3" json:"endpoint_url,omitempty"`
+	// model_id is the deployment's name at Azure.
+	ModelId       string `protobuf:"bytes,3,opt,name=model_id,json=modelId,proto3" json:"model_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AzureDeployment) Reset() {
+	*x = AzureDeployment{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AzureDeployment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AzureDeployment) ProtoMessage() {}
+
+func (x *AzureDeployment) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AzureDeployment.ProtoReflect.Descriptor instead.
+func (*AzureDeployment) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AzureDeployment) GetModelSlug() string {
+	if x != nil {
+		return x.ModelSlug
+	}
+	return ""
+}
+
+func (x *AzureDeployment) GetEndpointUrl() string {
+	if x != nil {
+		return x.EndpointUrl
+	}
+	return ""
+}
+
+func (x *AzureDeployment) GetModelId() string {
+	if x != nil {
+		return x.ModelId
+	}
+	return ""
+}
+
+// MaskedSecret is a secret field as it is shown.
+type MaskedSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// field is its name in the JSON, such as "secretAccessKey" or "[0].api_key".
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// hint is its end.
+	Hint          string `protobuf:"bytes,2,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MaskedSecret) Reset() {
+	*x = MaskedSecret{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MaskedSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MaskedSecret) ProtoMessage() {}
+
+func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MaskedSecret.ProtoReflect.Descriptor instead.
+func (*MaskedSecret) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MaskedSecret) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *MaskedSecret) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+// SecretWarning names a part of a secret that was accepted and may not be meant.
+type SecretWarning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// field is its name in the JSON.
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// description says what is odd, in words for people.
+	Description   string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretWarning) Reset() {
+	*x = SecretWarning{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretWarning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretWarning) ProtoMessage() {}
+
+func (x *SecretWarning) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretWarning.ProtoReflect.Descriptor instead.
+func (*SecretWarning) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SecretWarning) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *SecretWarning) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 // CreateCredentialRequest is the input of CreateCredential.
 type CreateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// provider is the provider's slug: "openai" or "anthropic".
+	// provider is the provider's slug, such as "openai", "azure" or "bedrock".
 	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
 	// label is 1 to 80 characters, unique in the organization.
 	Label string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
-	// secret is the provider's API key: 8 to 8192 bytes.
+	// secret is the provider's API key, or the JSON text of azure (a list of {model_slug, endpoint_url,
+	// api_key, model_id}), bedrock ({accessKeyId, secretAccessKey, region}) and vertex (a service account's
+	// file): 8 bytes to 64 KiB. A violation names the field in the JSON: "[1].endpoint_url", "region".
 	Secret string `protobuf:"bytes,3,opt,name=secret,proto3" json:"secret,omitempty"`
-	// base_url is the endpoint of an OpenAI-compatible server; empty is the provider's own.
+	// base_url is another address than the provider's own; most providers have none. Empty is its own.
 	BaseUrl string `protobuf:"bytes,4,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
 	// priority orders the credentials of a provider; lower is tried first.
 	Priority int32 `protobuf:"varint,5,opt,name=priority,proto3" json:"priority,omitempty"`
@@ -294,7 +581,7 @@ type CreateCredentialRequest struct {
 
 func (x *CreateCredentialRequest) Reset() {
 	*x = CreateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -306,7 +593,7 @@ func (x *CreateCredentialRequest) String() string {
 func (*CreateCredentialRequest) ProtoMessage() {}
 
 func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -319,7 +606,7 @@ func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*CreateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{1}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateCredentialRequest) GetProvider() string {
@@ -375,14 +662,16 @@ func (x *CreateCredentialRequest) GetIdempotencyKey() string {
 type CreateCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// credential is the new credential.
-	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// warnings name what was accepted and may not be meant.
+	Warnings      []*SecretWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateCredentialResponse) Reset() {
 	*x = CreateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +683,7 @@ func (x *CreateCredentialResponse) String() string {
 func (*CreateCredentialResponse) ProtoMessage() {}
 
 func (x *CreateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,12 +696,19 @@ func (x *CreateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*CreateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{2}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateCredentialResponse) GetCredential() *Credential {
 	if x != nil {
 		return x.Credential
+	}
+	return nil
+}
+
+func (x *CreateCredentialResponse) GetWarnings() []*SecretWarning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -428,7 +724,7 @@ type GetCredentialRequest struct {
 
 func (x *GetCredentialRequest) Reset() {
 	*x = GetCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +736,7 @@ func (x *GetCredentialRequest) String() string {
 func (*GetCredentialRequest) ProtoMessage() {}
 
 func (x *GetCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +749,7 @@ func (x *GetCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{3}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetCredentialRequest) GetId() string {
@@ -474,7 +770,7 @@ type GetCredentialResponse struct {
 
 func (x *GetCredentialResponse) Reset() {
 	*x = GetCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +782,7 @@ func (x *GetCredentialResponse) String() string {
 func (*GetCredentialResponse) ProtoMessage() {}
 
 func (x *GetCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +795,7 @@ func (x *GetCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{4}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetCredentialResponse) GetCredential() *Credential {
@@ -522,7 +818,7 @@ type ListCredentialsRequest struct {
 
 func (x *ListCredentialsRequest) Reset() {
 	*x = ListCredentialsRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +830,7 @@ func (x *ListCredentialsRequest) String() string {
 func (*ListCredentialsRequest) ProtoMessage() {}
 
 func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +843,7 @@ func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{5}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListCredentialsRequest) GetPageSize() int32 {
@@ -577,7 +873,7 @@ type ListCredentialsResponse struct {
 
 func (x *ListCredentialsResponse) Reset() {
 	*x = ListCredentialsResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -589,7 +885,7 @@ func (x *ListCredentialsResponse) String() string {
 func (*ListCredentialsResponse) ProtoMessage() {}
 
 func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -602,7 +898,7 @@ func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{6}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListCredentialsResponse) GetCredentials() []*Credential {
@@ -642,7 +938,7 @@ type UpdateCredentialRequest struct {
 
 func (x *UpdateCredentialRequest) Reset() {
 	*x = UpdateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +950,7 @@ func (x *UpdateCredentialRequest) String() string {
 func (*UpdateCredentialRequest) ProtoMessage() {}
 
 func (x *UpdateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +963,7 @@ func (x *UpdateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{7}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateCredentialRequest) GetId() string {
@@ -730,7 +1026,7 @@ type UpdateCredentialResponse struct {
 
 func (x *UpdateCredentialResponse) Reset() {
 	*x = UpdateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -742,7 +1038,7 @@ func (x *UpdateCredentialResponse) String() string {
 func (*UpdateCredentialResponse) ProtoMessage() {}
 
 func (x *UpdateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -755,7 +1051,7 @@ func (x *UpdateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{8}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateCredentialResponse) GetCredential() *Credential {
@@ -770,7 +1066,7 @@ type RotateCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "cred_…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// secret is the new API key: 8 to 8192 bytes.
+	// secret is the new secret, in the form of CreateCredentialRequest.secret: 8 bytes to 64 KiB.
 	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
 	// etag is the one that was read.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
@@ -782,7 +1078,7 @@ type RotateCredentialRequest struct {
 
 func (x *RotateCredentialRequest) Reset() {
 	*x = RotateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +1090,7 @@ func (x *RotateCredentialRequest) String() string {
 func (*RotateCredentialRequest) ProtoMessage() {}
 
 func (x *RotateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +1103,7 @@ func (x *RotateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*RotateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{9}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateCredentialRequest) GetId() string {
@@ -842,14 +1138,16 @@ func (x *RotateCredentialRequest) GetIdempotencyKey() string {
 type RotateCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// credential is the changed credential.
-	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// warnings name what was accepted and may not be meant.
+	Warnings      []*SecretWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RotateCredentialResponse) Reset() {
 	*x = RotateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +1159,7 @@ func (x *RotateCredentialResponse) String() string {
 func (*RotateCredentialResponse) ProtoMessage() {}
 
 func (x *RotateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,12 +1172,19 @@ func (x *RotateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*RotateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{10}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateCredentialResponse) GetCredential() *Credential {
 	if x != nil {
 		return x.Credential
+	}
+	return nil
+}
+
+func (x *RotateCredentialResponse) GetWarnings() []*SecretWarning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -895,7 +1200,7 @@ type TestCredentialRequest struct {
 
 func (x *TestCredentialRequest) Reset() {
 	*x = TestCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1212,7 @@ func (x *TestCredentialRequest) String() string {
 func (*TestCredentialRequest) ProtoMessage() {}
 
 func (x *TestCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1225,7 @@ func (x *TestCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCredentialRequest.ProtoReflect.Descriptor instead.
 func (*TestCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{11}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TestCredentialRequest) GetId() string {
@@ -943,7 +1248,7 @@ type TestCredentialResponse struct {
 
 func (x *TestCredentialResponse) Reset() {
 	*x = TestCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -955,7 +1260,7 @@ func (x *TestCredentialResponse) String() string {
 func (*TestCredentialResponse) ProtoMessage() {}
 
 func (x *TestCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -968,7 +1273,7 @@ func (x *TestCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCredentialResponse.ProtoReflect.Descriptor instead.
 func (*TestCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{12}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TestCredentialResponse) GetCredential() *Credential {
@@ -998,7 +1303,7 @@ type DeleteCredentialRequest struct {
 
 func (x *DeleteCredentialRequest) Reset() {
 	*x = DeleteCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1315,7 @@ func (x *DeleteCredentialRequest) String() string {
 func (*DeleteCredentialRequest) ProtoMessage() {}
 
 func (x *DeleteCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1328,7 @@ func (x *DeleteCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCredentialRequest.ProtoReflect.Descriptor instead.
 func (*DeleteCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{13}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteCredentialRequest) GetId() string {
@@ -1049,7 +1354,7 @@ type DeleteCredentialResponse struct {
 
 func (x *DeleteCredentialResponse) Reset() {
 	*x = DeleteCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1366,7 @@ func (x *DeleteCredentialResponse) String() string {
 func (*DeleteCredentialResponse) ProtoMessage() {}
 
 func (x *DeleteCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,14 +1379,14 @@ func (x *DeleteCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCredentialResponse.ProtoReflect.Descriptor instead.
 func (*DeleteCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{14}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{18}
 }
 
 var File_claviger_keys_v1_credential_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\n" +
-	"!claviger/keys/v1/credential.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x04\n" +
+	"!claviger/keys/v1/credential.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x04\n" +
 	"\n" +
 	"Credential\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -1104,21 +1409,42 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"updateTime\x12\x1d\n" +
 	"\n" +
 	"updated_by\x18\x0e \x01(\tR\tupdatedBy\x12\x12\n" +
-	"\x04etag\x18\x0f \x01(\tR\x04etag\"\xc1\x02\n" +
+	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
+	"\bsettings\x18\x10 \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x12\x16\n" +
+	"\x06models\x18\x11 \x03(\tR\x06models\"\x84\x02\n" +
+	"\x12CredentialSettings\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x18\n" +
+	"\aproject\x18\x02 \x01(\tR\aproject\x12\x1a\n" +
+	"\blocation\x18\x03 \x01(\tR\blocation\x12!\n" +
+	"\fclient_email\x18\x04 \x01(\tR\vclientEmail\x12C\n" +
+	"\vdeployments\x18\x05 \x03(\v2!.claviger.keys.v1.AzureDeploymentR\vdeployments\x128\n" +
+	"\asecrets\x18\x06 \x03(\v2\x1e.claviger.keys.v1.MaskedSecretR\asecrets\"n\n" +
+	"\x0fAzureDeployment\x12\x1d\n" +
+	"\n" +
+	"model_slug\x18\x01 \x01(\tR\tmodelSlug\x12!\n" +
+	"\fendpoint_url\x18\x02 \x01(\tR\vendpointUrl\x12\x19\n" +
+	"\bmodel_id\x18\x03 \x01(\tR\amodelId\"8\n" +
+	"\fMaskedSecret\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x12\n" +
+	"\x04hint\x18\x02 \x01(\tR\x04hint\"G\n" +
+	"\rSecretWarning\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\"\xc2\x02\n" +
 	"\x17CreateCredentialRequest\x129\n" +
 	"\bprovider\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\bprovider\x12\x1f\n" +
-	"\x05label\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x05label\x12%\n" +
-	"\x06secret\x18\x03 \x01(\tB\r\xbaH\ar\x05 \b(\x80@\x80\x01\x01R\x06secret\x12#\n" +
+	"\x05label\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x05label\x12&\n" +
+	"\x06secret\x18\x03 \x01(\tB\x0e\xbaH\br\x06 \b(\x80\x80\x04\x80\x01\x01R\x06secret\x12#\n" +
 	"\bbase_url\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\abaseUrl\x12&\n" +
 	"\bpriority\x18\x05 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpriority\x12!\n" +
 	"\faccept_terms\x18\x06 \x01(\bR\vacceptTerms\x123\n" +
 	"\x0fidempotency_key\x18\a \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"X\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x95\x01\n" +
 	"\x18CreateCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
-	"credential\"1\n" +
+	"credential\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.SecretWarningR\bwarnings\"1\n" +
 	"\x14GetCredentialRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"U\n" +
 	"\x15GetCredentialResponse\x12<\n" +
@@ -1150,17 +1476,18 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\x18UpdateCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
-	"credential\"\xaf\x01\n" +
+	"credential\"\xb0\x01\n" +
 	"\x17RotateCredentialRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12%\n" +
-	"\x06secret\x18\x02 \x01(\tB\r\xbaH\ar\x05 \b(\x80@\x80\x01\x01R\x06secret\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12&\n" +
+	"\x06secret\x18\x02 \x01(\tB\x0e\xbaH\br\x06 \b(\x80\x80\x04\x80\x01\x01R\x06secret\x12\x1d\n" +
 	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"X\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x95\x01\n" +
 	"\x18RotateCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
-	"credential\"2\n" +
+	"credential\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.SecretWarningR\bwarnings\"2\n" +
 	"\x15TestCredentialRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"n\n" +
 	"\x16TestCredentialResponse\x12<\n" +
@@ -1205,56 +1532,65 @@ func file_claviger_keys_v1_credential_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_keys_v1_credential_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_claviger_keys_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_claviger_keys_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_claviger_keys_v1_credential_proto_goTypes = []any{
 	(CredentialState)(0),             // 0: claviger.keys.v1.CredentialState
 	(*Credential)(nil),               // 1: claviger.keys.v1.Credential
-	(*CreateCredentialRequest)(nil),  // 2: claviger.keys.v1.CreateCredentialRequest
-	(*CreateCredentialResponse)(nil), // 3: claviger.keys.v1.CreateCredentialResponse
-	(*GetCredentialRequest)(nil),     // 4: claviger.keys.v1.GetCredentialRequest
-	(*GetCredentialResponse)(nil),    // 5: claviger.keys.v1.GetCredentialResponse
-	(*ListCredentialsRequest)(nil),   // 6: claviger.keys.v1.ListCredentialsRequest
-	(*ListCredentialsResponse)(nil),  // 7: claviger.keys.v1.ListCredentialsResponse
-	(*UpdateCredentialRequest)(nil),  // 8: claviger.keys.v1.UpdateCredentialRequest
-	(*UpdateCredentialResponse)(nil), // 9: claviger.keys.v1.UpdateCredentialResponse
-	(*RotateCredentialRequest)(nil),  // 10: claviger.keys.v1.RotateCredentialRequest
-	(*RotateCredentialResponse)(nil), // 11: claviger.keys.v1.RotateCredentialResponse
-	(*TestCredentialRequest)(nil),    // 12: claviger.keys.v1.TestCredentialRequest
-	(*TestCredentialResponse)(nil),   // 13: claviger.keys.v1.TestCredentialResponse
-	(*DeleteCredentialRequest)(nil),  // 14: claviger.keys.v1.DeleteCredentialRequest
-	(*DeleteCredentialResponse)(nil), // 15: claviger.keys.v1.DeleteCredentialResponse
-	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
+	(*CredentialSettings)(nil),       // 2: claviger.keys.v1.CredentialSettings
+	(*AzureDeployment)(nil),          // 3: claviger.keys.v1.AzureDeployment
+	(*MaskedSecret)(nil),             // 4: claviger.keys.v1.MaskedSecret
+	(*SecretWarning)(nil),            // 5: claviger.keys.v1.SecretWarning
+	(*CreateCredentialRequest)(nil),  // 6: claviger.keys.v1.CreateCredentialRequest
+	(*CreateCredentialResponse)(nil), // 7: claviger.keys.v1.CreateCredentialResponse
+	(*GetCredentialRequest)(nil),     // 8: claviger.keys.v1.GetCredentialRequest
+	(*GetCredentialResponse)(nil),    // 9: claviger.keys.v1.GetCredentialResponse
+	(*ListCredentialsRequest)(nil),   // 10: claviger.keys.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),  // 11: claviger.keys.v1.ListCredentialsResponse
+	(*UpdateCredentialRequest)(nil),  // 12: claviger.keys.v1.UpdateCredentialRequest
+	(*UpdateCredentialResponse)(nil), // 13: claviger.keys.v1.UpdateCredentialResponse
+	(*RotateCredentialRequest)(nil),  // 14: claviger.keys.v1.RotateCredentialRequest
+	(*RotateCredentialResponse)(nil), // 15: claviger.keys.v1.RotateCredentialResponse
+	(*TestCredentialRequest)(nil),    // 16: claviger.keys.v1.TestCredentialRequest
+	(*TestCredentialResponse)(nil),   // 17: claviger.keys.v1.TestCredentialResponse
+	(*DeleteCredentialRequest)(nil),  // 18: claviger.keys.v1.DeleteCredentialRequest
+	(*DeleteCredentialResponse)(nil), // 19: claviger.keys.v1.DeleteCredentialResponse
+	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
 }
 var file_claviger_keys_v1_credential_proto_depIdxs = []int32{
 	0,  // 0: claviger.keys.v1.Credential.state:type_name -> claviger.keys.v1.CredentialState
-	16, // 1: claviger.keys.v1.Credential.state_time:type_name -> google.protobuf.Timestamp
-	16, // 2: claviger.keys.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	16, // 3: claviger.keys.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	1,  // 4: claviger.keys.v1.CreateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 5: claviger.keys.v1.GetCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 6: claviger.keys.v1.ListCredentialsResponse.credentials:type_name -> claviger.keys.v1.Credential
-	1,  // 7: claviger.keys.v1.UpdateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 8: claviger.keys.v1.RotateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 9: claviger.keys.v1.TestCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	2,  // 10: claviger.keys.v1.CredentialService.CreateCredential:input_type -> claviger.keys.v1.CreateCredentialRequest
-	4,  // 11: claviger.keys.v1.CredentialService.GetCredential:input_type -> claviger.keys.v1.GetCredentialRequest
-	6,  // 12: claviger.keys.v1.CredentialService.ListCredentials:input_type -> claviger.keys.v1.ListCredentialsRequest
-	8,  // 13: claviger.keys.v1.CredentialService.UpdateCredential:input_type -> claviger.keys.v1.UpdateCredentialRequest
-	10, // 14: claviger.keys.v1.CredentialService.RotateCredential:input_type -> claviger.keys.v1.RotateCredentialRequest
-	12, // 15: claviger.keys.v1.CredentialService.TestCredential:input_type -> claviger.keys.v1.TestCredentialRequest
-	14, // 16: claviger.keys.v1.CredentialService.DeleteCredential:input_type -> claviger.keys.v1.DeleteCredentialRequest
-	3,  // 17: claviger.keys.v1.CredentialService.CreateCredential:output_type -> claviger.keys.v1.CreateCredentialResponse
-	5,  // 18: claviger.keys.v1.CredentialService.GetCredential:output_type -> claviger.keys.v1.GetCredentialResponse
-	7,  // 19: claviger.keys.v1.CredentialService.ListCredentials:output_type -> claviger.keys.v1.ListCredentialsResponse
-	9,  // 20: claviger.keys.v1.CredentialService.UpdateCredential:output_type -> claviger.keys.v1.UpdateCredentialResponse
-	11, // 21: claviger.keys.v1.CredentialService.RotateCredential:output_type -> claviger.keys.v1.RotateCredentialResponse
-	13, // 22: claviger.keys.v1.CredentialService.TestCredential:output_type -> claviger.keys.v1.TestCredentialResponse
-	15, // 23: claviger.keys.v1.CredentialService.DeleteCredential:output_type -> claviger.keys.v1.DeleteCredentialResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	20, // 1: claviger.keys.v1.Credential.state_time:type_name -> google.protobuf.Timestamp
+	20, // 2: claviger.keys.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	20, // 3: claviger.keys.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	2,  // 4: claviger.keys.v1.Credential.settings:type_name -> claviger.keys.v1.CredentialSettings
+	3,  // 5: claviger.keys.v1.CredentialSettings.deployments:type_name -> claviger.keys.v1.AzureDeployment
+	4,  // 6: claviger.keys.v1.CredentialSettings.secrets:type_name -> claviger.keys.v1.MaskedSecret
+	1,  // 7: claviger.keys.v1.CreateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	5,  // 8: claviger.keys.v1.CreateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
+	1,  // 9: claviger.keys.v1.GetCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	1,  // 10: claviger.keys.v1.ListCredentialsResponse.credentials:type_name -> claviger.keys.v1.Credential
+	1,  // 11: claviger.keys.v1.UpdateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	1,  // 12: claviger.keys.v1.RotateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	5,  // 13: claviger.keys.v1.RotateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
+	1,  // 14: claviger.keys.v1.TestCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	6,  // 15: claviger.keys.v1.CredentialService.CreateCredential:input_type -> claviger.keys.v1.CreateCredentialRequest
+	8,  // 16: claviger.keys.v1.CredentialService.GetCredential:input_type -> claviger.keys.v1.GetCredentialRequest
+	10, // 17: claviger.keys.v1.CredentialService.ListCredentials:input_type -> claviger.keys.v1.ListCredentialsRequest
+	12, // 18: claviger.keys.v1.CredentialService.UpdateCredential:input_type -> claviger.keys.v1.UpdateCredentialRequest
+	14, // 19: claviger.keys.v1.CredentialService.RotateCredential:input_type -> claviger.keys.v1.RotateCredentialRequest
+	16, // 20: claviger.keys.v1.CredentialService.TestCredential:input_type -> claviger.keys.v1.TestCredentialRequest
+	18, // 21: claviger.keys.v1.CredentialService.DeleteCredential:input_type -> claviger.keys.v1.DeleteCredentialRequest
+	7,  // 22: claviger.keys.v1.CredentialService.CreateCredential:output_type -> claviger.keys.v1.CreateCredentialResponse
+	9,  // 23: claviger.keys.v1.CredentialService.GetCredential:output_type -> claviger.keys.v1.GetCredentialResponse
+	11, // 24: claviger.keys.v1.CredentialService.ListCredentials:output_type -> claviger.keys.v1.ListCredentialsResponse
+	13, // 25: claviger.keys.v1.CredentialService.UpdateCredential:output_type -> claviger.keys.v1.UpdateCredentialResponse
+	15, // 26: claviger.keys.v1.CredentialService.RotateCredential:output_type -> claviger.keys.v1.RotateCredentialResponse
+	17, // 27: claviger.keys.v1.CredentialService.TestCredential:output_type -> claviger.keys.v1.TestCredentialResponse
+	19, // 28: claviger.keys.v1.CredentialService.DeleteCredential:output_type -> claviger.keys.v1.DeleteCredentialResponse
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_credential_proto_init() }
@@ -1262,14 +1598,14 @@ func file_claviger_keys_v1_credential_proto_init() {
 	if File_claviger_keys_v1_credential_proto != nil {
 		return
 	}
-	file_claviger_keys_v1_credential_proto_msgTypes[7].OneofWrappers = []any{}
+	file_claviger_keys_v1_credential_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_credential_proto_rawDesc), len(file_claviger_keys_v1_credential_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   15,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,7 +46,9 @@ type CredentialServiceClient interface {
 	// UpdateCredential changes label, priority, base URL or whether it is disabled. A new base URL
 	// discards the secret, so that it can never be sent to another host: rotate it in afterwards.
 	UpdateCredential(ctx context.Context, in *UpdateCredentialRequest, opts ...grpc.CallOption) (*UpdateCredentialResponse, error)
-	// RotateCredential replaces the secret and starts a key test.
+	// RotateCredential replaces the secret and starts a key test. A secret that names where it may be sent
+	// (endpoints, region, project) brings its own places: the old secret never goes there, nor the new one
+	// to the old places.
 	RotateCredential(ctx context.Context, in *RotateCredentialRequest, opts ...grpc.CallOption) (*RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(ctx context.Context, in *TestCredentialRequest, opts ...grpc.CallOption) (*TestCredentialResponse, error)
@@ -148,7 +150,9 @@ type CredentialServiceServer interface {
 	// UpdateCredential changes label, priority, base URL or whether it is disabled. A new base URL
 	// discards the secret, so that it can never be sent to another host: rotate it in afterwards.
 	UpdateCredential(context.Context, *UpdateCredentialRequest) (*UpdateCredentialResponse, error)
-	// RotateCredential replaces the secret and starts a key test.
+	// RotateCredential replaces the secret and starts a key test. A secret that names where it may be sent
+	// (endpoints, region, project) brings its own places: the old secret never goes there, nor the new one
+	// to the old places.
 	RotateCredential(context.Context, *RotateCredentialRequest) (*RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *TestCredentialRequest) (*TestCredentialResponse, error)

@@ -111,7 +111,9 @@ type CredentialServiceClient interface {
 	// UpdateCredential changes label, priority, base URL or whether it is disabled. A new base URL
 	// discards the secret, so that it can never be sent to another host: rotate it in afterwards.
 	UpdateCredential(context.Context, *v1.UpdateCredentialRequest) (*v1.UpdateCredentialResponse, error)
-	// RotateCredential replaces the secret and starts a key test.
+	// RotateCredential replaces the secret and starts a key test. A secret that names where it may be sent
+	// (endpoints, region, project) brings its own places: the old secret never goes there, nor the new one
+	// to the old places.
 	RotateCredential(context.Context, *v1.RotateCredentialRequest) (*v1.RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error)
@@ -136,7 +138,9 @@ type CredentialServiceHandler interface {
 	// UpdateCredential changes label, priority, base URL or whether it is disabled. A new base URL
 	// discards the secret, so that it can never be sent to another host: rotate it in afterwards.
 	UpdateCredential(context.Context, *v1.UpdateCredentialRequest) (*v1.UpdateCredentialResponse, error)
-	// RotateCredential replaces the secret and starts a key test.
+	// RotateCredential replaces the secret and starts a key test. A secret that names where it may be sent
+	// (endpoints, region, project) brings its own places: the old secret never goes there, nor the new one
+	// to the old places.
 	RotateCredential(context.Context, *v1.RotateCredentialRequest) (*v1.RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error)

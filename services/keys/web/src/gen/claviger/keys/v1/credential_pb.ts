@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/credential.proto.
  */
 export const file_claviger_keys_v1_credential: GenFile = /*@__PURE__*/
-  fileDesc("CiFjbGF2aWdlci9rZXlzL3YxL2NyZWRlbnRpYWwucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEijQMKCkNyZWRlbnRpYWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSDQoFbGFiZWwYAyABKAkSEAoIYmFzZV91cmwYBCABKAkSEAoIcHJpb3JpdHkYBSABKAUSDAoEaGludBgGIAEoCRIQCghyZXZpc2lvbhgHIAEoBRIwCgVzdGF0ZRgIIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEhQKDHN0YXRlX3JlYXNvbhgJIAEoCRIuCgpzdGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgMIAEoCRIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgOIAEoCRIMCgRldGFnGA8gASgJIqIBChdDcmVhdGVDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVsYWJlbBgCIAEoCRITCgZzZWNyZXQYAyABKAlCA4ABARIQCghiYXNlX3VybBgEIAEoCRIQCghwcmlvcml0eRgFIAEoBRIUCgxhY2NlcHRfdGVybXMYBiABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJIkwKGENyZWF0ZUNyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIiIKFEdldENyZWRlbnRpYWxSZXF1ZXN0EgoKAmlkGAEgASgJIkkKFUdldENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIj8KFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USMQoLY3JlZGVudGlhbHMYASADKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItYBChdVcGRhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRISCgVsYWJlbBgCIAEoCUgAiAEBEhUKCGJhc2VfdXJsGAMgASgJSAGIAQESFQoIcHJpb3JpdHkYBCABKAVIAogBARIVCghkaXNhYmxlZBgFIAEoCEgDiAEBEgwKBGV0YWcYBiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJQggKBl9sYWJlbEILCglfYmFzZV91cmxCCwoJX3ByaW9yaXR5QgsKCV9kaXNhYmxlZCJMChhVcGRhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbCJhChdSb3RhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRITCgZzZWNyZXQYAiABKAlCA4ABARIMCgRldGFnGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJMChhSb3RhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbCIjChVUZXN0Q3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkiWgoWVGVzdENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEg4KBnRlc3RlZBgCIAEoCCI+ChdEZWxldGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiGgoYRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlKpQCCg9DcmVkZW50aWFsU3RhdGUSIAocQ1JFREVOVElBTF9TVEFURV9VTlNQRUNJRklFRBAAEh8KG0NSRURFTlRJQUxfU1RBVEVfVU5WRVJJRklFRBABEhsKF0NSRURFTlRJQUxfU1RBVEVfQUNUSVZFEAISHQoZQ1JFREVOVElBTF9TVEFURV9ERUdSQURFRBADEiQKIENSRURFTlRJQUxfU1RBVEVfUVVPVEFfRVhIQVVTVEVEEAQSHQoZQ1JFREVOVElBTF9TVEFURV9SRUpFQ1RFRBAFEh0KGUNSRURFTlRJQUxfU1RBVEVfRElTQUJMRUQQBhIeChpDUkVERU5USUFMX1NUQVRFX05PX1NFQ1JFVBAHMr8GChFDcmVkZW50aWFsU2VydmljZRJ0ChBDcmVhdGVDcmVkZW50aWFsEikuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVDcmVkZW50aWFsUmVxdWVzdBoqLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlQ3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESbQoNR2V0Q3JlZGVudGlhbBImLmNsYXZpZ2VyLmtleXMudjEuR2V0Q3JlZGVudGlhbFJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLkdldENyZWRlbnRpYWxSZXNwb25zZSILqrsYBwgDEgMBAgQScwoPTGlzdENyZWRlbnRpYWxzEiguY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GikuY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZSILqrsYBwgDEgMBAgQSdAoQVXBkYXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBEnQKEFJvdGF0ZUNyZWRlbnRpYWwSKS5jbGF2aWdlci5rZXlzLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXF1ZXN0GiouY2xhdmlnZXIua2V5cy52MS5Sb3RhdGVDcmVkZW50aWFsUmVzcG9uc2UiCaq7GAUIAxIBARJuCg5UZXN0Q3JlZGVudGlhbBInLmNsYXZpZ2VyLmtleXMudjEuVGVzdENyZWRlbnRpYWxSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5UZXN0Q3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESdAoQRGVsZXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBYgZwcm90bzM", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("CiFjbGF2aWdlci9rZXlzL3YxL2NyZWRlbnRpYWwucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEi1QMKCkNyZWRlbnRpYWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSDQoFbGFiZWwYAyABKAkSEAoIYmFzZV91cmwYBCABKAkSEAoIcHJpb3JpdHkYBSABKAUSDAoEaGludBgGIAEoCRIQCghyZXZpc2lvbhgHIAEoBRIwCgVzdGF0ZRgIIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEhQKDHN0YXRlX3JlYXNvbhgJIAEoCRIuCgpzdGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgMIAEoCRIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgOIAEoCRIMCgRldGFnGA8gASgJEjYKCHNldHRpbmdzGBAgASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGBEgAygJIsYBChJDcmVkZW50aWFsU2V0dGluZ3MSDgoGcmVnaW9uGAEgASgJEg8KB3Byb2plY3QYAiABKAkSEAoIbG9jYXRpb24YAyABKAkSFAoMY2xpZW50X2VtYWlsGAQgASgJEjYKC2RlcGxveW1lbnRzGAUgAygLMiEuY2xhdmlnZXIua2V5cy52MS5BenVyZURlcGxveW1lbnQSLwoHc2VjcmV0cxgGIAMoCzIeLmNsYXZpZ2VyLmtleXMudjEuTWFza2VkU2VjcmV0Ik0KD0F6dXJlRGVwbG95bWVudBISCgptb2RlbF9zbHVnGAEgASgJEhQKDGVuZHBvaW50X3VybBgCIAEoCRIQCghtb2RlbF9pZBgDIAEoCSIrCgxNYXNrZWRTZWNyZXQSDQoFZmllbGQYASABKAkSDAoEaGludBgCIAEoCSIzCg1TZWNyZXRXYXJuaW5nEg0KBWZpZWxkGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIqIBChdDcmVhdGVDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVsYWJlbBgCIAEoCRITCgZzZWNyZXQYAyABKAlCA4ABARIQCghiYXNlX3VybBgEIAEoCRIQCghwcmlvcml0eRgFIAEoBRIUCgxhY2NlcHRfdGVybXMYBiABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJIn8KGENyZWF0ZUNyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5TZWNyZXRXYXJuaW5nIiIKFEdldENyZWRlbnRpYWxSZXF1ZXN0EgoKAmlkGAEgASgJIkkKFUdldENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIj8KFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USMQoLY3JlZGVudGlhbHMYASADKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItYBChdVcGRhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRISCgVsYWJlbBgCIAEoCUgAiAEBEhUKCGJhc2VfdXJsGAMgASgJSAGIAQESFQoIcHJpb3JpdHkYBCABKAVIAogBARIVCghkaXNhYmxlZBgFIAEoCEgDiAEBEgwKBGV0YWcYBiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJQggKBl9sYWJlbEILCglfYmFzZV91cmxCCwoJX3ByaW9yaXR5QgsKCV9kaXNhYmxlZCJMChhVcGRhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbCJhChdSb3RhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRITCgZzZWNyZXQYAiABKAlCA4ABARIMCgRldGFnGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJ/ChhSb3RhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbBIxCgh3YXJuaW5ncxgCIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuU2VjcmV0V2FybmluZyIjChVUZXN0Q3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkiWgoWVGVzdENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEg4KBnRlc3RlZBgCIAEoCCI+ChdEZWxldGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiGgoYRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlKpQCCg9DcmVkZW50aWFsU3RhdGUSIAocQ1JFREVOVElBTF9TVEFURV9VTlNQRUNJRklFRBAAEh8KG0NSRURFTlRJQUxfU1RBVEVfVU5WRVJJRklFRBABEhsKF0NSRURFTlRJQUxfU1RBVEVfQUNUSVZFEAISHQoZQ1JFREVOVElBTF9TVEFURV9ERUdSQURFRBADEiQKIENSRURFTlRJQUxfU1RBVEVfUVVPVEFfRVhIQVVTVEVEEAQSHQoZQ1JFREVOVElBTF9TVEFURV9SRUpFQ1RFRBAFEh0KGUNSRURFTlRJQUxfU1RBVEVfRElTQUJMRUQQBhIeChpDUkVERU5USUFMX1NUQVRFX05PX1NFQ1JFVBAHMr8GChFDcmVkZW50aWFsU2VydmljZRJ0ChBDcmVhdGVDcmVkZW50aWFsEikuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVDcmVkZW50aWFsUmVxdWVzdBoqLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlQ3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESbQoNR2V0Q3JlZGVudGlhbBImLmNsYXZpZ2VyLmtleXMudjEuR2V0Q3JlZGVudGlhbFJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLkdldENyZWRlbnRpYWxSZXNwb25zZSILqrsYBwgDEgMBAgQScwoPTGlzdENyZWRlbnRpYWxzEiguY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GikuY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZSILqrsYBwgDEgMBAgQSdAoQVXBkYXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBEnQKEFJvdGF0ZUNyZWRlbnRpYWwSKS5jbGF2aWdlci5rZXlzLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXF1ZXN0GiouY2xhdmlnZXIua2V5cy52MS5Sb3RhdGVDcmVkZW50aWFsUmVzcG9uc2UiCaq7GAUIAxIBARJuCg5UZXN0Q3JlZGVudGlhbBInLmNsYXZpZ2VyLmtleXMudjEuVGVzdENyZWRlbnRpYWxSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5UZXN0Q3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESdAoQRGVsZXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBYgZwcm90bzM", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * Credential is a provider's key that an organization brought.
@@ -45,7 +45,8 @@ export type Credential = Message<"claviger.keys.v1.Credential"> & {
   label: string;
 
   /**
-   * base_url is the endpoint of an OpenAI-compatible server; empty is the provider's own.
+   * base_url is another address than the provider's own, where the provider has several or speaks for
+   * compatible servers; empty is its own.
    *
    * @generated from field: string base_url = 4;
    */
@@ -127,6 +128,20 @@ export type Credential = Message<"claviger.keys.v1.Credential"> & {
    * @generated from field: string etag = 15;
    */
   etag: string;
+
+  /**
+   * settings are the parts of the secret that are none, and the ends of those that are.
+   *
+   * @generated from field: claviger.keys.v1.CredentialSettings settings = 16;
+   */
+  settings?: CredentialSettings | undefined;
+
+  /**
+   * models are what the last test found that it may use, by the provider's own names; empty is unknown.
+   *
+   * @generated from field: repeated string models = 17;
+   */
+  models: string[];
 };
 
 /**
@@ -137,13 +152,161 @@ export const CredentialSchema: GenMessage<Credential> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_credential, 0);
 
 /**
+ * CredentialSettings are the readable parts of a credential that is more than one API key. They are
+ * read from the secret when it is stored, and change with it alone.
+ *
+ * @generated from message claviger.keys.v1.CredentialSettings
+ */
+export type CredentialSettings = Message<"claviger.keys.v1.CredentialSettings"> & {
+  /**
+   * region is AWS's, such as "us-east-1".
+   *
+   * @generated from field: string region = 1;
+   */
+  region: string;
+
+  /**
+   * project is Google Cloud's.
+   *
+   * @generated from field: string project = 2;
+   */
+  project: string;
+
+  /**
+   * location is Google Cloud's, such as "global".
+   *
+   * @generated from field: string location = 3;
+   */
+  location: string;
+
+  /**
+   * client_email is the name of a service account of Google Cloud.
+   *
+   * @generated from field: string client_email = 4;
+   */
+  clientEmail: string;
+
+  /**
+   * deployments are Azure's.
+   *
+   * @generated from field: repeated claviger.keys.v1.AzureDeployment deployments = 5;
+   */
+  deployments: AzureDeployment[];
+
+  /**
+   * secrets are the secret fields, masked one by one.
+   *
+   * @generated from field: repeated claviger.keys.v1.MaskedSecret secrets = 6;
+   */
+  secrets: MaskedSecret[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.CredentialSettings.
+ * Use `create(CredentialSettingsSchema)` to create a new message.
+ */
+export const CredentialSettingsSchema: GenMessage<CredentialSettings> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 1);
+
+/**
+ * AzureDeployment is one entry of Azure's list.
+ *
+ * @generated from message claviger.keys.v1.AzureDeployment
+ */
+export type AzureDeployment = Message<"claviger.keys.v1.AzureDeployment"> & {
+  /**
+   * model_slug is the name that callers use.
+   *
+   * @generated from field: string model_slug = 1;
+   */
+  modelSlug: string;
+
+  /**
+   * endpoint_url is the normal form of what was given.
+   *
+   * @generated from field: string endpoint_url = 2;
+   */
+  endpointUrl: string;
+
+  /**
+   * model_id is the deployment's name at Azure.
+   *
+   * @generated from field: string model_id = 3;
+   */
+  modelId: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.AzureDeployment.
+ * Use `create(AzureDeploymentSchema)` to create a new message.
+ */
+export const AzureDeploymentSchema: GenMessage<AzureDeployment> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 2);
+
+/**
+ * MaskedSecret is a secret field as it is shown.
+ *
+ * @generated from message claviger.keys.v1.MaskedSecret
+ */
+export type MaskedSecret = Message<"claviger.keys.v1.MaskedSecret"> & {
+  /**
+   * field is its name in the JSON, such as "secretAccessKey" or "[0].api_key".
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * hint is its end.
+   *
+   * @generated from field: string hint = 2;
+   */
+  hint: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.MaskedSecret.
+ * Use `create(MaskedSecretSchema)` to create a new message.
+ */
+export const MaskedSecretSchema: GenMessage<MaskedSecret> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 3);
+
+/**
+ * SecretWarning names a part of a secret that was accepted and may not be meant.
+ *
+ * @generated from message claviger.keys.v1.SecretWarning
+ */
+export type SecretWarning = Message<"claviger.keys.v1.SecretWarning"> & {
+  /**
+   * field is its name in the JSON.
+   *
+   * @generated from field: string field = 1;
+   */
+  field: string;
+
+  /**
+   * description says what is odd, in words for people.
+   *
+   * @generated from field: string description = 2;
+   */
+  description: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.SecretWarning.
+ * Use `create(SecretWarningSchema)` to create a new message.
+ */
+export const SecretWarningSchema: GenMessage<SecretWarning> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 4);
+
+/**
  * CreateCredentialRequest is the input of CreateCredential.
  *
  * @generated from message claviger.keys.v1.CreateCredentialRequest
  */
 export type CreateCredentialRequest = Message<"claviger.keys.v1.CreateCredentialRequest"> & {
   /**
-   * provider is the provider's slug: "openai" or "anthropic".
+   * provider is the provider's slug, such as "openai", "azure" or "bedrock".
    *
    * @generated from field: string provider = 1;
    */
@@ -157,14 +320,16 @@ export type CreateCredentialRequest = Message<"claviger.keys.v1.CreateCredential
   label: string;
 
   /**
-   * secret is the provider's API key: 8 to 8192 bytes.
+   * secret is the provider's API key, or the JSON text of azure (a list of {model_slug, endpoint_url,
+   * api_key, model_id}), bedrock ({accessKeyId, secretAccessKey, region}) and vertex (a service account's
+   * file): 8 bytes to 64 KiB. A violation names the field in the JSON: "[1].endpoint_url", "region".
    *
    * @generated from field: string secret = 3;
    */
   secret: string;
 
   /**
-   * base_url is the endpoint of an OpenAI-compatible server; empty is the provider's own.
+   * base_url is another address than the provider's own; most providers have none. Empty is its own.
    *
    * @generated from field: string base_url = 4;
    */
@@ -197,7 +362,7 @@ export type CreateCredentialRequest = Message<"claviger.keys.v1.CreateCredential
  * Use `create(CreateCredentialRequestSchema)` to create a new message.
  */
 export const CreateCredentialRequestSchema: GenMessage<CreateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 1);
+  messageDesc(file_claviger_keys_v1_credential, 5);
 
 /**
  * CreateCredentialResponse is the answer of CreateCredential.
@@ -211,6 +376,13 @@ export type CreateCredentialResponse = Message<"claviger.keys.v1.CreateCredentia
    * @generated from field: claviger.keys.v1.Credential credential = 1;
    */
   credential?: Credential | undefined;
+
+  /**
+   * warnings name what was accepted and may not be meant.
+   *
+   * @generated from field: repeated claviger.keys.v1.SecretWarning warnings = 2;
+   */
+  warnings: SecretWarning[];
 };
 
 /**
@@ -218,7 +390,7 @@ export type CreateCredentialResponse = Message<"claviger.keys.v1.CreateCredentia
  * Use `create(CreateCredentialResponseSchema)` to create a new message.
  */
 export const CreateCredentialResponseSchema: GenMessage<CreateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 2);
+  messageDesc(file_claviger_keys_v1_credential, 6);
 
 /**
  * GetCredentialRequest is the input of GetCredential.
@@ -239,7 +411,7 @@ export type GetCredentialRequest = Message<"claviger.keys.v1.GetCredentialReques
  * Use `create(GetCredentialRequestSchema)` to create a new message.
  */
 export const GetCredentialRequestSchema: GenMessage<GetCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 3);
+  messageDesc(file_claviger_keys_v1_credential, 7);
 
 /**
  * GetCredentialResponse is the answer of GetCredential.
@@ -260,7 +432,7 @@ export type GetCredentialResponse = Message<"claviger.keys.v1.GetCredentialRespo
  * Use `create(GetCredentialResponseSchema)` to create a new message.
  */
 export const GetCredentialResponseSchema: GenMessage<GetCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 4);
+  messageDesc(file_claviger_keys_v1_credential, 8);
 
 /**
  * ListCredentialsRequest is the input of ListCredentials.
@@ -288,7 +460,7 @@ export type ListCredentialsRequest = Message<"claviger.keys.v1.ListCredentialsRe
  * Use `create(ListCredentialsRequestSchema)` to create a new message.
  */
 export const ListCredentialsRequestSchema: GenMessage<ListCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 5);
+  messageDesc(file_claviger_keys_v1_credential, 9);
 
 /**
  * ListCredentialsResponse is the answer of ListCredentials.
@@ -316,7 +488,7 @@ export type ListCredentialsResponse = Message<"claviger.keys.v1.ListCredentialsR
  * Use `create(ListCredentialsResponseSchema)` to create a new message.
  */
 export const ListCredentialsResponseSchema: GenMessage<ListCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 6);
+  messageDesc(file_claviger_keys_v1_credential, 10);
 
 /**
  * UpdateCredentialRequest is the input of UpdateCredential. Absent fields stay.
@@ -379,7 +551,7 @@ export type UpdateCredentialRequest = Message<"claviger.keys.v1.UpdateCredential
  * Use `create(UpdateCredentialRequestSchema)` to create a new message.
  */
 export const UpdateCredentialRequestSchema: GenMessage<UpdateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 7);
+  messageDesc(file_claviger_keys_v1_credential, 11);
 
 /**
  * UpdateCredentialResponse is the answer of UpdateCredential.
@@ -400,7 +572,7 @@ export type UpdateCredentialResponse = Message<"claviger.keys.v1.UpdateCredentia
  * Use `create(UpdateCredentialResponseSchema)` to create a new message.
  */
 export const UpdateCredentialResponseSchema: GenMessage<UpdateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 8);
+  messageDesc(file_claviger_keys_v1_credential, 12);
 
 /**
  * RotateCredentialRequest is the input of RotateCredential.
@@ -416,7 +588,7 @@ export type RotateCredentialRequest = Message<"claviger.keys.v1.RotateCredential
   id: string;
 
   /**
-   * secret is the new API key: 8 to 8192 bytes.
+   * secret is the new secret, in the form of CreateCredentialRequest.secret: 8 bytes to 64 KiB.
    *
    * @generated from field: string secret = 2;
    */
@@ -442,7 +614,7 @@ export type RotateCredentialRequest = Message<"claviger.keys.v1.RotateCredential
  * Use `create(RotateCredentialRequestSchema)` to create a new message.
  */
 export const RotateCredentialRequestSchema: GenMessage<RotateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 9);
+  messageDesc(file_claviger_keys_v1_credential, 13);
 
 /**
  * RotateCredentialResponse is the answer of RotateCredential.
@@ -456,6 +628,13 @@ export type RotateCredentialResponse = Message<"claviger.keys.v1.RotateCredentia
    * @generated from field: claviger.keys.v1.Credential credential = 1;
    */
   credential?: Credential | undefined;
+
+  /**
+   * warnings name what was accepted and may not be meant.
+   *
+   * @generated from field: repeated claviger.keys.v1.SecretWarning warnings = 2;
+   */
+  warnings: SecretWarning[];
 };
 
 /**
@@ -463,7 +642,7 @@ export type RotateCredentialResponse = Message<"claviger.keys.v1.RotateCredentia
  * Use `create(RotateCredentialResponseSchema)` to create a new message.
  */
 export const RotateCredentialResponseSchema: GenMessage<RotateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 10);
+  messageDesc(file_claviger_keys_v1_credential, 14);
 
 /**
  * TestCredentialRequest is the input of TestCredential.
@@ -484,7 +663,7 @@ export type TestCredentialRequest = Message<"claviger.keys.v1.TestCredentialRequ
  * Use `create(TestCredentialRequestSchema)` to create a new message.
  */
 export const TestCredentialRequestSchema: GenMessage<TestCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 11);
+  messageDesc(file_claviger_keys_v1_credential, 15);
 
 /**
  * TestCredentialResponse is the answer of TestCredential.
@@ -512,7 +691,7 @@ export type TestCredentialResponse = Message<"claviger.keys.v1.TestCredentialRes
  * Use `create(TestCredentialResponseSchema)` to create a new message.
  */
 export const TestCredentialResponseSchema: GenMessage<TestCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 12);
+  messageDesc(file_claviger_keys_v1_credential, 16);
 
 /**
  * DeleteCredentialRequest is the input of DeleteCredential.
@@ -540,7 +719,7 @@ export type DeleteCredentialRequest = Message<"claviger.keys.v1.DeleteCredential
  * Use `create(DeleteCredentialRequestSchema)` to create a new message.
  */
 export const DeleteCredentialRequestSchema: GenMessage<DeleteCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 13);
+  messageDesc(file_claviger_keys_v1_credential, 17);
 
 /**
  * DeleteCredentialResponse is the answer of DeleteCredential.
@@ -555,7 +734,7 @@ export type DeleteCredentialResponse = Message<"claviger.keys.v1.DeleteCredentia
  * Use `create(DeleteCredentialResponseSchema)` to create a new message.
  */
 export const DeleteCredentialResponseSchema: GenMessage<DeleteCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 14);
+  messageDesc(file_claviger_keys_v1_credential, 18);
 
 /**
  * CredentialState says whether a credential can serve.
@@ -675,7 +854,9 @@ export const CredentialService: GenService<{
     output: typeof UpdateCredentialResponseSchema;
   },
   /**
-   * RotateCredential replaces the secret and starts a key test.
+   * RotateCredential replaces the secret and starts a key test. A secret that names where it may be sent
+   * (endpoints, region, project) brings its own places: the old secret never goes there, nor the new one
+   * to the old places.
    *
    * @generated from rpc claviger.keys.v1.CredentialService.RotateCredential
    */
