@@ -11,6 +11,7 @@
 //	POST {base}/v1/images/generations      OpenAI, streamed and not
 //	POST {base}/v1/messages                Anthropic, streamed and not
 //	POST {base}/v1/messages/count_tokens   Anthropic
+//	POST {base}/v1beta/models/{m}:{method} Gemini, see gemini.go; Vertex AI's paths are in vertex.go
 //	GET  {base}/v1/models                  either; Anthropic's form when anthropic-version is sent
 //	GET  /ledger                           every generation call so far, as a JSON array
 //	PUT  /script?model=M&key=K&times=N     body: a script that the next calls play (see Control)

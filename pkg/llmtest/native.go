@@ -34,7 +34,7 @@ type declarer interface {
 }
 
 // natives answer the paths that are theirs, and are false for all others.
-var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms}
+var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms, serveGemini, serveVertex}
 
 // generateNative answers a generation call of a form.
 func (p *Provider) generateNative(w http.ResponseWriter, r *http.Request, n native, provider string) {

@@ -36,6 +36,7 @@ type Provider struct {
 	requests atomic.Int64
 	closing  chan struct{}
 	once     sync.Once
+	tokens   vertexTokens
 
 	mu       sync.Mutex
 	keys     map[string]map[string]bool // accepted, by provider; nil map of a provider accepts all
