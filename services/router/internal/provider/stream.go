@@ -172,9 +172,9 @@ func (s *Stream) pass(run []byte) {
 			kept += copy(run[kept:], run[from:e.Start])
 			from = e.End
 		}
-		if seen == Last {
+		if seen == Last { // what may follow depends on how the bytes came, and is nothing
 			s.clean.Store(true)
-			s.ended = io.EOF
+			s.ended, end = io.EOF, e.End
 		}
 	}
 	if s.unsettled() {
@@ -205,6 +205,9 @@ func (s *Stream) nextDecoded() bool {
 		case seen == Last:
 			s.clean.Store(true)
 			s.ended = io.EOF
+			if s.chunk.Content || s.chunk.Finish != "" || s.chunk.Usage != nil || s.chunk.Result != nil {
+				return true // the end of some forms says all of this at once
+			}
 		case seen == Told:
 			return true
 		}
