@@ -1,0 +1,36 @@
+package dialect
+
+import (
+	"strings"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+// wrapped begins the state of a reasoning in a place where a dialect has its own: what follows is whose it is
+// and, after a dot, the state.
+const wrapped = "clv1."
+
+// CallState is the form of the state of a tool call, where a dialect has a place for that of reasoning only.
+const CallState completion.StateFormat = "google-call"
+
+// Wrap is a state as a dialect carries it whose own states have the format own. A state of nobody, which a
+// reasoning without one has, is wrapped too: its provider must not be shown it as one of its own.
+func Wrap(own, format completion.StateFormat, state string) string {
+	if format == own {
+		return state
+	}
+	return wrapped + string(format) + "." + state
+}
+
+// Unwrap undoes Wrap.
+func Unwrap(own completion.StateFormat, carried string) (format completion.StateFormat, state string) {
+	rest, foreign := strings.CutPrefix(carried, wrapped)
+	if !foreign {
+		return own, carried
+	}
+	name, state, _ := strings.Cut(rest, ".")
+	return completion.StateFormat(name), state
+}
+
+// Wrapped reports whether a carried state is not the dialect's own.
+func Wrapped(carried string) bool { return strings.HasPrefix(carried, wrapped) }
