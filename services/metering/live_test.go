@@ -11,6 +11,8 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/authn"
@@ -141,6 +143,48 @@ func TestRequestsAppearAsTheyAreCounted(t *testing.T) {
 		}
 		if !errors.Is(err, io.EOF) {
 			t.Errorf("a watch ends with %v when the process drains, want a clean end", err)
+		}
+	})
+}
+
+// TestALaterTruthTakesThePlaceOfTheFirst has a video whose cost is known after it was shown: the feed tells
+// of it again, and lists, details and sums say the newest alone.
+func TestALaterTruthTakesThePlaceOfTheFirst(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, r *rig) {
+		owner := r.member(r.alice, authn.Owner)
+		w := open(t, owner, &meteringv1.WatchRequestsRequest{})
+		cost := int64(1_250_000_000)
+		first := r.alice.event(func(e *eventsv1.UsageEvent) {
+			e.Operation, e.Model, e.Tokens, e.UsageSource = "videos", "openai/clip", nil, eventsv1.UsageSource_USAGE_SOURCE_ESTIMATED
+		})
+		later := proto.CloneOf(first)
+		later.Revision, later.Outcome, later.UsageSource = 1, eventsv1.Outcome_OUTCOME_ERROR, eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL
+		later.Units, later.ReportedCostNanoUsd = []*eventsv1.UnitCount{{Name: "second", Milli: 5040}}, &cost
+		r.publish(first)
+		r.wait(owner, 1)
+		r.publish(later, first, later)
+		marker := r.alice.event(nil)
+		r.publish(marker)
+		if diff := cmp.Diff(ids(first, later, marker), w.until(3)); diff != "" {
+			t.Errorf("watched (-want +got):\n%s", diff)
+		}
+		total := r.wait(owner, 2).GetTotal()
+		if total.GetErrors() != 1 || total.GetReportedCostNanoUsd() != cost || total.GetProviderCostNanoUsd() != cost || total.GetUnknownCostAttempts() != 0 ||
+			total.GetEstimatedAttempts() != 0 || len(total.GetUnits()) != 1 || total.GetUnits()[0].GetMilli() != 5040 {
+			t.Errorf("total = %v, want the later truth's alone", total)
+		}
+		detail, err := owner.GetRequest(t.Context(), &meteringv1.GetRequestRequest{RequestId: first.GetRequestId()})
+		if err != nil || len(detail.GetAttempts()) != 1 {
+			t.Fatalf("GetRequest = %v, %v", detail, err)
+		}
+		shown := detail.GetAttempts()[0]
+		if diff := cmp.Diff(later, shown.GetEvent(), protocmp.Transform()); diff != "" || shown.GetCostNanoUsd() != cost || shown.GetCostSource() != meteringv1.CostSource_COST_SOURCE_PROVIDER {
+			t.Errorf("shown at %d from %v (-later truth +shown):\n%s", shown.GetCostNanoUsd(), shown.GetCostSource(), diff)
+		}
+		list, err := owner.ListRequests(t.Context(), &meteringv1.ListRequestsRequest{ErrorsOnly: true})
+		if err != nil || len(list.GetAttempts()) != 1 || list.GetAttempts()[0].GetEvent().GetRevision() != 1 {
+			t.Errorf("ListRequests = %v, %v, want the later truth", list.GetAttempts(), err)
 		}
 	})
 }

@@ -147,7 +147,7 @@ func (p person) event(change func(*eventsv1.UsageEvent)) *eventsv1.UsageEvent {
 	e := &eventsv1.UsageEvent{
 		AttemptId: id.New("att"), RequestId: id.New("req"), AttemptNumber: 1, OrgId: p.org, ApiKeyId: p.key, MemberId: p.member,
 		CredentialId: p.credential, CredentialClass: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN, Provider: "openai", Model: "openai/gpt-4o-mini",
-		ConfigVersion: 1, StartedTime: timestamppb.New(time.Now().Add(-time.Second).Truncate(time.Microsecond)),
+		Operation: "chat", ConfigVersion: 1, StartedTime: timestamppb.New(time.Now().Add(-time.Second).Truncate(time.Microsecond)),
 		EndedTime: timestamppb.New(time.Now().Truncate(time.Microsecond)), Outcome: eventsv1.Outcome_OUTCOME_OK,
 		UsageSource: eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL, HttpStatus: 200,
 		Tokens: &eventsv1.TokenCounts{InputTotal: 1001, InputUncached: 1, CacheRead: 1000, OutputTotal: 33, Reasoning: 8},
@@ -536,6 +536,9 @@ func TestPricesAreAddedAndNeverChanged(t *testing.T) {
 		}
 		for name, change := range map[string]func(*meteringv1.Price){
 			"no slug":      func(p *meteringv1.Price) { p.Model = "ours" },
+			"no rates":     func(p *meteringv1.Price) { p.Tiers = nil },
+			"unit twice":   func(p *meteringv1.Price) { p.Units = []*meteringv1.UnitRate{{Name: "image"}, {Name: "image"}} },
+			"no such unit": func(p *meteringv1.Price) { p.Units = []*meteringv1.UnitRate{{Name: "token", NanoUsd: &one}} },
 			"first tier":   func(p *meteringv1.Price) { p.Tiers[0].MinInputTokens = 5 },
 			"tiers":        func(p *meteringv1.Price) { p.Tiers = append(p.Tiers, p.Tiers[0]) },
 			"before 1970":  func(p *meteringv1.Price) { p.ValidFrom = timestamppb.New(time.Unix(-5, 0)) },

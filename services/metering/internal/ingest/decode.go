@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -36,6 +37,7 @@ const (
 	maxText     = 256
 	maxWord     = 64
 	maxStatus   = 999
+	maxUnits    = 16
 )
 
 // refusal says why something is not counted.
@@ -163,13 +165,14 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 		Class: classes[e.GetCredentialClass()], Provider: c.text(e.GetProvider(), maxWord), Model: c.text(e.GetModel(), maxText),
 		ResponseModel: c.text(e.GetResponseModel(), maxText), RequestedModel: c.text(e.GetRequestedModel(), maxText),
 		PolicyID: e.GetPolicyId(), PolicyVersion: e.GetPolicyVersion(), TargetIndex: int(e.GetTargetIndex()), ConfigVersion: e.GetConfigVersion(),
-		Dialect: c.text(e.GetDialect(), maxWord), Streamed: e.GetStreamed(), Tags: c.tags(e.GetTags()),
+		Dialect: c.text(e.GetDialect(), maxWord), Operation: cmp.Or(c.text(e.GetOperation(), maxWord), usage.Chat), Streamed: e.GetStreamed(), Tags: c.tags(e.GetTags()),
 		Session: c.text(e.GetSession(), maxText), User: c.text(e.GetUser(), maxText),
 		Ended: e.GetEndedTime().AsTime().Truncate(time.Microsecond), Started: e.GetStartedTime().AsTime().Truncate(time.Microsecond),
 		Duration:     time.Duration(bounded(e.GetDurationMicros())) * time.Microsecond,
 		FirstContent: time.Duration(bounded(e.GetFirstContentMicros())) * time.Microsecond,
 		Outcome:      outcomes[e.GetOutcome()], ErrorClass: c.text(e.GetErrorClass(), maxWord), HTTPStatus: int(e.GetHttpStatus()),
 		FinishReason: c.text(e.GetFinishReason(), maxWord), Source: sources[e.GetUsageSource()], Tokens: countsOf(e.GetTokens()),
+		Units: unitsOf(e.GetUnits()), ReportedNano: e.ReportedCostNanoUsd,
 		ProviderRequestID: c.text(e.GetProviderRequestId(), maxText), TraceID: c.text(e.GetTraceId(), maxWord), SpanID: c.text(e.GetSpanId(), maxWord),
 	}
 	a.AppliedAt = now
@@ -182,6 +185,13 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 	}
 	if c.cut {
 		a.Flags = append(a.Flags, usage.FlagTextCut)
+	}
+	if len(a.Units) < len(e.GetUnits()) {
+		a.Flags = append(a.Flags, usage.FlagUnit)
+	}
+	if r := a.ReportedNano; r != nil && (*r < 0 || *r > usage.MaxCost) { // what a provider says is no reason to lose the rest
+		a.ReportedNano = nil
+		a.Flags = append(a.Flags, usage.FlagReported)
 	}
 	return a, nil
 }
@@ -214,7 +224,29 @@ func checkEvent(e *eventsv1.UsageEvent, partition int, now time.Time) *refusal {
 			return refuse(usage.ReasonCounts, "%v", err)
 		}
 	}
+	if len(e.GetUnits()) > maxUnits {
+		return refuse(usage.ReasonCounts, "%d units", len(e.GetUnits()))
+	}
+	if err := pricing.ValidateUnits(unitsOf(e.GetUnits())); err != nil {
+		return refuse(usage.ReasonCounts, "%v", err)
+	}
 	return nil
+}
+
+// unitsOf returns the units that we know, in our order.
+func unitsOf(in []*eventsv1.UnitCount) []pricing.Unit {
+	if len(in) == 0 {
+		return nil
+	}
+	var units []pricing.Unit
+	for _, name := range pricing.UnitNames {
+		for _, u := range in {
+			if u.GetName() == name {
+				units = append(units, pricing.Unit{Name: name, Milli: u.GetMilli()})
+			}
+		}
+	}
+	return units
 }
 
 func countsOf(t *eventsv1.TokenCounts) *pricing.Counts {

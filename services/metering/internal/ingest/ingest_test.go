@@ -422,6 +422,7 @@ func TestForgedEventsChangeNoTotal(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, r *rig) {
 		x := newTenant() // of nobody
+		victim := r.b.event(nil)
 		forged := []struct {
 			reason usage.Reason
 			change func(*eventsv1.UsageEvent)
@@ -443,6 +444,16 @@ func TestForgedEventsChangeNoTotal(t *testing.T) {
 			{usage.ReasonProviderMismatch, func(e *eventsv1.UsageEvent) { e.Provider = "anthropic" }},
 			{usage.ReasonCounts, func(e *eventsv1.UsageEvent) { e.Tokens.OutputTotal = 1<<40 + 1 }},
 			{usage.ReasonCounts, func(e *eventsv1.UsageEvent) { e.Tokens.CacheRead = -1 }},
+			{usage.ReasonCounts, func(e *eventsv1.UsageEvent) { e.Units = []*eventsv1.UnitCount{{Name: "image", Milli: -1}} }},
+			{usage.ReasonCounts, func(e *eventsv1.UsageEvent) {
+				e.Units = []*eventsv1.UnitCount{{Name: "image", Milli: 1}, {Name: "image", Milli: 1}}
+			}},
+			{usage.ReasonCounts, func(e *eventsv1.UsageEvent) { e.Units = make([]*eventsv1.UnitCount, 17) }},
+			// A later truth of another organization's attempt, and one of one's own under another's credential.
+			{usage.ReasonForeignKey, func(e *eventsv1.UsageEvent) { e.AttemptId, e.Revision, e.ApiKeyId = victim.GetAttemptId(), 5, r.b.key }},
+			{usage.ReasonForeignCredential, func(e *eventsv1.UsageEvent) {
+				e.AttemptId, e.Revision, e.CredentialId = victim.GetAttemptId(), 5, r.b.credential
+			}},
 			{usage.ReasonLate, func(e *eventsv1.UsageEvent) {
 				e.EndedTime = timestamppb.New(time.Now().Add(-35*24*time.Hour - time.Minute))
 			}},
@@ -466,6 +477,9 @@ func TestForgedEventsChangeNoTotal(t *testing.T) {
 		all := append(append(append([]*eventsv1.UsageEvent{}, bad[:13]...), good), bad[13:]...)
 		r.publish(frame(entries(1, all...), nil))
 		r.publish(frame(entries(1, all...), nil)) // it comes twice
+		r.publish(frame(entries(1, victim), func(f *eventsv1.UsageFrame) {
+			f.Epoch, f.Partition = "e2", int32(jetstream.Partition(r.b.org))
+		}))
 		// An organization of nobody, and a frame whose partition is another.
 		r.publish(frame(entries(1, x.event(nil)), nil))
 		want[usage.ReasonUnknownOrg]++
@@ -483,7 +497,11 @@ func TestForgedEventsChangeNoTotal(t *testing.T) {
 		r.start()
 		r.applied()
 		r.wantAttempts(r.a, 1)
-		for _, other := range []tenant{r.b, r.op, x} {
+		r.wantAttempts(r.b, 1)
+		if got := r.total(r.b); got.Units != (pricing.Units{}) || got.CostNano != costOf {
+			t.Errorf("the total of the attempt that was forged = %+v", got)
+		}
+		for _, other := range []tenant{r.op, x} {
 			if got := r.total(other); !got.IsZero() {
 				t.Errorf("a forged event changed another total: %+v", got)
 			}
@@ -570,6 +588,37 @@ func TestWhatIsOddIsCountedAndMarked(t *testing.T) {
 				e.UsageSource = eventsv1.UsageSource_USAGE_SOURCE_NONE
 			},
 			func(a usage.Attempt) bool { return a.Class == usage.NoClass && *a.CostNano == 0 },
+		},
+		"units": {
+			func(e *eventsv1.UsageEvent) {
+				e.Operation, e.Model = "images", "openai/unheard-of"
+				e.Units = []*eventsv1.UnitCount{{Name: "megapixel", Milli: 1050}, {Name: "image", Milli: 1000}}
+			},
+			func(a usage.Attempt) bool {
+				return a.Operation == "images" && cmp.Equal(a.Units, []pricing.Unit{{Name: "image", Milli: 1000}, {Name: "megapixel", Milli: 1050}})
+			},
+		},
+		"newer units": {
+			func(e *eventsv1.UsageEvent) {
+				e.Units = []*eventsv1.UnitCount{{Name: "parsec", Milli: 1}, {Name: "image", Milli: 2}}
+			},
+			func(a usage.Attempt) bool { return len(a.Units) == 1 && cmp.Equal(a.Flags, []string{usage.FlagUnit}) },
+		},
+		"a reported cost beside the price": {
+			func(e *eventsv1.UsageEvent) { e.ReportedCostNanoUsd = new(int64(7)) },
+			func(a usage.Attempt) bool {
+				return *a.CostNano == costOf && a.CostSource == usage.CostByPrice && *a.ReportedNano == 7
+			},
+		},
+		"a reported cost without a price": {
+			func(e *eventsv1.UsageEvent) { e.Model, e.ReportedCostNanoUsd = "openai/unheard-of", new(int64(7)) },
+			func(a usage.Attempt) bool { return *a.CostNano == 7 && a.CostSource == usage.CostByProvider },
+		},
+		"a reported cost that cannot be": {
+			func(e *eventsv1.UsageEvent) { e.ReportedCostNanoUsd = new(int64(-7)) },
+			func(a usage.Attempt) bool {
+				return a.ReportedNano == nil && *a.CostNano == costOf && cmp.Equal(a.Flags, []string{usage.FlagReported})
+			},
 		},
 		"newer enums": {
 			func(e *eventsv1.UsageEvent) { e.Outcome, e.UsageSource = 99, 99 },

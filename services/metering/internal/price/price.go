@@ -117,36 +117,33 @@ func (b *Book) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Price sets cost, price and flags of an attempt from its event.
+// Price sets cost, its source, price and flags of an attempt from its event. The price book decides, so that
+// an operator's own prices hold. What the provider says stands beside it, and decides in two cases alone,
+// each marked: where a version says that it does, and where the book knows no cost.
 func (b *Book) Price(a *usage.Attempt) {
-	a.CostNano, a.PriceID = nil, ""
-	if a.Tokens == nil {
-		if a.Source == usage.NoUsage {
-			a.CostNano = new(int64)
-		}
-		return
-	}
-	if a.Source == usage.NoUsage && *a.Tokens == (pricing.Counts{}) {
-		a.CostNano = new(int64)
-		return
-	}
-	if !a.Tokens.Consistent() {
-		a.Flags = append(a.Flags, usage.FlagCounts)
+	a.CostNano, a.CostSource, a.PriceID = nil, usage.CostUnknown, ""
+	if a.Source == usage.NoUsage && a.ReportedNano == nil && len(a.Units) == 0 && (a.Tokens == nil || *a.Tokens == (pricing.Counts{})) {
+		a.CostNano, a.CostSource = new(int64), usage.CostNothing
 		return
 	}
 	version, ok := b.table.Load().At(a.Model, a.Ended)
-	if !ok {
-		return
+	if a.Tokens != nil && !a.Tokens.Consistent() {
+		a.Flags = append(a.Flags, usage.FlagCounts)
+		ok = false
 	}
-	a.PriceID = version.ID // also when a rate is unknown: it says which version lacks it
-	if nano, ok, _ := pricing.Cost(version, *a.Tokens); ok && nano <= maxCost {
-		a.CostNano = &nano
+	if ok && (a.Tokens != nil || len(version.Units) > 0 || version.Reported) {
+		a.PriceID = version.ID // also when a rate is unknown: it says which version lacks it
+	}
+	if ok && !(version.Reported && a.ReportedNano != nil) {
+		if nano, known, _ := pricing.CostOf(version, pricing.Used{Tokens: a.Tokens, Units: a.Units}); known && nano <= usage.MaxCost {
+			a.CostNano, a.CostSource = &nano, usage.CostByPrice
+			return
+		}
+	}
+	if a.ReportedNano != nil {
+		a.CostNano, a.CostSource = new(*a.ReportedNano), usage.CostByProvider
 	}
 }
-
-// maxCost is about 1.15 billion dollars. An attempt cannot cost that much, and sums of less cannot
-// leave 63 bits before the store would notice.
-const maxCost = 1 << 60
 
 // Create adds a version.
 func (b *Book) Create(ctx context.Context, p pricing.Price, by string, once Idempotency) (Version, error) {
@@ -154,8 +151,16 @@ func (b *Book) Create(ctx context.Context, p pricing.Price, by string, once Idem
 	if provider, name, ok := strings.Cut(p.Model, "/"); !ok || provider == "" || name == "" {
 		broken = append(broken, fault.Violation{Field: "price.model", Description: `is not "provider/name"`})
 	}
-	if err := pricing.CheckTiers(p.Tiers); err != nil {
-		broken = append(broken, fault.Violation{Field: "price.tiers", Description: err.Error()})
+	if len(p.Tiers) == 0 && len(p.Units) == 0 {
+		broken = append(broken, fault.Violation{Field: "price.tiers", Description: "has no rates, and neither has price.units"})
+	}
+	if len(p.Tiers) > 0 {
+		if err := pricing.CheckTiers(p.Tiers); err != nil {
+			broken = append(broken, fault.Violation{Field: "price.tiers", Description: err.Error()})
+		}
+	}
+	if err := pricing.CheckUnits(p.Units); err != nil {
+		broken = append(broken, fault.Violation{Field: "price.units", Description: err.Error()})
 	}
 	if p.ValidFrom.Unix() < 0 || p.ValidFrom.Year() > 9999 {
 		broken = append(broken, fault.Violation{Field: "price.valid_from", Description: "is before 1970 or after 9999"})

@@ -84,3 +84,56 @@ func TestAttemptIsPricedAtItsOwnTime(t *testing.T) {
 		t.Errorf("a cost beyond all bounds = %v by %q, want unknown", a.CostNano, a.PriceID)
 	}
 }
+
+// TestProvidersWordIsShownAndNotTakenSilently prices attempts of which the provider says the cost: the book
+// decides, unless it says that the provider does, or does not know.
+func TestProvidersWordIsShownAndNotTakenSilently(t *testing.T) {
+	t.Parallel()
+	rate := int64(1_000_000)
+	book := price.NewBook(&memory{prices: []pricing.Price{
+		version("known", noon, 1_000_000),
+		{ID: "word", Model: "p/word", ValidFrom: noon, Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}, Reported: true},
+		{ID: "fee", Model: "p/fee", ValidFrom: noon, Tiers: []pricing.Tier{{Input: &rate}}, Units: []pricing.UnitRate{{Name: "request"}}},
+		{ID: "clip", Model: "p/clip", ValidFrom: noon, Units: []pricing.UnitRate{{Name: "second", Rate: &rate}}},
+	}}, func() time.Time { return noon })
+	if err := book.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	said, nothing := int64(77), int64(0)
+	tokens := &pricing.Counts{InputTotal: 5, InputUncached: 5}
+	for name, c := range map[string]struct {
+		event  usage.Event
+		nano   int64 // below zero is unknown
+		source usage.CostSource
+		id     string
+	}{
+		"the book knows":               {usage.Event{Model: "p/m", Tokens: tokens, ReportedNano: &said}, 5, usage.CostByPrice, "known"},
+		"the book says: the provider":  {usage.Event{Model: "p/word", Tokens: tokens, ReportedNano: &said}, 77, usage.CostByProvider, "word"},
+		"free, says the provider":      {usage.Event{Model: "p/word", Tokens: tokens, ReportedNano: &nothing}, 0, usage.CostByProvider, "word"},
+		"the provider is silent":       {usage.Event{Model: "p/word", Tokens: tokens}, 5, usage.CostByPrice, "word"},
+		"the book has no price":        {usage.Event{Model: "p/other", Tokens: tokens, ReportedNano: &said}, 77, usage.CostByProvider, ""},
+		"the book lacks a rate":        {usage.Event{Model: "p/fee", Tokens: tokens, Units: []pricing.Unit{{Name: "request", Milli: 1000}}, ReportedNano: &said}, 77, usage.CostByProvider, "fee"},
+		"nobody knows":                 {usage.Event{Model: "p/fee", Tokens: tokens, Units: []pricing.Unit{{Name: "request", Milli: 1000}}}, -1, usage.CostUnknown, "fee"},
+		"no counts":                    {usage.Event{Model: "p/m", ReportedNano: &said}, 77, usage.CostByProvider, ""},
+		"contradicting counts":         {usage.Event{Model: "p/m", Tokens: &pricing.Counts{InputTotal: 5}, ReportedNano: &said}, 77, usage.CostByProvider, ""},
+		"seconds":                      {usage.Event{Model: "p/clip", Units: []pricing.Unit{{Name: "second", Milli: 2500}}}, 2_500_000, usage.CostByPrice, "clip"},
+		"seconds are not known":        {usage.Event{Model: "p/clip"}, -1, usage.CostUnknown, "clip"},
+		"nothing used":                 {usage.Event{Model: "p/clip", Source: usage.NoUsage}, 0, usage.CostNothing, ""},
+		"nothing used, but a cost":     {usage.Event{Model: "p/other", Source: usage.NoUsage, ReportedNano: &said}, 77, usage.CostByProvider, ""},
+		"nothing used, but some units": {usage.Event{Model: "p/clip", Source: usage.NoUsage, Units: []pricing.Unit{{Name: "second", Milli: 1000}}}, 1_000_000, usage.CostByPrice, "clip"},
+	} {
+		a := usage.Attempt{Event: c.event}
+		a.Ended = noon
+		book.Price(&a)
+		got := int64(-1)
+		if a.CostNano != nil {
+			got = *a.CostNano
+		}
+		if got != c.nano || a.CostSource != c.source || a.PriceID != c.id {
+			t.Errorf("%s: cost %d from %q by %q, want %d from %q by %q", name, got, a.CostSource, a.PriceID, c.nano, c.source, c.id)
+		}
+		if a.ReportedNano != c.event.ReportedNano {
+			t.Errorf("%s: what the provider says was changed", name)
+		}
+	}
+}

@@ -79,7 +79,27 @@ func toTotals(t usage.Totals) *meteringv1.UsageTotals {
 	return &meteringv1.UsageTotals{
 		Requests: t.Requests, Attempts: t.Attempts, Errors: t.Errors, Tokens: toCounts(&t.Tokens), CostNanoUsd: t.CostNano,
 		UnknownCostAttempts: t.UnknownCost, EstimatedAttempts: t.Estimated, EstimatedCostNanoUsd: t.EstimatedCostNano,
+		Units: toSums(t.Units), ProviderCostNanoUsd: t.ProviderCostNano, ReportedCostNanoUsd: t.ReportedNano,
 	}
+}
+
+// toSums leaves out what there is nothing of.
+func toSums(sums pricing.Units) []*eventsv1.UnitCount {
+	var units []*eventsv1.UnitCount
+	for i, milli := range sums {
+		if milli != 0 {
+			units = append(units, &eventsv1.UnitCount{Name: pricing.UnitNames[i], Milli: milli})
+		}
+	}
+	return units
+}
+
+func toUnits(in []pricing.Unit) []*eventsv1.UnitCount {
+	var units []*eventsv1.UnitCount
+	for _, u := range in {
+		units = append(units, &eventsv1.UnitCount{Name: u.Name, Milli: u.Milli})
+	}
+	return units
 }
 
 func toCounts(c *pricing.Counts) *eventsv1.TokenCounts {
@@ -115,12 +135,19 @@ var sources = map[usage.Source]eventsv1.UsageSource{
 	usage.NoUsage:         eventsv1.UsageSource_USAGE_SOURCE_NONE,
 }
 
+var costSources = map[usage.CostSource]meteringv1.CostSource{
+	usage.CostByPrice:    meteringv1.CostSource_COST_SOURCE_PRICE,
+	usage.CostByProvider: meteringv1.CostSource_COST_SOURCE_PROVIDER,
+	usage.CostNothing:    meteringv1.CostSource_COST_SOURCE_NONE,
+}
+
 func toAttempts(attempts []usage.Attempt) []*meteringv1.Attempt {
 	out := make([]*meteringv1.Attempt, len(attempts))
 	for i := range attempts {
 		a := &attempts[i]
 		out[i] = &meteringv1.Attempt{
 			Event: toEvent(&a.Event), CostNanoUsd: a.CostNano, PriceId: a.PriceID, AppliedTime: toTime(a.AppliedAt), Flags: a.Flags,
+			CostSource: costSources[a.CostSource],
 		}
 	}
 	return out
@@ -138,11 +165,15 @@ func toEvent(e *usage.Event) *eventsv1.UsageEvent {
 		DurationMicros: e.Duration.Microseconds(), FirstContentMicros: e.FirstContent.Microseconds(),
 		Outcome: outcomes[e.Outcome], ErrorClass: e.ErrorClass, HttpStatus: int32(e.HTTPStatus), FinishReason: e.FinishReason,
 		UsageSource: sources[e.Source], Tokens: toCounts(e.Tokens), ProviderRequestId: e.ProviderRequestID, TraceId: e.TraceID, SpanId: e.SpanID,
+		Operation: e.Operation, Units: toUnits(e.Units), ReportedCostNanoUsd: e.ReportedNano,
 	}
 }
 
 func toPrice(v *price.Version) *meteringv1.Price {
-	p := &meteringv1.Price{Id: v.ID, Model: v.Model, ValidFrom: timestamppb.New(v.ValidFrom), Source: v.Source}
+	p := &meteringv1.Price{Id: v.ID, Model: v.Model, ValidFrom: timestamppb.New(v.ValidFrom), Source: v.Source, Reported: v.Reported}
+	for _, u := range v.Units {
+		p.Units = append(p.Units, &meteringv1.UnitRate{Name: u.Name, NanoUsd: u.Rate})
+	}
 	for _, t := range v.Tiers {
 		p.Tiers = append(p.Tiers, &meteringv1.PriceTier{
 			MinInputTokens: t.MinInput, Input: t.Input, Output: t.Output, CacheRead: t.CacheRead,
@@ -154,7 +185,10 @@ func toPrice(v *price.Version) *meteringv1.Price {
 }
 
 func fromPrice(p *meteringv1.Price) pricing.Price {
-	out := pricing.Price{Model: p.GetModel(), ValidFrom: fromTime(p.GetValidFrom()), Source: p.GetSource()}
+	out := pricing.Price{Model: p.GetModel(), ValidFrom: fromTime(p.GetValidFrom()), Source: p.GetSource(), Reported: p.GetReported()}
+	for _, u := range p.GetUnits() {
+		out.Units = append(out.Units, pricing.UnitRate{Name: u.GetName(), Rate: u.NanoUsd})
+	}
 	for _, t := range p.GetTiers() {
 		out.Tiers = append(out.Tiers, pricing.Tier{
 			MinInput: t.GetMinInputTokens(), Input: t.Input, Output: t.Output, CacheRead: t.CacheRead,

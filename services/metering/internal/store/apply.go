@@ -199,7 +199,11 @@ func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.A
 // insertValues inserts the rows that are not there and adds their keys to fresh.
 func insertValues(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
 	var inserted []eventRow
-	err := tx.NewInsert().Model(&rows).
+	query := tx.NewInsert().Model(&rows)
+	if !anyRare(eventColumns(), rows) {
+		query = query.ExcludeColumn(rareEvents...)
+	}
+	err := query.
 		On("CONFLICT (org_id, day, attempt_id) DO NOTHING").
 		Returning("org_id, day, attempt_id").
 		Scan(ctx, &inserted)
@@ -249,10 +253,17 @@ func (s *Store) revise(ctx context.Context, tx bun.Tx, known []*usage.Attempt, n
 
 var (
 	conflictKey = "CONFLICT (" + strings.Join(keyNames, ", ") + ") DO UPDATE"
-	addToSums   = func() []string {
-		sets := make([]string, len(sumNames))
-		for i, c := range sumNames {
-			sets[i] = fmt.Sprintf("%s = r.%s + EXCLUDED.%s", c, c, c)
+	// addToSums are the assignments of an upsert, without and with the rare columns. Those stay NULL
+	// where there is nothing to add.
+	addToSums = func() map[rare][]string {
+		sets := map[rare][]string{}
+		for _, c := range sumNames {
+			if rareSums[c] {
+				sets[true] = append(sets[true], fmt.Sprintf("%s = CASE WHEN EXCLUDED.%s IS NULL THEN r.%s ELSE COALESCE(r.%s, 0) + EXCLUDED.%s END", c, c, c, c, c))
+				continue
+			}
+			set := fmt.Sprintf("%s = r.%s + EXCLUDED.%s", c, c, c)
+			sets[false], sets[true] = append(sets[false], set), append(sets[true], set)
 		}
 		return sets
 	}()
@@ -289,7 +300,11 @@ func (s *Store) addSums(ctx context.Context, tx bun.Tx, sums map[usage.Key]usage
 // upsertValues adds rows to a table of sums.
 func upsertValues(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
 	query := tx.NewInsert().Model(&rows).ModelTableExpr("? AS r", bun.Ident(table)).On(conflictKey)
-	for _, set := range addToSums {
+	r := anyRare(rollupColumns(), rows)
+	if !r {
+		query = query.ExcludeColumn(slices.Collect(maps.Keys(rareSums))...)
+	}
+	for _, set := range addToSums[r] {
 		query = query.Set(set)
 	}
 	_, err := query.Exec(ctx)

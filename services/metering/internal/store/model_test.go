@@ -126,12 +126,29 @@ func drawPool(t *rapid.T, orgs []string) []usage.Attempt {
 			}
 			if rapid.Bool().Draw(t, "priced") {
 				cost := rapid.Int64Range(0, 1<<50).Draw(t, "cost")
-				a.CostNano = &cost
+				a.CostNano, a.CostSource = &cost, usage.CostByPrice
 			}
+			drawUnits(t, &a)
 			pool = append(pool, a)
 		}
 	}
 	return pool
+}
+
+// drawUnits gives an attempt units and a cost that the provider reports, or not.
+func drawUnits(t *rapid.T, a *usage.Attempt) {
+	for _, name := range pricing.UnitNames {
+		if rapid.IntRange(0, 3).Draw(t, name) == 0 {
+			a.Units = append(a.Units, pricing.Unit{Name: name, Milli: rapid.Int64Range(0, 5000).Draw(t, "milli")})
+		}
+	}
+	if rapid.IntRange(0, 2).Draw(t, "reported") == 0 {
+		cost := rapid.Int64Range(0, 1<<50).Draw(t, "reported cost")
+		a.ReportedNano = &cost
+		if a.CostNano == nil {
+			a.CostNano, a.CostSource = &cost, usage.CostByProvider
+		}
+	}
 }
 
 func drawBatch(t *rapid.T, pool []usage.Attempt, key spool.Key) usage.Batch {

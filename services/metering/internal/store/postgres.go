@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,6 +20,7 @@ type column struct {
 	sql    string // its type
 	goType reflect.Type
 	index  []int
+	rare   bool
 }
 
 // columnsOf lists the columns of a row.
@@ -29,7 +31,7 @@ func columnsOf(row reflect.Type) []column {
 		if f.Anonymous || name == "" {
 			continue
 		}
-		c := column{name: name, goType: f.Type, index: f.Index}
+		c := column{name: name, goType: f.Type, index: f.Index, rare: f.Tag.Get("rare") != ""}
 		switch f.Type.Kind() {
 		case reflect.String:
 			c.sql = "text"
@@ -43,10 +45,50 @@ func columnsOf(row reflect.Type) []column {
 	return columns
 }
 
+// rare are the columns that most rows do not have. Statements name them only if a row of theirs has one,
+// so that others pay nothing for them: left out, they get their default, which is nothing.
+type rare bool
+
 var (
-	eventColumns  = sync.OnceValue(func() []column { return columnsOf(reflect.TypeFor[eventRow]()) })
-	rollupColumns = sync.OnceValue(func() []column { return columnsOf(reflect.TypeFor[rollupRow]()) })
+	eventColumns  = sync.OnceValue(func() map[rare][]column { return bothOf(columnsOf(reflect.TypeFor[eventRow]())) })
+	rollupColumns = sync.OnceValue(func() map[rare][]column { return bothOf(columnsOf(reflect.TypeFor[rollupRow]())) })
+	rareEvents    = namesOf(columnsOf(reflect.TypeFor[eventRow]()))
+	rareSums      = func() map[string]bool {
+		names := map[string]bool{}
+		for _, name := range namesOf(columnsOf(reflect.TypeFor[rollupRow]())) {
+			names[name] = true
+		}
+		return names
+	}()
 )
+
+// bothOf returns the columns without the rare ones, and all.
+func bothOf(columns []column) map[rare][]column {
+	return map[rare][]column{false: slices.DeleteFunc(slices.Clone(columns), func(c column) bool { return c.rare }), true: columns}
+}
+
+// namesOf returns the names of the rare columns.
+func namesOf(columns []column) (names []string) {
+	for _, c := range columns {
+		if c.rare {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// anyRare reports whether a row has something in a rare column.
+func anyRare[T any](columns map[rare][]column, rows []*T) rare {
+	for _, row := range rows {
+		fields := reflect.ValueOf(row).Elem()
+		for _, c := range columns[true] {
+			if c.rare && !fields.FieldByIndex(c.index).IsZero() {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // insertFrom begins a statement that inserts rows from arrays.
 func insertFrom(table string, columns []column) string {
@@ -58,15 +100,27 @@ func insertFrom(table string, columns []column) string {
 	return "INSERT INTO " + table + " (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ")"
 }
 
-var insertEventArrays = sync.OnceValue(func() string {
-	return insertFrom("usage_event", eventColumns()) + " ON CONFLICT (org_id, day, attempt_id) DO NOTHING RETURNING org_id, day, attempt_id"
+var insertEventArrays = sync.OnceValue(func() map[rare]string {
+	statements := map[rare]string{}
+	for r, columns := range eventColumns() {
+		statements[r] = insertFrom("usage_event", columns) + " ON CONFLICT (org_id, day, attempt_id) DO NOTHING RETURNING org_id, day, attempt_id"
+	}
+	return statements
 })
 
+// sumsTable names a statement that adds to a table of sums.
+type sumsTable struct {
+	table string
+	rare  rare
+}
+
 // upsertSums are the statements that add to the tables of sums.
-var upsertSums = sync.OnceValue(func() map[string]string {
-	statements := map[string]string{}
+var upsertSums = sync.OnceValue(func() map[sumsTable]string {
+	statements := map[sumsTable]string{}
 	for _, table := range []string{rollupTable, dayTable} {
-		statements[table] = insertFrom(table+" AS r", rollupColumns()) + " ON " + conflictKey + " SET " + strings.Join(addToSums, ", ")
+		for r, columns := range rollupColumns() {
+			statements[sumsTable{table, r}] = insertFrom(table+" AS r", columns) + " ON " + conflictKey + " SET " + strings.Join(addToSums[r], ", ")
+		}
 	}
 	return statements
 })
@@ -86,7 +140,8 @@ func arraysOf[T any](columns []column, rows []*T) []any {
 
 // insertArrays inserts the rows that are not there and adds their keys to fresh.
 func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
-	inserted, err := tx.Tx.QueryContext(ctx, insertEventArrays(), arraysOf(eventColumns(), rows)...) // past bun, which would write the values out
+	r := anyRare(eventColumns(), rows)
+	inserted, err := tx.Tx.QueryContext(ctx, insertEventArrays()[r], arraysOf(eventColumns()[r], rows)...) // past bun, which would write the values out
 	if err != nil {
 		return err
 	}
@@ -103,6 +158,7 @@ func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[ev
 
 // upsertArrays adds rows to a table of sums.
 func upsertArrays(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
-	_, err := tx.Tx.ExecContext(ctx, upsertSums()[table], arraysOf(rollupColumns(), rows)...)
+	r := anyRare(rollupColumns(), rows)
+	_, err := tx.Tx.ExecContext(ctx, upsertSums()[sumsTable{table, r}], arraysOf(rollupColumns()[r], rows)...)
 	return err
 }

@@ -23,6 +23,8 @@ type priceRow struct {
 	Model     string `bun:"model"`
 	ValidFrom int64  `bun:"valid_from"`
 	Tiers     string `bun:"tiers"`
+	Units     string `bun:"units"`
+	Reported  bool   `bun:"reported"`
 	Source    string `bun:"source"`
 	CreatedBy string `bun:"created_by"`
 	CreatedAt int64  `bun:"created_at"`
@@ -44,13 +46,23 @@ type tierJSON struct {
 	ImageOut      *int64 `json:"image_out,omitempty"`
 }
 
+// unitJSON is the rate of a unit as it is stored. An absent rate is unknown.
+type unitJSON struct {
+	Name string `json:"name"`
+	Rate *int64 `json:"rate,omitempty"`
+}
+
 func toPriceRow(v price.Version) *priceRow {
 	tiers := make([]tierJSON, len(v.Tiers))
 	for i, t := range v.Tiers {
 		tiers[i] = tierJSON(t)
 	}
+	units := make([]unitJSON, len(v.Units))
+	for i, u := range v.Units {
+		units[i] = unitJSON(u)
+	}
 	return &priceRow{
-		ID: v.ID, Model: v.Model, ValidFrom: v.ValidFrom.UnixMicro(), Tiers: toJSON(tiers),
+		ID: v.ID, Model: v.Model, ValidFrom: v.ValidFrom.UnixMicro(), Tiers: toJSON(tiers), Units: toJSON(units), Reported: v.Reported,
 		Source: v.Source, CreatedBy: v.CreatedBy, CreatedAt: micros(v.CreatedAt),
 	}
 }
@@ -60,12 +72,19 @@ func (r *priceRow) version() (price.Version, error) {
 	if err := json.Unmarshal([]byte(r.Tiers), &tiers); err != nil {
 		return price.Version{}, fmt.Errorf("decode price %s: %w", r.ID, err)
 	}
+	var units []unitJSON
+	if err := json.Unmarshal([]byte(r.Units), &units); err != nil {
+		return price.Version{}, fmt.Errorf("decode price %s: %w", r.ID, err)
+	}
 	v := price.Version{
-		Price:     pricing.Price{ID: r.ID, Model: r.Model, ValidFrom: time.UnixMicro(r.ValidFrom).UTC(), Source: r.Source},
+		Price:     pricing.Price{ID: r.ID, Model: r.Model, ValidFrom: time.UnixMicro(r.ValidFrom).UTC(), Reported: r.Reported, Source: r.Source},
 		CreatedBy: r.CreatedBy, CreatedAt: fromMicros(r.CreatedAt),
 	}
 	for _, t := range tiers {
 		v.Tiers = append(v.Tiers, pricing.Tier(t))
+	}
+	for _, u := range units {
+		v.Units = append(v.Units, pricing.UnitRate(u))
 	}
 	return v, nil
 }

@@ -276,6 +276,8 @@ func (s *sumColumns) scan() []any {
 		&s.Requests, &s.Attempts, &s.Errors, &s.InputTotal, &s.InputUncached, &s.CacheRead, &s.CacheWrite5m, &s.CacheWrite30m,
 		&s.CacheWrite1h, &s.CacheWrite12h, &s.OutputTotal, &s.Reasoning, &s.AudioIn, &s.AudioOut, &s.ImageIn, &s.ImageOut,
 		&s.CostNanoUSD, &s.UnknownCostAttempts, &s.EstimatedAttempts, &s.EstimatedCostNanoUSD,
+		&s.UnitImage, &s.UnitSecond, &s.UnitMegapixel, &s.UnitRequest, &s.UnitCredit, &s.UnitCharacter,
+		&s.ReportedCostNanoUSD, &s.ProviderCostNanoUSD,
 	}
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -69,6 +70,21 @@ type eventRow struct {
 	Flags              string `bun:"flags"`
 	AppliedAt          int64  `bun:"applied_at"`
 	Counted            int64  `bun:"counted"` // given out in the transaction, see number
+	// What most attempts do not have, see rare.
+	Operation           string `bun:"operation" rare:"yes"` // empty is usage.Chat
+	UnitImage           *int64 `bun:"unit_image" rare:"yes"`
+	UnitSecond          *int64 `bun:"unit_second" rare:"yes"`
+	UnitMegapixel       *int64 `bun:"unit_megapixel" rare:"yes"`
+	UnitRequest         *int64 `bun:"unit_request" rare:"yes"`
+	UnitCredit          *int64 `bun:"unit_credit" rare:"yes"`
+	UnitCharacter       *int64 `bun:"unit_character" rare:"yes"`
+	ReportedCostNanoUSD *int64 `bun:"reported_cost_nano_usd" rare:"yes"`
+	CostIsReported      bool   `bun:"cost_is_reported" rare:"yes"`
+}
+
+// units are the columns of units, in the order of pricing.UnitNames.
+func (r *eventRow) units() [len(pricing.UnitNames)]**int64 {
+	return [...]**int64{&r.UnitImage, &r.UnitSecond, &r.UnitMegapixel, &r.UnitRequest, &r.UnitCredit, &r.UnitCharacter}
 }
 
 func toEventRow(a *usage.Attempt) *eventRow {
@@ -93,7 +109,29 @@ func toEventRow(a *usage.Attempt) *eventRow {
 		r.OutputTotal, r.Reasoning = &k.OutputTotal, &k.Reasoning
 		r.AudioIn, r.AudioOut, r.ImageIn, r.ImageOut = &k.AudioIn, &k.AudioOut, &k.ImageIn, &k.ImageOut
 	}
+	if a.Operation != usage.Chat {
+		r.Operation = a.Operation
+	}
+	for i := range a.Units {
+		if n, ok := pricing.UnitIndex(a.Units[i].Name); ok {
+			*r.units()[n] = &a.Units[i].Milli
+		}
+	}
+	r.ReportedCostNanoUSD, r.CostIsReported = a.ReportedNano, a.CostSource == usage.CostByProvider
 	return r
+}
+
+// costSource says where the cost of a row comes from.
+func (r *eventRow) costSource() usage.CostSource {
+	switch {
+	case r.CostNanoUSD == nil:
+		return usage.CostUnknown
+	case r.CostIsReported:
+		return usage.CostByProvider
+	case r.PriceID != "":
+		return usage.CostByPrice
+	}
+	return usage.CostNothing
 }
 
 // attempt turns a row back; its tags are read apart.
@@ -104,15 +142,16 @@ func (r *eventRow) attempt(tags map[string]string) usage.Attempt {
 			AttemptNumber: r.AttemptNumber, APIKeyID: r.APIKeyID, MemberID: r.MemberID, CredentialID: r.CredentialID,
 			Class: usage.Class(r.CredentialClass), Provider: r.Provider, Model: r.Model, ResponseModel: r.ResponseModel,
 			RequestedModel: r.RequestedModel, PolicyID: r.PolicyID, PolicyVersion: r.PolicyVersion,
-			TargetIndex: r.TargetIndex, ConfigVersion: r.ConfigVersion, Dialect: r.Dialect, Streamed: r.Streamed,
-			Tags: tags, Session: r.Session, User: r.EndUser, Started: fromMicros(r.StartedAt), Ended: fromMicros(r.EndedAt),
+			TargetIndex: r.TargetIndex, ConfigVersion: r.ConfigVersion, Dialect: r.Dialect, Operation: cmp.Or(r.Operation, usage.Chat),
+			Streamed: r.Streamed, Tags: tags, Session: r.Session, User: r.EndUser, Started: fromMicros(r.StartedAt), Ended: fromMicros(r.EndedAt),
 			Duration:     time.Duration(r.DurationMicros) * time.Microsecond,
 			FirstContent: time.Duration(r.FirstContentMicros) * time.Microsecond,
 			Outcome:      usage.Outcome(r.Outcome), ErrorClass: r.ErrorClass, HTTPStatus: r.HTTPStatus,
 			FinishReason: r.FinishReason, Source: usage.Source(r.UsageSource),
+			ReportedNano:      r.ReportedCostNanoUSD,
 			ProviderRequestID: r.ProviderRequestID, TraceID: r.TraceID, SpanID: r.SpanID,
 		},
-		CostNano: r.CostNanoUSD, PriceID: r.PriceID, Flags: strings.Fields(r.Flags), AppliedAt: fromMicros(r.AppliedAt),
+		CostNano: r.CostNanoUSD, CostSource: r.costSource(), PriceID: r.PriceID, Flags: strings.Fields(r.Flags), AppliedAt: fromMicros(r.AppliedAt),
 	}
 	if r.InputTotal != nil {
 		a.Tokens = &pricing.Counts{
@@ -121,6 +160,11 @@ func (r *eventRow) attempt(tags map[string]string) usage.Attempt {
 			CacheWrite1h: deref(r.CacheWrite1h), CacheWrite12h: deref(r.CacheWrite12h),
 			OutputTotal: deref(r.OutputTotal), Reasoning: deref(r.Reasoning),
 			AudioIn: deref(r.AudioIn), AudioOut: deref(r.AudioOut), ImageIn: deref(r.ImageIn), ImageOut: deref(r.ImageOut),
+		}
+	}
+	for i, milli := range r.units() {
+		if *milli != nil {
+			a.Units = append(a.Units, pricing.Unit{Name: pricing.UnitNames[i], Milli: **milli})
 		}
 	}
 	return a
@@ -172,6 +216,15 @@ type sumColumns struct {
 	UnknownCostAttempts  int64 `bun:"unknown_cost_attempts"`
 	EstimatedAttempts    int64 `bun:"estimated_attempts"`
 	EstimatedCostNanoUSD int64 `bun:"estimated_cost_nano_usd"`
+	// What most sums do not have, see rare. NULL is nothing.
+	UnitImage           *int64 `bun:"unit_image" rare:"yes"`
+	UnitSecond          *int64 `bun:"unit_second" rare:"yes"`
+	UnitMegapixel       *int64 `bun:"unit_megapixel" rare:"yes"`
+	UnitRequest         *int64 `bun:"unit_request" rare:"yes"`
+	UnitCredit          *int64 `bun:"unit_credit" rare:"yes"`
+	UnitCharacter       *int64 `bun:"unit_character" rare:"yes"`
+	ReportedCostNanoUSD *int64 `bun:"reported_cost_nano_usd" rare:"yes"`
+	ProviderCostNanoUSD *int64 `bun:"provider_cost_nano_usd" rare:"yes"`
 }
 
 // sumNames are the columns of sumColumns, in the same order.
@@ -180,6 +233,8 @@ var sumNames = []string{
 	"input_total", "input_uncached", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h",
 	"output_total", "reasoning", "audio_in", "audio_out", "image_in", "image_out",
 	"cost_nano_usd", "unknown_cost_attempts", "estimated_attempts", "estimated_cost_nano_usd",
+	"unit_image", "unit_second", "unit_megapixel", "unit_request", "unit_credit", "unit_character",
+	"reported_cost_nano_usd", "provider_cost_nano_usd",
 }
 
 // keyNames are the columns of a rollup's key.
@@ -188,7 +243,7 @@ var keyNames = []string{
 }
 
 func toSums(t usage.Totals) sumColumns {
-	k := t.Tokens
+	k, u := t.Tokens, t.Units
 	return sumColumns{
 		Requests: t.Requests, Attempts: t.Attempts, Errors: t.Errors,
 		InputTotal: k.InputTotal, InputUncached: k.InputUncached, CacheRead: k.CacheRead,
@@ -196,7 +251,17 @@ func toSums(t usage.Totals) sumColumns {
 		OutputTotal: k.OutputTotal, Reasoning: k.Reasoning, AudioIn: k.AudioIn, AudioOut: k.AudioOut, ImageIn: k.ImageIn, ImageOut: k.ImageOut,
 		CostNanoUSD: t.CostNano, UnknownCostAttempts: t.UnknownCost,
 		EstimatedAttempts: t.Estimated, EstimatedCostNanoUSD: t.EstimatedCostNano,
+		UnitImage: some(u[0]), UnitSecond: some(u[1]), UnitMegapixel: some(u[2]), UnitRequest: some(u[3]), UnitCredit: some(u[4]), UnitCharacter: some(u[5]),
+		ReportedCostNanoUSD: some(t.ReportedNano), ProviderCostNanoUSD: some(t.ProviderCostNano),
 	}
+}
+
+// some is n, or nil for nothing.
+func some(n int64) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return &n
 }
 
 func (s *sumColumns) totals() usage.Totals {
@@ -208,6 +273,10 @@ func (s *sumColumns) totals() usage.Totals {
 			OutputTotal: s.OutputTotal, Reasoning: s.Reasoning, AudioIn: s.AudioIn, AudioOut: s.AudioOut, ImageIn: s.ImageIn, ImageOut: s.ImageOut,
 		},
 		CostNano: s.CostNanoUSD, UnknownCost: s.UnknownCostAttempts, Estimated: s.EstimatedAttempts, EstimatedCostNano: s.EstimatedCostNanoUSD,
+		Units: pricing.Units{
+			deref(s.UnitImage), deref(s.UnitSecond), deref(s.UnitMegapixel), deref(s.UnitRequest), deref(s.UnitCredit), deref(s.UnitCharacter),
+		},
+		ReportedNano: deref(s.ReportedCostNanoUSD), ProviderCostNano: deref(s.ProviderCostNanoUSD),
 	}
 }
 

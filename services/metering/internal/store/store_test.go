@@ -45,13 +45,13 @@ func attempt(org string, change func(*usage.Attempt)) usage.Attempt {
 			OrgID: org, AttemptID: id.New("att"), RequestID: id.New("req"), AttemptNumber: 1,
 			APIKeyID: "key_a", MemberID: "mem_a", CredentialID: "cred_a", Class: usage.Own, Provider: "openai", Model: "openai/gpt-4o",
 			ResponseModel: "gpt-4o-2024-08-06", RequestedModel: "policy/fast", PolicyID: "pol_a", PolicyVersion: 3, TargetIndex: 1,
-			ConfigVersion: 7, Dialect: "openai.chat", Streamed: true, Tags: map[string]string{"team": "search", "env": "pröd'?"},
+			ConfigVersion: 7, Dialect: "openai.chat", Operation: usage.Chat, Streamed: true, Tags: map[string]string{"team": "search", "env": "pröd'?"},
 			Session: "s\\1", User: "u'1", Started: noon.Add(-2 * time.Second), Ended: noon, Duration: 2 * time.Second,
 			FirstContent: 300 * time.Millisecond, Outcome: usage.OK, HTTPStatus: 200, FinishReason: "stop", Source: usage.ProviderFinal,
 			Tokens:            &pricing.Counts{InputTotal: 100, InputUncached: 60, CacheRead: 40, OutputTotal: 20, Reasoning: 5},
 			ProviderRequestID: "x-1", TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331",
 		},
-		CostNano: &cost, PriceID: "price_a", Flags: []string{usage.FlagClockSkew, usage.FlagTextCut}, AppliedAt: noon.Add(time.Second),
+		CostNano: &cost, CostSource: usage.CostByPrice, PriceID: "price_a", Flags: []string{usage.FlagClockSkew, usage.FlagTextCut}, AppliedAt: noon.Add(time.Second),
 	}
 	if change != nil {
 		change(&a)
@@ -107,15 +107,24 @@ func TestAttemptComesBackAsItWas(t *testing.T) {
 	run(t, func(t *testing.T, s *store.Store) {
 		full := attempt("org_a", nil)
 		bare := usage.Attempt{
-			Event:     usage.Event{OrgID: "org_a", AttemptID: id.New("att"), RequestID: full.RequestID, AttemptNumber: 2, Started: noon, Ended: noon},
+			Event:     usage.Event{OrgID: "org_a", AttemptID: id.New("att"), RequestID: full.RequestID, AttemptNumber: 2, Operation: usage.Chat, Started: noon, Ended: noon},
 			AppliedAt: noon,
 		}
-		apply(t, s, usage.Batch{Attempts: []usage.Attempt{bare, full}})
+		said, nothing := int64(0), int64(0)
+		media := bare
+		media.AttemptID, media.AttemptNumber, media.Operation = id.New("att"), 3, "images"
+		media.Units = []pricing.Unit{{Name: "image", Milli: 2000}, {Name: "second", Milli: 0}, {Name: "megapixel", Milli: 1}, {Name: "request", Milli: 2}, {Name: "credit", Milli: 3}, {Name: "character", Milli: 4}}
+		media.ReportedNano, media.CostNano, media.CostSource = &said, &said, usage.CostByProvider
+		free := bare
+		free.AttemptID, free.AttemptNumber, free.Source = id.New("att"), 4, usage.NoUsage
+		free.CostNano, free.CostSource = &nothing, usage.CostNothing
+		apply(t, s, usage.Batch{Attempts: []usage.Attempt{bare, free}})
+		apply(t, s, usage.Batch{Attempts: []usage.Attempt{media, full}})
 		got, err := s.AttemptsOfRequest(t.Context(), "org_a", full.RequestID)
 		if err != nil {
 			t.Fatalf("AttemptsOfRequest: %v", err)
 		}
-		if diff := cmp.Diff([]usage.Attempt{full, bare}, got, cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff([]usage.Attempt{full, bare, media, free}, got, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("attempts (-want +got):\n%s", diff)
 		}
 		if other, err := s.AttemptsOfRequest(t.Context(), "org_b", full.RequestID); err != nil || len(other) > 0 {

@@ -31,6 +31,7 @@ var rawSums = map[string]string{
 	"unknown_cost_attempts":   "CASE WHEN cost_nano_usd IS NULL THEN 1 ELSE 0 END",
 	"estimated_attempts":      "CASE WHEN usage_source IN ('provider_final', 'none') THEN 0 ELSE 1 END",
 	"estimated_cost_nano_usd": "CASE WHEN usage_source IN ('provider_final', 'none') THEN 0 ELSE COALESCE(cost_nano_usd, 0) END",
+	"provider_cost_nano_usd":  "CASE WHEN cost_is_reported THEN cost_nano_usd END",
 }
 
 // rawGroups selects keys and sums from usage_event, in the columns of usage_rollup.
@@ -42,6 +43,9 @@ func rawGroups(engine sqldb.Engine) string {
 		expr, ok := rawSums[c]
 		if !ok {
 			expr = "COALESCE(" + c + ", 0)" // a token class
+			if rareSums[c] {
+				expr = c // NULL is nothing
+			}
 		}
 		sums[i] = "SUM(" + expr + ")"
 		if engine == sqldb.Postgres {
@@ -80,8 +84,8 @@ func verifyQuery(engine sqldb.Engine, table, counting string) string {
 	keys := strings.Join(keyNames, ", ")
 	var stored, counted, sums, differs []string
 	for _, c := range sumNames {
-		stored = append(stored, c+" AS r_"+c, "0 AS e_"+c)
-		counted = append(counted, "0", c)
+		stored = append(stored, "COALESCE("+c+", 0) AS r_"+c, "0 AS e_"+c)
+		counted = append(counted, "0", "COALESCE("+c+", 0)")
 		differs = append(differs, "SUM(r_"+c+") <> SUM(e_"+c+")") // a row in which nothing is counted is as good as none
 	}
 	for _, side := range []string{"r_", "e_"} {
@@ -183,7 +187,7 @@ func (s *Store) derive(ctx context.Context, tx bun.Tx) error {
 func (s *Store) Settle(ctx context.Context) error {
 	sums := make([]string, len(sumNames))
 	for i, c := range sumNames {
-		sums[i] = "SUM(" + c + ")"
+		sums[i] = "COALESCE(SUM(" + c + "), 0)"
 		if s.db.Engine() == sqldb.Postgres {
 			sums[i] += "::TEXT" // of all organizations together they may leave 63 bits
 		} else {

@@ -65,7 +65,32 @@ const (
 	FlagTextCut = "text_cut"
 	// FlagCounts marks counts that contradict each other; they are summed, but have no cost.
 	FlagCounts = "inconsistent_counts"
+	// FlagUnit marks a unit of a newer router that is not known here; it is left out.
+	FlagUnit = "unknown_unit"
+	// FlagReported marks a cost of the provider's own that no call can have; it is left out.
+	FlagReported = "reported_cost_out_of_bounds"
 )
+
+// MaxCost is about 1.15 billion dollars. An attempt cannot cost that much, and sums of less cannot leave 63
+// bits before the store would notice.
+const MaxCost = 1 << 60
+
+// CostSource says where the cost of an attempt comes from.
+type CostSource string
+
+// The sources of costs.
+const (
+	CostUnknown CostSource = ""
+	// CostByPrice is computed with a version of the price book.
+	CostByPrice CostSource = "price"
+	// CostByProvider is what the provider itself says.
+	CostByProvider CostSource = "provider"
+	// CostNothing is that of an attempt that took nothing.
+	CostNothing CostSource = "none"
+)
+
+// Chat is the operation that attempts are of unless they say another one.
+const Chat = "chat"
 
 // Event is what a router recorded of one attempt.
 type Event struct {
@@ -83,6 +108,7 @@ type Event struct {
 	TargetIndex                   int
 	ConfigVersion                 int64
 	Dialect                       string
+	Operation                     string // never empty: Chat, "embeddings", "images", …
 	Streamed                      bool
 	Tags                          map[string]string
 	Session, User                 string
@@ -94,6 +120,8 @@ type Event struct {
 	FinishReason                  string
 	Source                        Source
 	Tokens                        *pricing.Counts // nil is unknown, which is not zero
+	Units                         []pricing.Unit  // those that are known, in the order of pricing.UnitNames
+	ReportedNano                  *int64          // what the provider says that it costs; nil if it does not
 	ProviderRequestID             string
 	TraceID, SpanID               string // of the attempt, in hex; empty if it was not traced
 }
@@ -102,10 +130,13 @@ type Event struct {
 type Attempt struct {
 	Event
 	// CostNano is the cost in nano-USD; nil is unknown, which is not zero.
-	CostNano  *int64
-	PriceID   string
-	Flags     []string
-	AppliedAt time.Time
+	CostNano *int64
+	// CostSource says where the cost comes from. Of one by the provider PriceID is the version that says
+	// so, or that lacks a rate, if there is any.
+	CostSource CostSource
+	PriceID    string
+	Flags      []string
+	AppliedAt  time.Time
 }
 
 // Day is the day of the attempt's id, counted from 1970-01-01. It never changes, whatever clocks do, so
@@ -159,6 +190,10 @@ type Totals struct {
 	UnknownCost                int64
 	Estimated                  int64
 	EstimatedCostNano          int64
+	Units                      pricing.Units
+	// ReportedNano is what providers say of the attempts of which they say it; ProviderCostNano the part
+	// of CostNano that rests on it.
+	ReportedNano, ProviderCostNano int64
 }
 
 // Contribution is what the attempt adds to the sums.
@@ -178,6 +213,14 @@ func (a *Attempt) Contribution() (Key, Totals) {
 	if a.Tokens != nil {
 		t.Tokens = *a.Tokens
 	}
+	for _, u := range a.Units {
+		if i, ok := pricing.UnitIndex(u.Name); ok {
+			t.Units[i] = u.Milli
+		}
+	}
+	if a.ReportedNano != nil {
+		t.ReportedNano = *a.ReportedNano
+	}
 	estimated := a.Source != ProviderFinal && a.Source != NoUsage
 	if estimated {
 		t.Estimated = 1
@@ -187,6 +230,9 @@ func (a *Attempt) Contribution() (Key, Totals) {
 		return key, t
 	}
 	t.CostNano = *a.CostNano
+	if a.CostSource == CostByProvider {
+		t.ProviderCostNano = *a.CostNano
+	}
 	if estimated {
 		t.EstimatedCostNano = *a.CostNano
 	}
@@ -217,11 +263,12 @@ func (t Totals) Negative() bool {
 
 // fields lists all sums, always in the same order.
 func (t *Totals) fields() []*int64 {
-	k := &t.Tokens
+	k, u := &t.Tokens, &t.Units
 	return []*int64{
 		&t.Requests, &t.Attempts, &t.Errors,
 		&k.InputTotal, &k.InputUncached, &k.CacheRead, &k.CacheWrite5m, &k.CacheWrite30m, &k.CacheWrite1h,
 		&k.CacheWrite12h, &k.OutputTotal, &k.Reasoning, &k.AudioIn, &k.AudioOut, &k.ImageIn, &k.ImageOut,
 		&t.CostNano, &t.UnknownCost, &t.Estimated, &t.EstimatedCostNano,
+		&u[0], &u[1], &u[2], &u[3], &u[4], &u[5], &t.ReportedNano, &t.ProviderCostNano,
 	}
 }

@@ -26,8 +26,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Price is what a model costs from a moment on. Rates are nano-USD per million tokens; an absent
-// rate is unknown, and usage of that token class then has an unknown cost.
+// Price is what a model costs from a moment on. Rates are nano-USD, per million tokens or per
+// unit; an absent rate is unknown, and usage of that token class or unit then has an unknown cost.
 type Price struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "price_…", and stands in every usage event that was priced with it.
@@ -36,10 +36,17 @@ type Price struct {
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
 	// valid_from is the first moment that it holds for.
 	ValidFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=valid_from,json=validFrom,proto3" json:"valid_from,omitempty"`
-	// tiers are the rates by size of the prompt, by min_input_tokens upwards, the first from 0.
+	// tiers are the rates by size of the prompt, by min_input_tokens upwards, the first from 0. None says
+	// that tokens are not billed; then there are units.
 	Tiers []*PriceTier `protobuf:"bytes,4,rep,name=tiers,proto3" json:"tiers,omitempty"`
 	// source says where the rates come from.
-	Source        string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	Source string `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	// units are the rates of what is billed besides tokens, or instead of them. Each has to be counted, else
+	// the cost is unknown.
+	Units []*UnitRate `protobuf:"bytes,6,rep,name=units,proto3" json:"units,omitempty"`
+	// reported says that the provider's own statement of the cost holds where it makes one; the rates hold
+	// where it does not.
+	Reported      bool `protobuf:"varint,7,opt,name=reported,proto3" json:"reported,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -109,6 +116,75 @@ func (x *Price) GetSource() string {
 	return ""
 }
 
+func (x *Price) GetUnits() []*UnitRate {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *Price) GetReported() bool {
+	if x != nil {
+		return x.Reported
+	}
+	return false
+}
+
+// UnitRate is what one unit costs.
+type UnitRate struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is "image", "second", "megapixel", "request", "credit" or "character".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// nano_usd is the rate of one unit. Absent: billed at a rate that is not known.
+	NanoUsd       *int64 `protobuf:"varint,2,opt,name=nano_usd,json=nanoUsd,proto3,oneof" json:"nano_usd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnitRate) Reset() {
+	*x = UnitRate{}
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnitRate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnitRate) ProtoMessage() {}
+
+func (x *UnitRate) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnitRate.ProtoReflect.Descriptor instead.
+func (*UnitRate) Descriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *UnitRate) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UnitRate) GetNanoUsd() int64 {
+	if x != nil && x.NanoUsd != nil {
+		return *x.NanoUsd
+	}
+	return 0
+}
+
 // PriceTier are the rates of prompts from a size on; they hold for the whole request.
 type PriceTier struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -142,7 +218,7 @@ type PriceTier struct {
 
 func (x *PriceTier) Reset() {
 	*x = PriceTier{}
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[1]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -154,7 +230,7 @@ func (x *PriceTier) String() string {
 func (*PriceTier) ProtoMessage() {}
 
 func (x *PriceTier) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[1]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -167,7 +243,7 @@ func (x *PriceTier) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PriceTier.ProtoReflect.Descriptor instead.
 func (*PriceTier) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{1}
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PriceTier) GetMinInputTokens() int64 {
@@ -269,7 +345,7 @@ type ListPricesRequest struct {
 
 func (x *ListPricesRequest) Reset() {
 	*x = ListPricesRequest{}
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[2]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -281,7 +357,7 @@ func (x *ListPricesRequest) String() string {
 func (*ListPricesRequest) ProtoMessage() {}
 
 func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[2]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -294,7 +370,7 @@ func (x *ListPricesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesRequest.ProtoReflect.Descriptor instead.
 func (*ListPricesRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{2}
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListPricesRequest) GetModel() string {
@@ -331,7 +407,7 @@ type ListPricesResponse struct {
 
 func (x *ListPricesResponse) Reset() {
 	*x = ListPricesResponse{}
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[3]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +419,7 @@ func (x *ListPricesResponse) String() string {
 func (*ListPricesResponse) ProtoMessage() {}
 
 func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[3]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +432,7 @@ func (x *ListPricesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPricesResponse.ProtoReflect.Descriptor instead.
 func (*ListPricesResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{3}
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListPricesResponse) GetPrices() []*Price {
@@ -386,7 +462,7 @@ type CreatePriceRequest struct {
 
 func (x *CreatePriceRequest) Reset() {
 	*x = CreatePriceRequest{}
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[4]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +474,7 @@ func (x *CreatePriceRequest) String() string {
 func (*CreatePriceRequest) ProtoMessage() {}
 
 func (x *CreatePriceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[4]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +487,7 @@ func (x *CreatePriceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePriceRequest.ProtoReflect.Descriptor instead.
 func (*CreatePriceRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{4}
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreatePriceRequest) GetPrice() *Price {
@@ -439,7 +515,7 @@ type CreatePriceResponse struct {
 
 func (x *CreatePriceResponse) Reset() {
 	*x = CreatePriceResponse{}
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[5]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +527,7 @@ func (x *CreatePriceResponse) String() string {
 func (*CreatePriceResponse) ProtoMessage() {}
 
 func (x *CreatePriceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_metering_v1_price_proto_msgTypes[5]
+	mi := &file_claviger_metering_v1_price_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +540,7 @@ func (x *CreatePriceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePriceResponse.ProtoReflect.Descriptor instead.
 func (*CreatePriceResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{5}
+	return file_claviger_metering_v1_price_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreatePriceResponse) GetPrice() *Price {
@@ -478,17 +554,22 @@ var File_claviger_metering_v1_price_proto protoreflect.FileDescriptor
 
 const file_claviger_metering_v1_price_proto_rawDesc = "" +
 	"\n" +
-	" claviger/metering/v1/price.proto\x12\x14claviger.metering.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x01\n" +
+	" claviger/metering/v1/price.proto\x12\x14claviger.metering.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc6\x02\n" +
 	"\x05Price\x12\x17\n" +
 	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12 \n" +
 	"\x05model\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x03\x18\x80\x02R\x05model\x12A\n" +
 	"\n" +
-	"valid_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\tvalidFrom\x12A\n" +
-	"\x05tiers\x18\x04 \x03(\v2\x1f.claviger.metering.v1.PriceTierB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10\bR\x05tiers\x12\"\n" +
+	"valid_from\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\tvalidFrom\x12?\n" +
+	"\x05tiers\x18\x04 \x03(\v2\x1f.claviger.metering.v1.PriceTierB\b\xbaH\x05\x92\x01\x02\x10\bR\x05tiers\x12\"\n" +
 	"\x06source\x18\x05 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06source\"\xc2\x06\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x04R\x06source\x12>\n" +
+	"\x05units\x18\x06 \x03(\v2\x1e.claviger.metering.v1.UnitRateB\b\xbaH\x05\x92\x01\x02\x10\x06R\x05units\x12\x1a\n" +
+	"\breported\x18\a \x01(\bR\breported\"\x9a\x01\n" +
+	"\bUnitRate\x12O\n" +
+	"\x04name\x18\x01 \x01(\tB;\xbaH8r6R\x05imageR\x06secondR\tmegapixelR\arequestR\x06creditR\tcharacterR\x04name\x120\n" +
+	"\bnano_usd\x18\x02 \x01(\x03B\x10\xbaH\r\"\v\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00H\x00R\ananoUsd\x88\x01\x01B\v\n" +
+	"\t_nano_usd\"\xc2\x06\n" +
 	"\tPriceTier\x127\n" +
 	"\x10min_input_tokens\x18\x01 \x01(\x03B\r\xbaH\n" +
 	"\"\b\x18\x80\x94\xeb\xdc\x03(\x00R\x0eminInputTokens\x12+\n" +
@@ -554,31 +635,33 @@ func file_claviger_metering_v1_price_proto_rawDescGZIP() []byte {
 	return file_claviger_metering_v1_price_proto_rawDescData
 }
 
-var file_claviger_metering_v1_price_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_claviger_metering_v1_price_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_claviger_metering_v1_price_proto_goTypes = []any{
 	(*Price)(nil),                 // 0: claviger.metering.v1.Price
-	(*PriceTier)(nil),             // 1: claviger.metering.v1.PriceTier
-	(*ListPricesRequest)(nil),     // 2: claviger.metering.v1.ListPricesRequest
-	(*ListPricesResponse)(nil),    // 3: claviger.metering.v1.ListPricesResponse
-	(*CreatePriceRequest)(nil),    // 4: claviger.metering.v1.CreatePriceRequest
-	(*CreatePriceResponse)(nil),   // 5: claviger.metering.v1.CreatePriceResponse
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*UnitRate)(nil),              // 1: claviger.metering.v1.UnitRate
+	(*PriceTier)(nil),             // 2: claviger.metering.v1.PriceTier
+	(*ListPricesRequest)(nil),     // 3: claviger.metering.v1.ListPricesRequest
+	(*ListPricesResponse)(nil),    // 4: claviger.metering.v1.ListPricesResponse
+	(*CreatePriceRequest)(nil),    // 5: claviger.metering.v1.CreatePriceRequest
+	(*CreatePriceResponse)(nil),   // 6: claviger.metering.v1.CreatePriceResponse
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_claviger_metering_v1_price_proto_depIdxs = []int32{
-	6, // 0: claviger.metering.v1.Price.valid_from:type_name -> google.protobuf.Timestamp
-	1, // 1: claviger.metering.v1.Price.tiers:type_name -> claviger.metering.v1.PriceTier
-	0, // 2: claviger.metering.v1.ListPricesResponse.prices:type_name -> claviger.metering.v1.Price
-	0, // 3: claviger.metering.v1.CreatePriceRequest.price:type_name -> claviger.metering.v1.Price
-	0, // 4: claviger.metering.v1.CreatePriceResponse.price:type_name -> claviger.metering.v1.Price
-	2, // 5: claviger.metering.v1.PriceService.ListPrices:input_type -> claviger.metering.v1.ListPricesRequest
-	4, // 6: claviger.metering.v1.PriceService.CreatePrice:input_type -> claviger.metering.v1.CreatePriceRequest
-	3, // 7: claviger.metering.v1.PriceService.ListPrices:output_type -> claviger.metering.v1.ListPricesResponse
-	5, // 8: claviger.metering.v1.PriceService.CreatePrice:output_type -> claviger.metering.v1.CreatePriceResponse
-	7, // [7:9] is the sub-list for method output_type
-	5, // [5:7] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	7, // 0: claviger.metering.v1.Price.valid_from:type_name -> google.protobuf.Timestamp
+	2, // 1: claviger.metering.v1.Price.tiers:type_name -> claviger.metering.v1.PriceTier
+	1, // 2: claviger.metering.v1.Price.units:type_name -> claviger.metering.v1.UnitRate
+	0, // 3: claviger.metering.v1.ListPricesResponse.prices:type_name -> claviger.metering.v1.Price
+	0, // 4: claviger.metering.v1.CreatePriceRequest.price:type_name -> claviger.metering.v1.Price
+	0, // 5: claviger.metering.v1.CreatePriceResponse.price:type_name -> claviger.metering.v1.Price
+	3, // 6: claviger.metering.v1.PriceService.ListPrices:input_type -> claviger.metering.v1.ListPricesRequest
+	5, // 7: claviger.metering.v1.PriceService.CreatePrice:input_type -> claviger.metering.v1.CreatePriceRequest
+	4, // 8: claviger.metering.v1.PriceService.ListPrices:output_type -> claviger.metering.v1.ListPricesResponse
+	6, // 9: claviger.metering.v1.PriceService.CreatePrice:output_type -> claviger.metering.v1.CreatePriceResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_claviger_metering_v1_price_proto_init() }
@@ -587,13 +670,14 @@ func file_claviger_metering_v1_price_proto_init() {
 		return
 	}
 	file_claviger_metering_v1_price_proto_msgTypes[1].OneofWrappers = []any{}
+	file_claviger_metering_v1_price_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_metering_v1_price_proto_rawDesc), len(file_claviger_metering_v1_price_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

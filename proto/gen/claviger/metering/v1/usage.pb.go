@@ -161,6 +161,64 @@ func (TimeBucket) EnumDescriptor() ([]byte, []int) {
 	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{1}
 }
 
+// CostSource says where the cost of an attempt comes from.
+type CostSource int32
+
+const (
+	// COST_SOURCE_UNSPECIFIED is that of an unknown cost.
+	CostSource_COST_SOURCE_UNSPECIFIED CostSource = 0
+	// COST_SOURCE_PRICE is computed with a version of the price book.
+	CostSource_COST_SOURCE_PRICE CostSource = 1
+	// COST_SOURCE_PROVIDER is what the provider itself says: no cost follows from the price book, or the
+	// version says that the provider's word holds.
+	CostSource_COST_SOURCE_PROVIDER CostSource = 2
+	// COST_SOURCE_NONE is that of an attempt that took nothing, and costs nothing.
+	CostSource_COST_SOURCE_NONE CostSource = 3
+)
+
+// Enum value maps for CostSource.
+var (
+	CostSource_name = map[int32]string{
+		0: "COST_SOURCE_UNSPECIFIED",
+		1: "COST_SOURCE_PRICE",
+		2: "COST_SOURCE_PROVIDER",
+		3: "COST_SOURCE_NONE",
+	}
+	CostSource_value = map[string]int32{
+		"COST_SOURCE_UNSPECIFIED": 0,
+		"COST_SOURCE_PRICE":       1,
+		"COST_SOURCE_PROVIDER":    2,
+		"COST_SOURCE_NONE":        3,
+	}
+)
+
+func (x CostSource) Enum() *CostSource {
+	p := new(CostSource)
+	*p = x
+	return p
+}
+
+func (x CostSource) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CostSource) Descriptor() protoreflect.EnumDescriptor {
+	return file_claviger_metering_v1_usage_proto_enumTypes[2].Descriptor()
+}
+
+func (CostSource) Type() protoreflect.EnumType {
+	return &file_claviger_metering_v1_usage_proto_enumTypes[2]
+}
+
+func (x CostSource) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CostSource.Descriptor instead.
+func (CostSource) EnumDescriptor() ([]byte, []int) {
+	return file_claviger_metering_v1_usage_proto_rawDescGZIP(), []int{2}
+}
+
 // QueryUsageRequest is the input of QueryUsage.
 type QueryUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -499,8 +557,14 @@ type UsageTotals struct {
 	EstimatedAttempts int64 `protobuf:"varint,7,opt,name=estimated_attempts,json=estimatedAttempts,proto3" json:"estimated_attempts,omitempty"`
 	// estimated_cost_nano_usd is the part of cost_nano_usd that rests on estimates.
 	EstimatedCostNanoUsd int64 `protobuf:"varint,8,opt,name=estimated_cost_nano_usd,json=estimatedCostNanoUsd,proto3" json:"estimated_cost_nano_usd,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// units are the sums of what is counted besides tokens; those without any are left out.
+	Units []*v1.UnitCount `protobuf:"bytes,9,rep,name=units,proto3" json:"units,omitempty"`
+	// provider_cost_nano_usd is the part of cost_nano_usd that is what providers say, not what prices give.
+	ProviderCostNanoUsd int64 `protobuf:"varint,10,opt,name=provider_cost_nano_usd,json=providerCostNanoUsd,proto3" json:"provider_cost_nano_usd,omitempty"`
+	// reported_cost_nano_usd is the sum of what providers say, where they say it, whichever cost holds.
+	ReportedCostNanoUsd int64 `protobuf:"varint,11,opt,name=reported_cost_nano_usd,json=reportedCostNanoUsd,proto3" json:"reported_cost_nano_usd,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *UsageTotals) Reset() {
@@ -585,6 +649,27 @@ func (x *UsageTotals) GetEstimatedAttempts() int64 {
 func (x *UsageTotals) GetEstimatedCostNanoUsd() int64 {
 	if x != nil {
 		return x.EstimatedCostNanoUsd
+	}
+	return 0
+}
+
+func (x *UsageTotals) GetUnits() []*v1.UnitCount {
+	if x != nil {
+		return x.Units
+	}
+	return nil
+}
+
+func (x *UsageTotals) GetProviderCostNanoUsd() int64 {
+	if x != nil {
+		return x.ProviderCostNanoUsd
+	}
+	return 0
+}
+
+func (x *UsageTotals) GetReportedCostNanoUsd() int64 {
+	if x != nil {
+		return x.ReportedCostNanoUsd
 	}
 	return 0
 }
@@ -802,7 +887,8 @@ func (x *WatchRequestsRequest) GetErrorsOnly() bool {
 // WatchRequestsResponse is a batch of attempts, or a sign of life without any.
 type WatchRequestsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// attempts are in the order in which they were counted, at most 500.
+	// attempts are in the order in which they were counted, at most 500. A later truth of an attempt comes
+	// as that attempt again, with a higher revision.
 	Attempts []*Attempt `protobuf:"bytes,1,rep,name=attempts,proto3" json:"attempts,omitempty"`
 	// resume_token continues after this batch.
 	ResumeToken   string `protobuf:"bytes,2,opt,name=resume_token,json=resumeToken,proto3" json:"resume_token,omitempty"`
@@ -1141,7 +1227,10 @@ type Attempt struct {
 	// applied_time is when metering counted it.
 	AppliedTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=applied_time,json=appliedTime,proto3" json:"applied_time,omitempty"`
 	// flags say what was noticed about it: "clock_skew".
-	Flags         []string `protobuf:"bytes,5,rep,name=flags,proto3" json:"flags,omitempty"`
+	Flags []string `protobuf:"bytes,5,rep,name=flags,proto3" json:"flags,omitempty"`
+	// cost_source says where the cost comes from. What the provider says stands in event, too, when
+	// another cost holds.
+	CostSource    CostSource `protobuf:"varint,6,opt,name=cost_source,json=costSource,proto3,enum=claviger.metering.v1.CostSource" json:"cost_source,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1300,13 @@ func (x *Attempt) GetFlags() []string {
 	return nil
 }
 
+func (x *Attempt) GetCostSource() CostSource {
+	if x != nil {
+		return x.CostSource
+	}
+	return CostSource_COST_SOURCE_UNSPECIFIED
+}
+
 var File_claviger_metering_v1_usage_proto protoreflect.FileDescriptor
 
 const file_claviger_metering_v1_usage_proto_rawDesc = "" +
@@ -1243,7 +1339,7 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\vbucket_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"bucketTime\x12\x14\n" +
 	"\x05group\x18\x02 \x03(\tR\x05group\x129\n" +
-	"\x06totals\x18\x03 \x01(\v2!.claviger.metering.v1.UsageTotalsR\x06totals\"\xd4\x02\n" +
+	"\x06totals\x18\x03 \x01(\v2!.claviger.metering.v1.UsageTotalsR\x06totals\"\xf3\x03\n" +
 	"\vUsageTotals\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x03R\brequests\x12\x1a\n" +
 	"\battempts\x18\x02 \x01(\x03R\battempts\x12\x16\n" +
@@ -1252,7 +1348,11 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\rcost_nano_usd\x18\x05 \x01(\x03R\vcostNanoUsd\x122\n" +
 	"\x15unknown_cost_attempts\x18\x06 \x01(\x03R\x13unknownCostAttempts\x12-\n" +
 	"\x12estimated_attempts\x18\a \x01(\x03R\x11estimatedAttempts\x125\n" +
-	"\x17estimated_cost_nano_usd\x18\b \x01(\x03R\x14estimatedCostNanoUsd\"\xc5\x02\n" +
+	"\x17estimated_cost_nano_usd\x18\b \x01(\x03R\x14estimatedCostNanoUsd\x123\n" +
+	"\x05units\x18\t \x03(\v2\x1d.claviger.events.v1.UnitCountR\x05units\x123\n" +
+	"\x16provider_cost_nano_usd\x18\n" +
+	" \x01(\x03R\x13providerCostNanoUsd\x123\n" +
+	"\x16reported_cost_nano_usd\x18\v \x01(\x03R\x13reportedCostNanoUsd\"\xc5\x02\n" +
 	"\x13ListRequestsRequest\x129\n" +
 	"\n" +
 	"start_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
@@ -1293,13 +1393,15 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\battempts\x18\x02 \x03(\v2\x1d.claviger.metering.v1.AttemptR\battempts\x12\"\n" +
 	"\rcost_nano_usd\x18\x03 \x01(\x03R\vcostNanoUsd\x12\x1d\n" +
 	"\n" +
-	"cost_known\x18\x04 \x01(\bR\tcostKnown\"\xea\x01\n" +
+	"cost_known\x18\x04 \x01(\bR\tcostKnown\"\xad\x02\n" +
 	"\aAttempt\x124\n" +
 	"\x05event\x18\x01 \x01(\v2\x1e.claviger.events.v1.UsageEventR\x05event\x12'\n" +
 	"\rcost_nano_usd\x18\x02 \x01(\x03H\x00R\vcostNanoUsd\x88\x01\x01\x12\x19\n" +
 	"\bprice_id\x18\x03 \x01(\tR\apriceId\x12=\n" +
 	"\fapplied_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vappliedTime\x12\x14\n" +
-	"\x05flags\x18\x05 \x03(\tR\x05flagsB\x10\n" +
+	"\x05flags\x18\x05 \x03(\tR\x05flags\x12A\n" +
+	"\vcost_source\x18\x06 \x01(\x0e2 .claviger.metering.v1.CostSourceR\n" +
+	"costSourceB\x10\n" +
 	"\x0e_cost_nano_usd*\xd8\x01\n" +
 	"\tDimension\x12\x19\n" +
 	"\x15DIMENSION_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -1316,7 +1418,13 @@ const file_claviger_metering_v1_usage_proto_rawDesc = "" +
 	"\x17TIME_BUCKET_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18TIME_BUCKET_QUARTER_HOUR\x10\x01\x12\x14\n" +
 	"\x10TIME_BUCKET_HOUR\x10\x02\x12\x13\n" +
-	"\x0fTIME_BUCKET_DAY\x10\x032\xb2\x04\n" +
+	"\x0fTIME_BUCKET_DAY\x10\x03*p\n" +
+	"\n" +
+	"CostSource\x12\x1b\n" +
+	"\x17COST_SOURCE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11COST_SOURCE_PRICE\x10\x01\x12\x18\n" +
+	"\x14COST_SOURCE_PROVIDER\x10\x02\x12\x14\n" +
+	"\x10COST_SOURCE_NONE\x10\x032\xb2\x04\n" +
 	"\fUsageService\x12g\n" +
 	"\n" +
 	"QueryUsage\x12'.claviger.metering.v1.QueryUsageRequest\x1a(.claviger.metering.v1.QueryUsageResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12m\n" +
@@ -1340,70 +1448,74 @@ func file_claviger_metering_v1_usage_proto_rawDescGZIP() []byte {
 	return file_claviger_metering_v1_usage_proto_rawDescData
 }
 
-var file_claviger_metering_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_claviger_metering_v1_usage_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_claviger_metering_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_claviger_metering_v1_usage_proto_goTypes = []any{
 	(Dimension)(0),                // 0: claviger.metering.v1.Dimension
 	(TimeBucket)(0),               // 1: claviger.metering.v1.TimeBucket
-	(*QueryUsageRequest)(nil),     // 2: claviger.metering.v1.QueryUsageRequest
-	(*DimensionFilter)(nil),       // 3: claviger.metering.v1.DimensionFilter
-	(*QueryUsageResponse)(nil),    // 4: claviger.metering.v1.QueryUsageResponse
-	(*UsageRow)(nil),              // 5: claviger.metering.v1.UsageRow
-	(*UsageTotals)(nil),           // 6: claviger.metering.v1.UsageTotals
-	(*ListRequestsRequest)(nil),   // 7: claviger.metering.v1.ListRequestsRequest
-	(*ListRequestsResponse)(nil),  // 8: claviger.metering.v1.ListRequestsResponse
-	(*WatchRequestsRequest)(nil),  // 9: claviger.metering.v1.WatchRequestsRequest
-	(*WatchRequestsResponse)(nil), // 10: claviger.metering.v1.WatchRequestsResponse
-	(*ListLastUsesRequest)(nil),   // 11: claviger.metering.v1.ListLastUsesRequest
-	(*ListLastUsesResponse)(nil),  // 12: claviger.metering.v1.ListLastUsesResponse
-	(*LastUse)(nil),               // 13: claviger.metering.v1.LastUse
-	(*GetRequestRequest)(nil),     // 14: claviger.metering.v1.GetRequestRequest
-	(*GetRequestResponse)(nil),    // 15: claviger.metering.v1.GetRequestResponse
-	(*Attempt)(nil),               // 16: claviger.metering.v1.Attempt
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.TokenCounts)(nil),        // 18: claviger.events.v1.TokenCounts
-	(*v1.UsageEvent)(nil),         // 19: claviger.events.v1.UsageEvent
+	(CostSource)(0),               // 2: claviger.metering.v1.CostSource
+	(*QueryUsageRequest)(nil),     // 3: claviger.metering.v1.QueryUsageRequest
+	(*DimensionFilter)(nil),       // 4: claviger.metering.v1.DimensionFilter
+	(*QueryUsageResponse)(nil),    // 5: claviger.metering.v1.QueryUsageResponse
+	(*UsageRow)(nil),              // 6: claviger.metering.v1.UsageRow
+	(*UsageTotals)(nil),           // 7: claviger.metering.v1.UsageTotals
+	(*ListRequestsRequest)(nil),   // 8: claviger.metering.v1.ListRequestsRequest
+	(*ListRequestsResponse)(nil),  // 9: claviger.metering.v1.ListRequestsResponse
+	(*WatchRequestsRequest)(nil),  // 10: claviger.metering.v1.WatchRequestsRequest
+	(*WatchRequestsResponse)(nil), // 11: claviger.metering.v1.WatchRequestsResponse
+	(*ListLastUsesRequest)(nil),   // 12: claviger.metering.v1.ListLastUsesRequest
+	(*ListLastUsesResponse)(nil),  // 13: claviger.metering.v1.ListLastUsesResponse
+	(*LastUse)(nil),               // 14: claviger.metering.v1.LastUse
+	(*GetRequestRequest)(nil),     // 15: claviger.metering.v1.GetRequestRequest
+	(*GetRequestResponse)(nil),    // 16: claviger.metering.v1.GetRequestResponse
+	(*Attempt)(nil),               // 17: claviger.metering.v1.Attempt
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*v1.TokenCounts)(nil),        // 19: claviger.events.v1.TokenCounts
+	(*v1.UnitCount)(nil),          // 20: claviger.events.v1.UnitCount
+	(*v1.UsageEvent)(nil),         // 21: claviger.events.v1.UsageEvent
 }
 var file_claviger_metering_v1_usage_proto_depIdxs = []int32{
-	17, // 0: claviger.metering.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
-	17, // 1: claviger.metering.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
+	18, // 0: claviger.metering.v1.QueryUsageRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 1: claviger.metering.v1.QueryUsageRequest.end_time:type_name -> google.protobuf.Timestamp
 	0,  // 2: claviger.metering.v1.QueryUsageRequest.group_by:type_name -> claviger.metering.v1.Dimension
 	1,  // 3: claviger.metering.v1.QueryUsageRequest.bucket:type_name -> claviger.metering.v1.TimeBucket
-	3,  // 4: claviger.metering.v1.QueryUsageRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
+	4,  // 4: claviger.metering.v1.QueryUsageRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
 	0,  // 5: claviger.metering.v1.DimensionFilter.dimension:type_name -> claviger.metering.v1.Dimension
-	5,  // 6: claviger.metering.v1.QueryUsageResponse.rows:type_name -> claviger.metering.v1.UsageRow
-	6,  // 7: claviger.metering.v1.QueryUsageResponse.total:type_name -> claviger.metering.v1.UsageTotals
-	17, // 8: claviger.metering.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
-	17, // 9: claviger.metering.v1.UsageRow.bucket_time:type_name -> google.protobuf.Timestamp
-	6,  // 10: claviger.metering.v1.UsageRow.totals:type_name -> claviger.metering.v1.UsageTotals
-	18, // 11: claviger.metering.v1.UsageTotals.tokens:type_name -> claviger.events.v1.TokenCounts
-	17, // 12: claviger.metering.v1.ListRequestsRequest.start_time:type_name -> google.protobuf.Timestamp
-	17, // 13: claviger.metering.v1.ListRequestsRequest.end_time:type_name -> google.protobuf.Timestamp
-	3,  // 14: claviger.metering.v1.ListRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
-	16, // 15: claviger.metering.v1.ListRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
-	3,  // 16: claviger.metering.v1.WatchRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
-	16, // 17: claviger.metering.v1.WatchRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
-	0,  // 18: claviger.metering.v1.ListLastUsesRequest.dimension:type_name -> claviger.metering.v1.Dimension
-	13, // 19: claviger.metering.v1.ListLastUsesResponse.last_uses:type_name -> claviger.metering.v1.LastUse
-	17, // 20: claviger.metering.v1.LastUse.last_time:type_name -> google.protobuf.Timestamp
-	16, // 21: claviger.metering.v1.GetRequestResponse.attempts:type_name -> claviger.metering.v1.Attempt
-	19, // 22: claviger.metering.v1.Attempt.event:type_name -> claviger.events.v1.UsageEvent
-	17, // 23: claviger.metering.v1.Attempt.applied_time:type_name -> google.protobuf.Timestamp
-	2,  // 24: claviger.metering.v1.UsageService.QueryUsage:input_type -> claviger.metering.v1.QueryUsageRequest
-	7,  // 25: claviger.metering.v1.UsageService.ListRequests:input_type -> claviger.metering.v1.ListRequestsRequest
-	9,  // 26: claviger.metering.v1.UsageService.WatchRequests:input_type -> claviger.metering.v1.WatchRequestsRequest
-	14, // 27: claviger.metering.v1.UsageService.GetRequest:input_type -> claviger.metering.v1.GetRequestRequest
-	11, // 28: claviger.metering.v1.UsageService.ListLastUses:input_type -> claviger.metering.v1.ListLastUsesRequest
-	4,  // 29: claviger.metering.v1.UsageService.QueryUsage:output_type -> claviger.metering.v1.QueryUsageResponse
-	8,  // 30: claviger.metering.v1.UsageService.ListRequests:output_type -> claviger.metering.v1.ListRequestsResponse
-	10, // 31: claviger.metering.v1.UsageService.WatchRequests:output_type -> claviger.metering.v1.WatchRequestsResponse
-	15, // 32: claviger.metering.v1.UsageService.GetRequest:output_type -> claviger.metering.v1.GetRequestResponse
-	12, // 33: claviger.metering.v1.UsageService.ListLastUses:output_type -> claviger.metering.v1.ListLastUsesResponse
-	29, // [29:34] is the sub-list for method output_type
-	24, // [24:29] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	6,  // 6: claviger.metering.v1.QueryUsageResponse.rows:type_name -> claviger.metering.v1.UsageRow
+	7,  // 7: claviger.metering.v1.QueryUsageResponse.total:type_name -> claviger.metering.v1.UsageTotals
+	18, // 8: claviger.metering.v1.QueryUsageResponse.complete_through:type_name -> google.protobuf.Timestamp
+	18, // 9: claviger.metering.v1.UsageRow.bucket_time:type_name -> google.protobuf.Timestamp
+	7,  // 10: claviger.metering.v1.UsageRow.totals:type_name -> claviger.metering.v1.UsageTotals
+	19, // 11: claviger.metering.v1.UsageTotals.tokens:type_name -> claviger.events.v1.TokenCounts
+	20, // 12: claviger.metering.v1.UsageTotals.units:type_name -> claviger.events.v1.UnitCount
+	18, // 13: claviger.metering.v1.ListRequestsRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 14: claviger.metering.v1.ListRequestsRequest.end_time:type_name -> google.protobuf.Timestamp
+	4,  // 15: claviger.metering.v1.ListRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
+	17, // 16: claviger.metering.v1.ListRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	4,  // 17: claviger.metering.v1.WatchRequestsRequest.filters:type_name -> claviger.metering.v1.DimensionFilter
+	17, // 18: claviger.metering.v1.WatchRequestsResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	0,  // 19: claviger.metering.v1.ListLastUsesRequest.dimension:type_name -> claviger.metering.v1.Dimension
+	14, // 20: claviger.metering.v1.ListLastUsesResponse.last_uses:type_name -> claviger.metering.v1.LastUse
+	18, // 21: claviger.metering.v1.LastUse.last_time:type_name -> google.protobuf.Timestamp
+	17, // 22: claviger.metering.v1.GetRequestResponse.attempts:type_name -> claviger.metering.v1.Attempt
+	21, // 23: claviger.metering.v1.Attempt.event:type_name -> claviger.events.v1.UsageEvent
+	18, // 24: claviger.metering.v1.Attempt.applied_time:type_name -> google.protobuf.Timestamp
+	2,  // 25: claviger.metering.v1.Attempt.cost_source:type_name -> claviger.metering.v1.CostSource
+	3,  // 26: claviger.metering.v1.UsageService.QueryUsage:input_type -> claviger.metering.v1.QueryUsageRequest
+	8,  // 27: claviger.metering.v1.UsageService.ListRequests:input_type -> claviger.metering.v1.ListRequestsRequest
+	10, // 28: claviger.metering.v1.UsageService.WatchRequests:input_type -> claviger.metering.v1.WatchRequestsRequest
+	15, // 29: claviger.metering.v1.UsageService.GetRequest:input_type -> claviger.metering.v1.GetRequestRequest
+	12, // 30: claviger.metering.v1.UsageService.ListLastUses:input_type -> claviger.metering.v1.ListLastUsesRequest
+	5,  // 31: claviger.metering.v1.UsageService.QueryUsage:output_type -> claviger.metering.v1.QueryUsageResponse
+	9,  // 32: claviger.metering.v1.UsageService.ListRequests:output_type -> claviger.metering.v1.ListRequestsResponse
+	11, // 33: claviger.metering.v1.UsageService.WatchRequests:output_type -> claviger.metering.v1.WatchRequestsResponse
+	16, // 34: claviger.metering.v1.UsageService.GetRequest:output_type -> claviger.metering.v1.GetRequestResponse
+	13, // 35: claviger.metering.v1.UsageService.ListLastUses:output_type -> claviger.metering.v1.ListLastUsesResponse
+	31, // [31:36] is the sub-list for method output_type
+	26, // [26:31] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_claviger_metering_v1_usage_proto_init() }
@@ -1417,7 +1529,7 @@ func file_claviger_metering_v1_usage_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_metering_v1_usage_proto_rawDesc), len(file_claviger_metering_v1_usage_proto_rawDesc)),
-			NumEnums:      2,
+			NumEnums:      3,
 			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -15,11 +15,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/metering/v1/price.proto.
  */
 export const file_claviger_metering_v1_price: GenFile = /*@__PURE__*/
-  fileDesc("CiBjbGF2aWdlci9tZXRlcmluZy92MS9wcmljZS5wcm90bxIUY2xhdmlnZXIubWV0ZXJpbmcudjEikgEKBVByaWNlEgoKAmlkGAEgASgJEg0KBW1vZGVsGAIgASgJEi4KCnZhbGlkX2Zyb20YAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KBXRpZXJzGAQgAygLMh8uY2xhdmlnZXIubWV0ZXJpbmcudjEuUHJpY2VUaWVyEg4KBnNvdXJjZRgFIAEoCSLjAwoJUHJpY2VUaWVyEhgKEG1pbl9pbnB1dF90b2tlbnMYASABKAMSEgoFaW5wdXQYAiABKANIAIgBARITCgZvdXRwdXQYAyABKANIAYgBARIXCgpjYWNoZV9yZWFkGAQgASgDSAKIAQESGwoOY2FjaGVfd3JpdGVfNW0YBSABKANIA4gBARIcCg9jYWNoZV93cml0ZV8zMG0YBiABKANIBIgBARIbCg5jYWNoZV93cml0ZV8xaBgHIAEoA0gFiAEBEhwKD2NhY2hlX3dyaXRlXzEyaBgIIAEoA0gGiAEBEhUKCGF1ZGlvX2luGAkgASgDSAeIAQESFgoJYXVkaW9fb3V0GAogASgDSAiIAQESFQoIaW1hZ2VfaW4YCyABKANICYgBARIWCglpbWFnZV9vdXQYDCABKANICogBAUIICgZfaW5wdXRCCQoHX291dHB1dEINCgtfY2FjaGVfcmVhZEIRCg9fY2FjaGVfd3JpdGVfNW1CEgoQX2NhY2hlX3dyaXRlXzMwbUIRCg9fY2FjaGVfd3JpdGVfMWhCEgoQX2NhY2hlX3dyaXRlXzEyaEILCglfYXVkaW9faW5CDAoKX2F1ZGlvX291dEILCglfaW1hZ2VfaW5CDAoKX2ltYWdlX291dCJJChFMaXN0UHJpY2VzUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJaChJMaXN0UHJpY2VzUmVzcG9uc2USKwoGcHJpY2VzGAEgAygLMhsuY2xhdmlnZXIubWV0ZXJpbmcudjEuUHJpY2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlkKEkNyZWF0ZVByaWNlUmVxdWVzdBIqCgVwcmljZRgBIAEoCzIbLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlByaWNlEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCSJBChNDcmVhdGVQcmljZVJlc3BvbnNlEioKBXByaWNlGAEgASgLMhsuY2xhdmlnZXIubWV0ZXJpbmcudjEuUHJpY2Uy5wEKDFByaWNlU2VydmljZRJnCgpMaXN0UHJpY2VzEicuY2xhdmlnZXIubWV0ZXJpbmcudjEuTGlzdFByaWNlc1JlcXVlc3QaKC5jbGF2aWdlci5tZXRlcmluZy52MS5MaXN0UHJpY2VzUmVzcG9uc2UiBqq7GAIIAxJuCgtDcmVhdGVQcmljZRIoLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkNyZWF0ZVByaWNlUmVxdWVzdBopLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkNyZWF0ZVByaWNlUmVzcG9uc2UiCqq7GAYIBBICAQJiBnByb3RvMw", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("CiBjbGF2aWdlci9tZXRlcmluZy92MS9wcmljZS5wcm90bxIUY2xhdmlnZXIubWV0ZXJpbmcudjEi0wEKBVByaWNlEgoKAmlkGAEgASgJEg0KBW1vZGVsGAIgASgJEi4KCnZhbGlkX2Zyb20YAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KBXRpZXJzGAQgAygLMh8uY2xhdmlnZXIubWV0ZXJpbmcudjEuUHJpY2VUaWVyEg4KBnNvdXJjZRgFIAEoCRItCgV1bml0cxgGIAMoCzIeLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlVuaXRSYXRlEhAKCHJlcG9ydGVkGAcgASgIIjwKCFVuaXRSYXRlEgwKBG5hbWUYASABKAkSFQoIbmFub191c2QYAiABKANIAIgBAUILCglfbmFub191c2Qi4wMKCVByaWNlVGllchIYChBtaW5faW5wdXRfdG9rZW5zGAEgASgDEhIKBWlucHV0GAIgASgDSACIAQESEwoGb3V0cHV0GAMgASgDSAGIAQESFwoKY2FjaGVfcmVhZBgEIAEoA0gCiAEBEhsKDmNhY2hlX3dyaXRlXzVtGAUgASgDSAOIAQESHAoPY2FjaGVfd3JpdGVfMzBtGAYgASgDSASIAQESGwoOY2FjaGVfd3JpdGVfMWgYByABKANIBYgBARIcCg9jYWNoZV93cml0ZV8xMmgYCCABKANIBogBARIVCghhdWRpb19pbhgJIAEoA0gHiAEBEhYKCWF1ZGlvX291dBgKIAEoA0gIiAEBEhUKCGltYWdlX2luGAsgASgDSAmIAQESFgoJaW1hZ2Vfb3V0GAwgASgDSAqIAQFCCAoGX2lucHV0QgkKB19vdXRwdXRCDQoLX2NhY2hlX3JlYWRCEQoPX2NhY2hlX3dyaXRlXzVtQhIKEF9jYWNoZV93cml0ZV8zMG1CEQoPX2NhY2hlX3dyaXRlXzFoQhIKEF9jYWNoZV93cml0ZV8xMmhCCwoJX2F1ZGlvX2luQgwKCl9hdWRpb19vdXRCCwoJX2ltYWdlX2luQgwKCl9pbWFnZV9vdXQiSQoRTGlzdFByaWNlc1JlcXVlc3QSDQoFbW9kZWwYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiWgoSTGlzdFByaWNlc1Jlc3BvbnNlEisKBnByaWNlcxgBIAMoCzIbLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlByaWNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJZChJDcmVhdGVQcmljZVJlcXVlc3QSKgoFcHJpY2UYASABKAsyGy5jbGF2aWdlci5tZXRlcmluZy52MS5QcmljZRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiQQoTQ3JlYXRlUHJpY2VSZXNwb25zZRIqCgVwcmljZRgBIAEoCzIbLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlByaWNlMucBCgxQcmljZVNlcnZpY2USZwoKTGlzdFByaWNlcxInLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkxpc3RQcmljZXNSZXF1ZXN0GiguY2xhdmlnZXIubWV0ZXJpbmcudjEuTGlzdFByaWNlc1Jlc3BvbnNlIgaquxgCCAMSbgoLQ3JlYXRlUHJpY2USKC5jbGF2aWdlci5tZXRlcmluZy52MS5DcmVhdGVQcmljZVJlcXVlc3QaKS5jbGF2aWdlci5tZXRlcmluZy52MS5DcmVhdGVQcmljZVJlc3BvbnNlIgqquxgGCAQSAgECYgZwcm90bzM", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
- * Price is what a model costs from a moment on. Rates are nano-USD per million tokens; an absent
- * rate is unknown, and usage of that token class then has an unknown cost.
+ * Price is what a model costs from a moment on. Rates are nano-USD, per million tokens or per
+ * unit; an absent rate is unknown, and usage of that token class or unit then has an unknown cost.
  *
  * @generated from message claviger.metering.v1.Price
  */
@@ -46,7 +46,8 @@ export type Price = Message<"claviger.metering.v1.Price"> & {
   validFrom?: Timestamp | undefined;
 
   /**
-   * tiers are the rates by size of the prompt, by min_input_tokens upwards, the first from 0.
+   * tiers are the rates by size of the prompt, by min_input_tokens upwards, the first from 0. None says
+   * that tokens are not billed; then there are units.
    *
    * @generated from field: repeated claviger.metering.v1.PriceTier tiers = 4;
    */
@@ -58,6 +59,22 @@ export type Price = Message<"claviger.metering.v1.Price"> & {
    * @generated from field: string source = 5;
    */
   source: string;
+
+  /**
+   * units are the rates of what is billed besides tokens, or instead of them. Each has to be counted, else
+   * the cost is unknown.
+   *
+   * @generated from field: repeated claviger.metering.v1.UnitRate units = 6;
+   */
+  units: UnitRate[];
+
+  /**
+   * reported says that the provider's own statement of the cost holds where it makes one; the rates hold
+   * where it does not.
+   *
+   * @generated from field: bool reported = 7;
+   */
+  reported: boolean;
 };
 
 /**
@@ -66,6 +83,34 @@ export type Price = Message<"claviger.metering.v1.Price"> & {
  */
 export const PriceSchema: GenMessage<Price> = /*@__PURE__*/
   messageDesc(file_claviger_metering_v1_price, 0);
+
+/**
+ * UnitRate is what one unit costs.
+ *
+ * @generated from message claviger.metering.v1.UnitRate
+ */
+export type UnitRate = Message<"claviger.metering.v1.UnitRate"> & {
+  /**
+   * name is "image", "second", "megapixel", "request", "credit" or "character".
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * nano_usd is the rate of one unit. Absent: billed at a rate that is not known.
+   *
+   * @generated from field: optional int64 nano_usd = 2;
+   */
+  nanoUsd?: bigint | undefined;
+};
+
+/**
+ * Describes the message claviger.metering.v1.UnitRate.
+ * Use `create(UnitRateSchema)` to create a new message.
+ */
+export const UnitRateSchema: GenMessage<UnitRate> = /*@__PURE__*/
+  messageDesc(file_claviger_metering_v1_price, 1);
 
 /**
  * PriceTier are the rates of prompts from a size on; they hold for the whole request.
@@ -163,7 +208,7 @@ export type PriceTier = Message<"claviger.metering.v1.PriceTier"> & {
  * Use `create(PriceTierSchema)` to create a new message.
  */
 export const PriceTierSchema: GenMessage<PriceTier> = /*@__PURE__*/
-  messageDesc(file_claviger_metering_v1_price, 1);
+  messageDesc(file_claviger_metering_v1_price, 2);
 
 /**
  * ListPricesRequest is the input of ListPrices.
@@ -198,7 +243,7 @@ export type ListPricesRequest = Message<"claviger.metering.v1.ListPricesRequest"
  * Use `create(ListPricesRequestSchema)` to create a new message.
  */
 export const ListPricesRequestSchema: GenMessage<ListPricesRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_metering_v1_price, 2);
+  messageDesc(file_claviger_metering_v1_price, 3);
 
 /**
  * ListPricesResponse is the answer of ListPrices.
@@ -226,7 +271,7 @@ export type ListPricesResponse = Message<"claviger.metering.v1.ListPricesRespons
  * Use `create(ListPricesResponseSchema)` to create a new message.
  */
 export const ListPricesResponseSchema: GenMessage<ListPricesResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_metering_v1_price, 3);
+  messageDesc(file_claviger_metering_v1_price, 4);
 
 /**
  * CreatePriceRequest is the input of CreatePrice.
@@ -254,7 +299,7 @@ export type CreatePriceRequest = Message<"claviger.metering.v1.CreatePriceReques
  * Use `create(CreatePriceRequestSchema)` to create a new message.
  */
 export const CreatePriceRequestSchema: GenMessage<CreatePriceRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_metering_v1_price, 4);
+  messageDesc(file_claviger_metering_v1_price, 5);
 
 /**
  * CreatePriceResponse is the answer of CreatePrice.
@@ -275,7 +320,7 @@ export type CreatePriceResponse = Message<"claviger.metering.v1.CreatePriceRespo
  * Use `create(CreatePriceResponseSchema)` to create a new message.
  */
 export const CreatePriceResponseSchema: GenMessage<CreatePriceResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_metering_v1_price, 5);
+  messageDesc(file_claviger_metering_v1_price, 6);
 
 /**
  * PriceService keeps the price book: immutable, dated versions of what models cost.

@@ -6,7 +6,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { TokenCounts, UsageEvent } from "../../events/v1/usage_event_pb";
+import type { TokenCounts, UnitCount, UsageEvent } from "../../events/v1/usage_event_pb";
 import { file_claviger_events_v1_usage_event } from "../../events/v1/usage_event_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/metering/v1/usage.proto.
  */
 export const file_claviger_metering_v1_usage: GenFile = /*@__PURE__*/
-  fileDesc("CiBjbGF2aWdlci9tZXRlcmluZy92MS91c2FnZS5wcm90bxIUY2xhdmlnZXIubWV0ZXJpbmcudjEixgIKEVF1ZXJ5VXNhZ2VSZXF1ZXN0Ei4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCghncm91cF9ieRgDIAMoDjIfLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbhIPCgd0YWdfa2V5GAQgASgJEjAKBmJ1Y2tldBgFIAEoDjIgLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlRpbWVCdWNrZXQSNgoHZmlsdGVycxgGIAMoCzIlLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbkZpbHRlchIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJmCg9EaW1lbnNpb25GaWx0ZXISMgoJZGltZW5zaW9uGAEgASgOMh8uY2xhdmlnZXIubWV0ZXJpbmcudjEuRGltZW5zaW9uEg8KB3RhZ19rZXkYAiABKAkSDgoGdmFsdWVzGAMgAygJItsBChJRdWVyeVVzYWdlUmVzcG9uc2USLAoEcm93cxgBIAMoCzIeLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlVzYWdlUm93EjAKBXRvdGFsGAIgASgLMiEuY2xhdmlnZXIubWV0ZXJpbmcudjEuVXNhZ2VUb3RhbHMSNAoQY29tcGxldGVfdGhyb3VnaBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOc2lsZW50X3JvdXRlcnMYBCADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAUgASgJIn0KCFVzYWdlUm93Ei8KC2J1Y2tldF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVncm91cBgCIAMoCRIxCgZ0b3RhbHMYAyABKAsyIS5jbGF2aWdlci5tZXRlcmluZy52MS5Vc2FnZVRvdGFscyLlAQoLVXNhZ2VUb3RhbHMSEAoIcmVxdWVzdHMYASABKAMSEAoIYXR0ZW1wdHMYAiABKAMSDgoGZXJyb3JzGAMgASgDEi8KBnRva2VucxgEIAEoCzIfLmNsYXZpZ2VyLmV2ZW50cy52MS5Ub2tlbkNvdW50cxIVCg1jb3N0X25hbm9fdXNkGAUgASgDEh0KFXVua25vd25fY29zdF9hdHRlbXB0cxgGIAEoAxIaChJlc3RpbWF0ZWRfYXR0ZW1wdHMYByABKAMSHwoXZXN0aW1hdGVkX2Nvc3RfbmFub191c2QYCCABKAMi5wEKE0xpc3RSZXF1ZXN0c1JlcXVlc3QSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEjYKB2ZpbHRlcnMYBSADKAsyJS5jbGF2aWdlci5tZXRlcmluZy52MS5EaW1lbnNpb25GaWx0ZXISEwoLZXJyb3JzX29ubHkYBiABKAgiYAoUTGlzdFJlcXVlc3RzUmVzcG9uc2USLwoIYXR0ZW1wdHMYASADKAsyHS5jbGF2aWdlci5tZXRlcmluZy52MS5BdHRlbXB0EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ5ChRXYXRjaFJlcXVlc3RzUmVxdWVzdBIUCgxyZXN1bWVfdG9rZW4YASABKAkSNgoHZmlsdGVycxgCIAMoCzIlLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbkZpbHRlchITCgtlcnJvcnNfb25seRgDIAEoCCJeChVXYXRjaFJlcXVlc3RzUmVzcG9uc2USLwoIYXR0ZW1wdHMYASADKAsyHS5jbGF2aWdlci5tZXRlcmluZy52MS5BdHRlbXB0EhQKDHJlc3VtZV90b2tlbhgCIAEoCSJWChNMaXN0TGFzdFVzZXNSZXF1ZXN0EjIKCWRpbWVuc2lvbhgBIAEoDjIfLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbhILCgNpZHMYAiADKAkiSAoUTGlzdExhc3RVc2VzUmVzcG9uc2USMAoJbGFzdF91c2VzGAEgAygLMh0uY2xhdmlnZXIubWV0ZXJpbmcudjEuTGFzdFVzZSJECgdMYXN0VXNlEgoKAmlkGAEgASgJEi0KCWxhc3RfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiJwoRR2V0UmVxdWVzdFJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSKEAQoSR2V0UmVxdWVzdFJlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSLwoIYXR0ZW1wdHMYAiADKAsyHS5jbGF2aWdlci5tZXRlcmluZy52MS5BdHRlbXB0EhUKDWNvc3RfbmFub191c2QYAyABKAMSEgoKY29zdF9rbm93bhgEIAEoCCK5AQoHQXR0ZW1wdBItCgVldmVudBgBIAEoCzIeLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZUV2ZW50EhoKDWNvc3RfbmFub191c2QYAiABKANIAIgBARIQCghwcmljZV9pZBgDIAEoCRIwCgxhcHBsaWVkX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWZsYWdzGAUgAygJQhAKDl9jb3N0X25hbm9fdXNkKtgBCglEaW1lbnNpb24SGQoVRElNRU5TSU9OX1VOU1BFQ0lGSUVEEAASFQoRRElNRU5TSU9OX0FQSV9LRVkQARIUChBESU1FTlNJT05fTUVNQkVSEAISGAoURElNRU5TSU9OX0NSRURFTlRJQUwQAxITCg9ESU1FTlNJT05fQ0xBU1MQBBIWChJESU1FTlNJT05fUFJPVklERVIQBRITCg9ESU1FTlNJT05fTU9ERUwQBhIUChBESU1FTlNJT05fUE9MSUNZEAcSEQoNRElNRU5TSU9OX1RBRxAIKnIKClRpbWVCdWNrZXQSGwoXVElNRV9CVUNLRVRfVU5TUEVDSUZJRUQQABIcChhUSU1FX0JVQ0tFVF9RVUFSVEVSX0hPVVIQARIUChBUSU1FX0JVQ0tFVF9IT1VSEAISEwoPVElNRV9CVUNLRVRfREFZEAMysgQKDFVzYWdlU2VydmljZRJnCgpRdWVyeVVzYWdlEicuY2xhdmlnZXIubWV0ZXJpbmcudjEuUXVlcnlVc2FnZVJlcXVlc3QaKC5jbGF2aWdlci5tZXRlcmluZy52MS5RdWVyeVVzYWdlUmVzcG9uc2UiBqq7GAIIAxJtCgxMaXN0UmVxdWVzdHMSKS5jbGF2aWdlci5tZXRlcmluZy52MS5MaXN0UmVxdWVzdHNSZXF1ZXN0GiouY2xhdmlnZXIubWV0ZXJpbmcudjEuTGlzdFJlcXVlc3RzUmVzcG9uc2UiBqq7GAIIAxJyCg1XYXRjaFJlcXVlc3RzEiouY2xhdmlnZXIubWV0ZXJpbmcudjEuV2F0Y2hSZXF1ZXN0c1JlcXVlc3QaKy5jbGF2aWdlci5tZXRlcmluZy52MS5XYXRjaFJlcXVlc3RzUmVzcG9uc2UiBqq7GAIIAzABEmcKCkdldFJlcXVlc3QSJy5jbGF2aWdlci5tZXRlcmluZy52MS5HZXRSZXF1ZXN0UmVxdWVzdBooLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkdldFJlcXVlc3RSZXNwb25zZSIGqrsYAggDEm0KDExpc3RMYXN0VXNlcxIpLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkxpc3RMYXN0VXNlc1JlcXVlc3QaKi5jbGF2aWdlci5tZXRlcmluZy52MS5MaXN0TGFzdFVzZXNSZXNwb25zZSIGqrsYAggDYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("CiBjbGF2aWdlci9tZXRlcmluZy92MS91c2FnZS5wcm90bxIUY2xhdmlnZXIubWV0ZXJpbmcudjEixgIKEVF1ZXJ5VXNhZ2VSZXF1ZXN0Ei4KCnN0YXJ0X3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCghncm91cF9ieRgDIAMoDjIfLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbhIPCgd0YWdfa2V5GAQgASgJEjAKBmJ1Y2tldBgFIAEoDjIgLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlRpbWVCdWNrZXQSNgoHZmlsdGVycxgGIAMoCzIlLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbkZpbHRlchIRCglwYWdlX3NpemUYByABKAUSEgoKcGFnZV90b2tlbhgIIAEoCSJmCg9EaW1lbnNpb25GaWx0ZXISMgoJZGltZW5zaW9uGAEgASgOMh8uY2xhdmlnZXIubWV0ZXJpbmcudjEuRGltZW5zaW9uEg8KB3RhZ19rZXkYAiABKAkSDgoGdmFsdWVzGAMgAygJItsBChJRdWVyeVVzYWdlUmVzcG9uc2USLAoEcm93cxgBIAMoCzIeLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLlVzYWdlUm93EjAKBXRvdGFsGAIgASgLMiEuY2xhdmlnZXIubWV0ZXJpbmcudjEuVXNhZ2VUb3RhbHMSNAoQY29tcGxldGVfdGhyb3VnaBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOc2lsZW50X3JvdXRlcnMYBCADKAkSFwoPbmV4dF9wYWdlX3Rva2VuGAUgASgJIn0KCFVzYWdlUm93Ei8KC2J1Y2tldF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVncm91cBgCIAMoCRIxCgZ0b3RhbHMYAyABKAsyIS5jbGF2aWdlci5tZXRlcmluZy52MS5Vc2FnZVRvdGFscyLTAgoLVXNhZ2VUb3RhbHMSEAoIcmVxdWVzdHMYASABKAMSEAoIYXR0ZW1wdHMYAiABKAMSDgoGZXJyb3JzGAMgASgDEi8KBnRva2VucxgEIAEoCzIfLmNsYXZpZ2VyLmV2ZW50cy52MS5Ub2tlbkNvdW50cxIVCg1jb3N0X25hbm9fdXNkGAUgASgDEh0KFXVua25vd25fY29zdF9hdHRlbXB0cxgGIAEoAxIaChJlc3RpbWF0ZWRfYXR0ZW1wdHMYByABKAMSHwoXZXN0aW1hdGVkX2Nvc3RfbmFub191c2QYCCABKAMSLAoFdW5pdHMYCSADKAsyHS5jbGF2aWdlci5ldmVudHMudjEuVW5pdENvdW50Eh4KFnByb3ZpZGVyX2Nvc3RfbmFub191c2QYCiABKAMSHgoWcmVwb3J0ZWRfY29zdF9uYW5vX3VzZBgLIAEoAyLnAQoTTGlzdFJlcXVlc3RzUmVxdWVzdBIuCgpzdGFydF90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSNgoHZmlsdGVycxgFIAMoCzIlLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkRpbWVuc2lvbkZpbHRlchITCgtlcnJvcnNfb25seRgGIAEoCCJgChRMaXN0UmVxdWVzdHNSZXNwb25zZRIvCghhdHRlbXB0cxgBIAMoCzIdLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkF0dGVtcHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInkKFFdhdGNoUmVxdWVzdHNSZXF1ZXN0EhQKDHJlc3VtZV90b2tlbhgBIAEoCRI2CgdmaWx0ZXJzGAIgAygLMiUuY2xhdmlnZXIubWV0ZXJpbmcudjEuRGltZW5zaW9uRmlsdGVyEhMKC2Vycm9yc19vbmx5GAMgASgIIl4KFVdhdGNoUmVxdWVzdHNSZXNwb25zZRIvCghhdHRlbXB0cxgBIAMoCzIdLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkF0dGVtcHQSFAoMcmVzdW1lX3Rva2VuGAIgASgJIlYKE0xpc3RMYXN0VXNlc1JlcXVlc3QSMgoJZGltZW5zaW9uGAEgASgOMh8uY2xhdmlnZXIubWV0ZXJpbmcudjEuRGltZW5zaW9uEgsKA2lkcxgCIAMoCSJIChRMaXN0TGFzdFVzZXNSZXNwb25zZRIwCglsYXN0X3VzZXMYASADKAsyHS5jbGF2aWdlci5tZXRlcmluZy52MS5MYXN0VXNlIkQKB0xhc3RVc2USCgoCaWQYASABKAkSLQoJbGFzdF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCInChFHZXRSZXF1ZXN0UmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIoQBChJHZXRSZXF1ZXN0UmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRIvCghhdHRlbXB0cxgCIAMoCzIdLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkF0dGVtcHQSFQoNY29zdF9uYW5vX3VzZBgDIAEoAxISCgpjb3N0X2tub3duGAQgASgIIvABCgdBdHRlbXB0Ei0KBWV2ZW50GAEgASgLMh4uY2xhdmlnZXIuZXZlbnRzLnYxLlVzYWdlRXZlbnQSGgoNY29zdF9uYW5vX3VzZBgCIAEoA0gAiAEBEhAKCHByaWNlX2lkGAMgASgJEjAKDGFwcGxpZWRfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZmxhZ3MYBSADKAkSNQoLY29zdF9zb3VyY2UYBiABKA4yIC5jbGF2aWdlci5tZXRlcmluZy52MS5Db3N0U291cmNlQhAKDl9jb3N0X25hbm9fdXNkKtgBCglEaW1lbnNpb24SGQoVRElNRU5TSU9OX1VOU1BFQ0lGSUVEEAASFQoRRElNRU5TSU9OX0FQSV9LRVkQARIUChBESU1FTlNJT05fTUVNQkVSEAISGAoURElNRU5TSU9OX0NSRURFTlRJQUwQAxITCg9ESU1FTlNJT05fQ0xBU1MQBBIWChJESU1FTlNJT05fUFJPVklERVIQBRITCg9ESU1FTlNJT05fTU9ERUwQBhIUChBESU1FTlNJT05fUE9MSUNZEAcSEQoNRElNRU5TSU9OX1RBRxAIKnIKClRpbWVCdWNrZXQSGwoXVElNRV9CVUNLRVRfVU5TUEVDSUZJRUQQABIcChhUSU1FX0JVQ0tFVF9RVUFSVEVSX0hPVVIQARIUChBUSU1FX0JVQ0tFVF9IT1VSEAISEwoPVElNRV9CVUNLRVRfREFZEAMqcAoKQ29zdFNvdXJjZRIbChdDT1NUX1NPVVJDRV9VTlNQRUNJRklFRBAAEhUKEUNPU1RfU09VUkNFX1BSSUNFEAESGAoUQ09TVF9TT1VSQ0VfUFJPVklERVIQAhIUChBDT1NUX1NPVVJDRV9OT05FEAMysgQKDFVzYWdlU2VydmljZRJnCgpRdWVyeVVzYWdlEicuY2xhdmlnZXIubWV0ZXJpbmcudjEuUXVlcnlVc2FnZVJlcXVlc3QaKC5jbGF2aWdlci5tZXRlcmluZy52MS5RdWVyeVVzYWdlUmVzcG9uc2UiBqq7GAIIAxJtCgxMaXN0UmVxdWVzdHMSKS5jbGF2aWdlci5tZXRlcmluZy52MS5MaXN0UmVxdWVzdHNSZXF1ZXN0GiouY2xhdmlnZXIubWV0ZXJpbmcudjEuTGlzdFJlcXVlc3RzUmVzcG9uc2UiBqq7GAIIAxJyCg1XYXRjaFJlcXVlc3RzEiouY2xhdmlnZXIubWV0ZXJpbmcudjEuV2F0Y2hSZXF1ZXN0c1JlcXVlc3QaKy5jbGF2aWdlci5tZXRlcmluZy52MS5XYXRjaFJlcXVlc3RzUmVzcG9uc2UiBqq7GAIIAzABEmcKCkdldFJlcXVlc3QSJy5jbGF2aWdlci5tZXRlcmluZy52MS5HZXRSZXF1ZXN0UmVxdWVzdBooLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkdldFJlcXVlc3RSZXNwb25zZSIGqrsYAggDEm0KDExpc3RMYXN0VXNlcxIpLmNsYXZpZ2VyLm1ldGVyaW5nLnYxLkxpc3RMYXN0VXNlc1JlcXVlc3QaKi5jbGF2aWdlci5tZXRlcmluZy52MS5MaXN0TGFzdFVzZXNSZXNwb25zZSIGqrsYAggDYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * QueryUsageRequest is the input of QueryUsage.
@@ -269,6 +269,27 @@ export type UsageTotals = Message<"claviger.metering.v1.UsageTotals"> & {
    * @generated from field: int64 estimated_cost_nano_usd = 8;
    */
   estimatedCostNanoUsd: bigint;
+
+  /**
+   * units are the sums of what is counted besides tokens; those without any are left out.
+   *
+   * @generated from field: repeated claviger.events.v1.UnitCount units = 9;
+   */
+  units: UnitCount[];
+
+  /**
+   * provider_cost_nano_usd is the part of cost_nano_usd that is what providers say, not what prices give.
+   *
+   * @generated from field: int64 provider_cost_nano_usd = 10;
+   */
+  providerCostNanoUsd: bigint;
+
+  /**
+   * reported_cost_nano_usd is the sum of what providers say, where they say it, whichever cost holds.
+   *
+   * @generated from field: int64 reported_cost_nano_usd = 11;
+   */
+  reportedCostNanoUsd: bigint;
 };
 
 /**
@@ -404,7 +425,8 @@ export const WatchRequestsRequestSchema: GenMessage<WatchRequestsRequest> = /*@_
  */
 export type WatchRequestsResponse = Message<"claviger.metering.v1.WatchRequestsResponse"> & {
   /**
-   * attempts are in the order in which they were counted, at most 500.
+   * attempts are in the order in which they were counted, at most 500. A later truth of an attempt comes
+   * as that attempt again, with a higher revision.
    *
    * @generated from field: repeated claviger.metering.v1.Attempt attempts = 1;
    */
@@ -605,6 +627,14 @@ export type Attempt = Message<"claviger.metering.v1.Attempt"> & {
    * @generated from field: repeated string flags = 5;
    */
   flags: string[];
+
+  /**
+   * cost_source says where the cost comes from. What the provider says stands in event, too, when
+   * another cost holds.
+   *
+   * @generated from field: claviger.metering.v1.CostSource cost_source = 6;
+   */
+  costSource: CostSource;
 };
 
 /**
@@ -730,6 +760,48 @@ export enum TimeBucket {
  */
 export const TimeBucketSchema: GenEnum<TimeBucket> = /*@__PURE__*/
   enumDesc(file_claviger_metering_v1_usage, 1);
+
+/**
+ * CostSource says where the cost of an attempt comes from.
+ *
+ * @generated from enum claviger.metering.v1.CostSource
+ */
+export enum CostSource {
+  /**
+   * COST_SOURCE_UNSPECIFIED is that of an unknown cost.
+   *
+   * @generated from enum value: COST_SOURCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * COST_SOURCE_PRICE is computed with a version of the price book.
+   *
+   * @generated from enum value: COST_SOURCE_PRICE = 1;
+   */
+  PRICE = 1,
+
+  /**
+   * COST_SOURCE_PROVIDER is what the provider itself says: no cost follows from the price book, or the
+   * version says that the provider's word holds.
+   *
+   * @generated from enum value: COST_SOURCE_PROVIDER = 2;
+   */
+  PROVIDER = 2,
+
+  /**
+   * COST_SOURCE_NONE is that of an attempt that took nothing, and costs nothing.
+   *
+   * @generated from enum value: COST_SOURCE_NONE = 3;
+   */
+  NONE = 3,
+}
+
+/**
+ * Describes the enum claviger.metering.v1.CostSource.
+ */
+export const CostSourceSchema: GenEnum<CostSource> = /*@__PURE__*/
+  enumDesc(file_claviger_metering_v1_usage, 2);
 
 /**
  * UsageService answers questions about usage. A member sees what their own API keys used.
