@@ -2,6 +2,7 @@ package completion
 
 import (
 	"context"
+	"time"
 
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/usage"
@@ -46,6 +47,20 @@ type AnswerHead struct {
 	Status    int    // HTTP
 	RequestID string // the provider's name for the call
 	Model     string // as the provider names it
+	// Headroom is what the provider says is left of its limits.
+	Headroom Headroom
+}
+
+// Headroom is what is left of a provider's limits for a credential or model, as far as its answer tells.
+type Headroom struct{ Requests, Tokens Allowance }
+
+// Allowance is what is left of a limit. Known says that the provider told how much remains.
+type Allowance struct {
+	Known bool
+	// Limit is 0 if it was not told.
+	Limit, Remaining int64
+	// Reset is how long until it is whole again, 0 if that was not told.
+	Reset time.Duration
 }
 
 // Chunk is a piece of an answer. In a raw call it holds one or more whole events of the provider's
@@ -99,6 +114,9 @@ type Job struct {
 	Progress int
 	// Expected is what it takes if all goes well, as far as the request says that: the base of an estimate.
 	Expected []usage.Unit
+	// Seconds and Size are what was asked for, 0 and empty if nothing was.
+	Seconds int
+	Size    string
 	// Token is our name of it, by which callers ask for it. Jobs gives it.
 	Token string
 }

@@ -183,7 +183,7 @@ func (r *Response) Failed(message string) *completion.ProviderError {
 
 // RequestID is the provider's name for the call.
 func (r *Response) RequestID() string {
-	for _, name := range []string{"X-Request-Id", "Request-Id"} {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Mistral-Correlation-Id"} {
 		if id := r.Header.Get(name); id != "" {
 			return Bounded(id, 128)
 		}
