@@ -19,15 +19,21 @@ import (
 // Form sends calls in this form.
 type Form struct {
 	client provider.Client
+	vendor Vendor
 	now    func() time.Time
 }
 
-// New returns the form over a client.
-func New(client provider.Client) *Form { return &Form{client: client, now: time.Now} }
+// New returns the form over a client, as OpenAI speaks it.
+func New(client provider.Client) *Form { return For(client, Vendor{}) }
+
+// For returns the form over a client, as a vendor speaks it.
+func For(client provider.Client, vendor Vendor) *Form {
+	return &Form{client: client, vendor: vendor, now: time.Now}
+}
 
 // Start sends the call along a route. See completion.Provider.
 func (p *Form) Start(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
-	body, err := requestBody(call)
+	body, err := p.requestBody(ctx, call)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +48,7 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 	if res.StatusCode != http.StatusOK {
 		return nil, p.refused(res, route.Auth.Key)
 	}
-	f := &format{key: route.Auth.Key, id: res.RequestID(), hide: !call.Request.IncludeUsage, choices: body.choices}
+	f := &format{vendor: &p.vendor, key: route.Auth.Key, id: res.RequestID(), hide: !call.Request.IncludeUsage, choices: body.choices}
 	if !stream {
 		return provider.NewWhole(res, func(b []byte) (completion.Chunk, string, error) { return f.whole(b, call.Raw) }), nil
 	}
@@ -54,7 +60,7 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 
 // refused is the error of an error status. Nothing was generated.
 func (p *Form) refused(res *provider.Response, key secret.Text) error {
-	failure := parseError(res.StatusCode, res.ErrorBody(), key)
+	failure := parseError(res.StatusCode, res.ErrorBody(), key, p.vendor.Errors)
 	failure.RequestID, failure.Sent, failure.Unbilled = res.RequestID(), true, true
 	failure.RetryAfter = provider.RetryAfter(res.Header, p.now())
 	return failure
@@ -62,12 +68,18 @@ func (p *Form) refused(res *provider.Response, key secret.Text) error {
 
 // Test asks for a list of models at an address, which takes no tokens.
 func (p *Form) Test(ctx context.Context, route provider.Route) completion.Verdict {
+	return p.Ask(ctx, route, provider.Listed)
+}
+
+// Ask asks at an address for something that tells about a key and takes no tokens, and reads the good
+// answer.
+func (p *Form) Ask(ctx context.Context, route provider.Route, read func(*provider.Response) completion.Verdict) completion.Verdict {
 	res, err := p.client.Send(ctx, provider.Outgoing{Method: http.MethodGet, URL: route.URL, Auth: route.Auth, Header: route.Header})
 	if err != nil {
 		return provider.Later(provider.Reason(err))
 	}
 	if res.StatusCode == http.StatusOK {
-		return provider.Listed(res)
+		return read(res)
 	}
-	return provider.Judge(parseError(res.StatusCode, res.ErrorBody(), route.Auth.Key))
+	return provider.Judge(parseError(res.StatusCode, res.ErrorBody(), route.Auth.Key, p.vendor.Errors))
 }

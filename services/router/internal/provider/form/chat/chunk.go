@@ -2,11 +2,11 @@ package chat
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
-	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
 // piece is what an event, or a whole answer, says.
@@ -16,13 +16,22 @@ type piece struct {
 	finishes int // choices that ended here
 	choices  int // choices at all
 	finish   completion.FinishReason
-	usage    *completion.Usage
+	failed   bool // a choice ended with an error
+	usage    []byte
 	model    []byte
 	delta    completion.Delta
+	// results and addresses are the sources of an answer that is grounded in a search.
+	results, addresses []byte
 }
 
-// decode reads a chunk or a whole answer. Texts are only taken out of it when delta says so.
-func decode(data []byte, delta bool) (p piece, ok bool) {
+// reading says how a chunk or an answer is read.
+type reading struct {
+	texts bool // are taken out
+	whole bool // it is no chunk
+}
+
+// decode reads a chunk or a whole answer.
+func decode(data []byte, r reading) (p piece, ok bool) {
 	m := jsonscan.Object(data)
 	for m.Next() {
 		switch string(m.Name) {
@@ -33,37 +42,65 @@ func decode(data []byte, delta bool) (p piece, ok bool) {
 		case "choices":
 			choices := jsonscan.Array(m.Value)
 			for choices.Next() {
-				p.choice(choices.Value, delta && p.choices == 0)
+				p.choice(choices.Value, reading{r.texts && p.choices == 0, r.whole})
 				p.choices++
 			}
 		case "usage":
 			if jsonscan.Given(m.Value) {
-				p.usage = decodeUsage(m.Value)
+				p.usage = m.Value
 			}
+		case "x_groq":
+			// Where Groq counts, and nobody else; the usage beside it is the same.
+			if v := jsonscan.Get(m.Value, "usage"); p.usage == nil && jsonscan.Given(v) {
+				p.usage = v
+			}
+		case "search_results":
+			p.results = m.Value
+		case "citations":
+			p.addresses = m.Value
 		}
 	}
 	return p, m.Err() == nil
 }
 
-// choice reads one choice; only the first one's texts can be carried in a Delta.
-func (p *piece) choice(data []byte, delta bool) {
+// choice reads one choice; only the first one's texts can be carried in a Delta. Some vendors repeat the
+// whole message beside each delta, or give an empty delta beside the message.
+func (p *piece) choice(data []byte, r reading) {
+	var delta, message, probabilities []byte
 	m := jsonscan.Object(data)
 	for m.Next() {
 		switch string(m.Name) {
-		case "delta", "message":
-			p.message(m.Value, delta)
+		case "delta":
+			delta = m.Value
+		case "message":
+			message = m.Value
+		case "logprobs":
+			probabilities = m.Value
+		case "usage":
+			if jsonscan.Given(m.Value) && p.usage == nil {
+				p.usage = m.Value
+			}
 		case "finish_reason":
 			if reason, ok := jsonscan.Text(m.Value); ok && reason != "" {
 				p.finishes++
 				p.finish = finishReason(reason)
+				p.failed = p.failed || reason == "error"
 			}
 		}
+	}
+	said := delta
+	if said == nil || r.whole && message != nil {
+		said = message
+	}
+	p.message(said, r)
+	if r.texts && jsonscan.KindOf(probabilities) == jsonscan.ObjectKind {
+		p.delta.Logprobs = logprobs(probabilities)
 	}
 }
 
 func finishReason(reason string) completion.FinishReason {
 	switch reason {
-	case "length":
+	case "length", "model_length":
 		return completion.Length
 	case "tool_calls", "function_call":
 		return completion.ToolCalls
@@ -74,7 +111,8 @@ func finishReason(reason string) completion.FinishReason {
 }
 
 // message reads a delta or message. What is not empty in it is content, but for the role.
-func (p *piece) message(data []byte, delta bool) {
+func (p *piece) message(data []byte, r reading) {
+	var details, named []byte
 	m := jsonscan.Object(data)
 	for m.Next() {
 		var text *string
@@ -86,12 +124,18 @@ func (p *piece) message(data []byte, delta bool) {
 		case "reasoning_content", "reasoning":
 			text = &p.delta.Reasoning
 		case "tool_calls":
-			p.toolCalls(m.Value, delta)
+			p.toolCalls(m.Value, r)
+			continue
+		case "annotations":
+			named = m.Value
 			continue
 		case "function_call", "audio", "reasoning_details", "images":
 			if jsonscan.Given(m.Value) && len(m.Value) > 2 {
 				p.content = true
 				p.size += len(m.Value)
+				if string(m.Name) == "reasoning_details" {
+					details = m.Value
+				}
 			}
 			continue
 		default:
@@ -101,36 +145,95 @@ func (p *piece) message(data []byte, delta bool) {
 		case n > 0:
 			p.content = true
 			p.size += n
-			if delta && *text == "" { // servers that give the reasoning under both names mean one
+			if r.texts && *text == "" { // servers that give the reasoning under both names mean one
 				*text, _ = jsonscan.Text(m.Value)
 			}
 		case jsonscan.KindOf(m.Value) == jsonscan.ArrayKind && len(m.Value) > 2:
-			p.content = true // parts, as some compatible servers give them
+			p.content = true // parts, as some vendors give them
 			p.size += len(m.Value)
-			if delta {
-				*text = joinParts(m.Value)
+			if r.texts {
+				p.parts(m.Value, text)
 			}
 		}
 	}
+	if r.texts && details != nil {
+		p.details(details)
+	}
+	if r.texts && named != nil {
+		p.delta.Citations = annotations(named, p.delta.Text)
+	}
 }
 
-// joinParts joins the texts of content parts.
-func joinParts(data []byte) string {
-	var out []byte
-	parts := jsonscan.Array(data)
-	for parts.Next() {
-		if text, ok := jsonscan.Text(jsonscan.Get(parts.Value, "text")); ok {
-			out = append(out, text...)
+// parts joins the texts of content parts. Thinking can stand between them.
+func (p *piece) parts(data []byte, into *string) {
+	var text, thought []byte
+	list := jsonscan.Array(data)
+	for list.Next() {
+		if thoughts := jsonscan.Get(list.Value, "thinking"); jsonscan.KindOf(thoughts) == jsonscan.ArrayKind {
+			inner := jsonscan.Array(thoughts)
+			for inner.Next() {
+				thought = append(thought, textAt(inner.Value, "text")...)
+			}
+			continue
+		}
+		text = append(text, textAt(list.Value, "text")...)
+	}
+	*into = string(text)
+	if p.delta.Reasoning == "" {
+		p.delta.Reasoning = string(thought)
+	}
+}
+
+// details reads the blocks of reasoning as aggregators give them: their text, if it stands nowhere else,
+// and the state of those whose format is known.
+func (p *piece) details(data []byte) {
+	given := p.delta.Reasoning != ""
+	blocks := jsonscan.Array(data)
+	for blocks.Next() {
+		if jsonscan.KindOf(blocks.Value) != jsonscan.ObjectKind {
+			continue
+		}
+		text := textAt(blocks.Value, "text")
+		if text == "" {
+			text = textAt(blocks.Value, "summary")
+		}
+		if !given {
+			p.delta.Reasoning += text
+		}
+		state := completion.Reasoning{
+			Signature: textAt(blocks.Value, "signature"), Encrypted: textAt(blocks.Value, "data"), ID: textAt(blocks.Value, "id"),
+			Format: stateFormat(textAt(blocks.Value, "format")),
+		}
+		if state.Format != "" && (state.Signature != "" || state.Encrypted != "") {
+			p.delta.State = &state
 		}
 	}
-	return string(out)
 }
 
-func (p *piece) toolCalls(data []byte, delta bool) {
+// stateFormat says whose state it is by the names that aggregators use, or by ours.
+func stateFormat(name string) completion.StateFormat {
+	for _, f := range []struct {
+		prefix string
+		format completion.StateFormat
+	}{
+		{"anthropic", completion.AnthropicState}, {"google", completion.GoogleState},
+		{"openai", completion.OpenAIState}, {"bedrock", completion.BedrockState},
+	} {
+		if strings.HasPrefix(name, f.prefix) {
+			return f.format
+		}
+	}
+	return ""
+}
+
+// unplaced is the index of a piece of a tool call that does not tell which one it belongs to.
+const unplaced = -1
+
+func (p *piece) toolCalls(data []byte, r reading) {
 	calls := jsonscan.Array(data)
 	for at := 0; jsonscan.Given(data) && calls.Next(); at++ {
 		p.content = true
-		call := completion.ToolCallDelta{Index: at}
+		call := completion.ToolCallDelta{Index: unplaced}
 		m := jsonscan.Object(calls.Value)
 		for m.Next() {
 			switch string(m.Name) {
@@ -139,91 +242,45 @@ func (p *piece) toolCalls(data []byte, delta bool) {
 					call.Index = int(n)
 				}
 			case "id":
-				if delta {
+				if r.texts {
 					call.ID, _ = jsonscan.Text(m.Value)
 				}
 			case "function":
-				in := jsonscan.Object(m.Value)
-				for in.Next() {
-					p.size += jsonscan.TextLen(in.Value)
-					switch {
-					case !delta:
-					case string(in.Name) == "name":
-						call.Name, _ = jsonscan.Text(in.Value)
-					case string(in.Name) == "arguments":
-						call.Arguments, _ = jsonscan.Text(in.Value)
-					}
+				p.function(m.Value, &call, r)
+			case "extra_content":
+				if signature := jsonscan.Get(m.Value, "google", "thought_signature"); r.texts && jsonscan.TextLen(signature) > 0 {
+					call.Signature, _ = jsonscan.Text(signature)
+					call.Format = completion.GoogleState
 				}
 			}
 		}
-		if delta {
+		if r.whole {
+			call.Index = at // some vendors count all of them as the first
+		}
+		if r.texts {
 			p.delta.ToolCalls = append(p.delta.ToolCalls, call)
 		}
 	}
 }
 
-// maxTokens bounds a count: what is larger is a mistake and not used.
-const maxTokens = 1 << 40
-
-// decodeUsage reads a usage object. Cached and reasoning tokens are parts of the totals in it. It is
-// nil if the object does not hold the totals, or holds numbers that cannot be.
-func decodeUsage(data []byte) *completion.Usage {
-	var prompt, output, total, cached, written, reasoning, hit int64 = -1, -1, -1, 0, 0, 0, 0
-	var t usage.Tokens
-	valid := true
-	count := func(v []byte, into *int64) {
-		if !jsonscan.Given(v) {
-			return
-		}
-		n, ok := jsonscan.Int(v)
-		valid = valid && ok && n >= 0 && n <= maxTokens
-		*into = n
-	}
-	details := func(v []byte, fields map[string]*int64) {
-		if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-			return
-		}
-		m := jsonscan.Object(v)
-		for m.Next() {
-			if into, ok := fields[string(m.Name)]; ok {
-				count(m.Value, into)
+// function reads name and arguments. Some vendors give the arguments as an object.
+func (p *piece) function(data []byte, call *completion.ToolCallDelta, r reading) {
+	in := jsonscan.Object(data)
+	for in.Next() {
+		p.size += jsonscan.TextLen(in.Value)
+		switch {
+		case !r.texts:
+		case string(in.Name) == "name":
+			call.Name, _ = jsonscan.Text(in.Value)
+		case string(in.Name) == "arguments":
+			if jsonscan.KindOf(in.Value) == jsonscan.ObjectKind {
+				call.Arguments = string(in.Value)
+				p.size += len(in.Value)
+			} else {
+				call.Arguments, _ = jsonscan.Text(in.Value)
 			}
 		}
 	}
-	m := jsonscan.Object(data)
-	for m.Next() {
-		switch string(m.Name) {
-		case "prompt_tokens":
-			count(m.Value, &prompt)
-		case "completion_tokens":
-			count(m.Value, &output)
-		case "total_tokens":
-			count(m.Value, &total)
-		case "prompt_cache_hit_tokens":
-			count(m.Value, &hit)
-		case "prompt_tokens_details":
-			details(m.Value, map[string]*int64{
-				"cached_tokens": &cached, "cache_write_tokens": &written, "audio_tokens": &t.AudioIn, "image_tokens": &t.ImageIn,
-			})
-		case "completion_tokens_details":
-			details(m.Value, map[string]*int64{
-				"reasoning_tokens": &reasoning, "audio_tokens": &t.AudioOut, "image_tokens": &t.ImageOut,
-			})
-		}
-	}
-	if output < 0 && total >= prompt {
-		output = total - prompt
-	}
-	if !valid || prompt < 0 || output < 0 {
-		return nil
-	}
-	if cached == 0 {
-		cached = hit
-	}
-	t.CacheRead, t.CacheWrite30m, t.Reasoning, t.OutputTotal = cached, written, reasoning, output
-	t.InputUncached = max(0, prompt-cached-written)
-	t.InputTotal = t.InputUncached + cached + written
-	return &completion.Usage{Tokens: t, Final: true}
 }
 
 // The names that are looked for in chunks that pass.

@@ -14,7 +14,7 @@ import (
 
 // parseError reads the body of an error status. Bodies that are not the envelope come from proxies
 // in front of the provider; what they say is for their operators.
-func parseError(status int, body []byte, key secret.Text) *completion.ProviderError {
+func parseError(status int, body []byte, key secret.Text, rules []Rule) *completion.ProviderError {
 	failure := &completion.ProviderError{Status: status}
 	if jsonscan.KindOf(trimmed(body)) == jsonscan.ObjectKind {
 		readEnvelope(failure, body, key)
@@ -22,12 +22,12 @@ func parseError(status int, body []byte, key secret.Text) *completion.ProviderEr
 	if failure.Message == "" {
 		failure.Message = provider.StatusMessage(status)
 	}
-	failure.Class = classify(failure)
+	failure.Class = classify(failure, rules)
 	return failure
 }
 
 // eventError reads an error that came after status 200.
-func eventError(data []byte, key secret.Text) *completion.ProviderError {
+func eventError(data []byte, key secret.Text, rules []Rule) *completion.ProviderError {
 	failure := &completion.ProviderError{Status: http.StatusOK}
 	readEnvelope(failure, data, key)
 	// Some compatible servers give the status as the code.
@@ -37,7 +37,7 @@ func eventError(data []byte, key secret.Text) *completion.ProviderError {
 	if failure.Message == "" {
 		failure.Message = "the provider reports an error without a message"
 	}
-	failure.Class = classify(failure)
+	failure.Class = classify(failure, rules)
 	return failure
 }
 
@@ -48,15 +48,17 @@ func trimmed(body []byte) []byte {
 	return body
 }
 
-// readEnvelope reads {"error":{"message","type","param","code"}}, and the forms of compatible servers:
-// an error that is a string, or the members without the envelope.
+// readEnvelope reads {"error":{"message","type","param","code"}}, and the forms of other vendors: an error
+// that is a string, with or without code and type beside it; the members without the envelope; a message
+// or detail that is an object or a list of what is wrong.
 func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Text) {
 	inner := jsonscan.Get(body, "error")
-	if jsonscan.KindOf(inner) == jsonscan.String {
+	switch jsonscan.KindOf(inner) {
+	case jsonscan.String:
 		failure.Message = provider.Words(inner, key, 0)
-		return
-	}
-	if jsonscan.KindOf(inner) != jsonscan.ObjectKind {
+		inner = body
+	case jsonscan.ObjectKind:
+	default:
 		inner = body
 	}
 	m := jsonscan.Object(inner)
@@ -64,7 +66,7 @@ func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Tex
 		switch string(m.Name) {
 		case "message", "detail":
 			if failure.Message == "" {
-				failure.Message = provider.Words(m.Value, key, 0)
+				readMessage(failure, m.Value, key)
 			}
 		case "type":
 			failure.Type = provider.Words(m.Value, key, 64)
@@ -72,8 +74,56 @@ func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Tex
 			failure.Code = provider.Words(m.Value, key, 64)
 		case "param":
 			failure.Param = provider.Words(m.Value, key, 128)
+		case "status_code", "statusCode":
+			if status, ok := jsonscan.Int(m.Value); ok && failure.Status == http.StatusOK && status >= 400 && status < 600 {
+				failure.Status = int(status)
+			}
 		}
 	}
+}
+
+// readMessage reads a message: a text, an object around it, or a list of what is wrong where, of which
+// the first is told.
+func readMessage(failure *completion.ProviderError, v []byte, key secret.Text) {
+	for range 4 { // no deeper
+		switch jsonscan.KindOf(v) {
+		case jsonscan.ObjectKind:
+			if place := jsonscan.Get(v, "loc"); jsonscan.KindOf(place) == jsonscan.ArrayKind {
+				failure.Param = lastWord(place, key)
+			}
+			inner := []byte(nil)
+			for _, name := range []string{"message", "msg", "detail", "error"} {
+				if inner = jsonscan.Get(v, name); jsonscan.Given(inner) {
+					break
+				}
+			}
+			v = inner
+		case jsonscan.ArrayKind:
+			list := jsonscan.Array(v)
+			if !list.Next() {
+				return
+			}
+			v = list.Value
+		default:
+			failure.Message = provider.Words(v, key, 0)
+			if failure.Param != "" && failure.Message != "" && !strings.Contains(failure.Message, failure.Param) {
+				failure.Message = failure.Param + ": " + failure.Message
+			}
+			return
+		}
+	}
+}
+
+// lastWord is the member that a place ends with: ["body", "seed"] is about "seed".
+func lastWord(place []byte, key secret.Text) string {
+	last := ""
+	words := jsonscan.Array(place)
+	for words.Next() {
+		if word := provider.Words(words.Value, key, 128); word != "" {
+			last = word
+		}
+	}
+	return last
 }
 
 // noMoney are the codes of exhausted quotas, as type or as code.
@@ -82,8 +132,14 @@ var noMoney = []string{
 	"organization_usage_limit_exceeded", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
 }
 
-// classify decides by type and code first, since one status means several things.
-func classify(e *completion.ProviderError) completion.Class {
+// classify decides by the vendor's own rules, then by type and code, since one status means several
+// things.
+func classify(e *completion.ProviderError, rules []Rule) completion.Class {
+	for i := range rules {
+		if rules[i].fits(e) {
+			return rules[i].Class
+		}
+	}
 	is := func(words ...string) bool {
 		return slices.Contains(words, e.Code) || slices.Contains(words, e.Type)
 	}

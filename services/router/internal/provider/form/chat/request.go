@@ -2,9 +2,8 @@ package chat
 
 import (
 	"bytes"
-	"encoding/base64"
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -21,73 +20,16 @@ type body struct {
 	choices int
 }
 
-func requestBody(call completion.Call) (body, error) {
+func (p *Form) requestBody(ctx context.Context, call completion.Call) (body, error) {
 	if call.Raw {
-		return editBody(call.Request.Raw, call.Model, call.Request.Stream)
+		return p.editBody(ctx, call)
 	}
 	prompt, err := call.Request.Decode()
 	if err != nil {
 		return body{}, err
 	}
-	encoded, err := encodeBody(prompt, call)
+	encoded, err := p.encodeBody(ctx, prompt, call)
 	return body{bytes: encoded, choices: 1}, err
-}
-
-// editBody makes the caller's body the provider's. These are all edits:
-//
-//   - "model" becomes the provider's own name of the model, and is added if it is missing;
-//   - our own routing field is taken out;
-//   - in a stream, "stream_options.include_usage" becomes true, or is added.
-//
-// Every other byte stays as it came, max_tokens too.
-func editBody(raw []byte, model string, stream bool) (body, error) {
-	out := body{choices: 1}
-	ask := stream
-	edited, err := provider.Rewrite(raw, model, func(m *jsonscan.Members) []jsonscan.Edit {
-		switch string(m.Name) {
-		case "stream_options":
-			if stream {
-				ask = false
-				return includeUsage(m.Value, m.ValueAt)
-			}
-		case "n":
-			if n, ok := jsonscan.Int(m.Value); ok && n > 1 && n <= 1024 {
-				out.choices = int(n)
-			}
-		}
-		return nil
-	}, func() string {
-		if ask {
-			return `"stream_options":{"include_usage":true},`
-		}
-		return ""
-	})
-	out.bytes = edited
-	return out, err
-}
-
-// includeUsage asks for the usage in given options, which begin at an offset.
-func includeUsage(options []byte, at int) []jsonscan.Edit {
-	if jsonscan.KindOf(options) != jsonscan.ObjectKind {
-		return []jsonscan.Edit{{Start: at, End: at + len(options), With: `{"include_usage":true}`}}
-	}
-	m := jsonscan.Object(options)
-	others, found := false, []jsonscan.Edit(nil)
-	for m.Next() {
-		others = true
-		if string(m.Name) != "include_usage" {
-			continue
-		}
-		found = append(found, jsonscan.Edit{Start: at + m.ValueAt, End: at + m.ValueAt + len(m.Value), With: "true"})
-	}
-	if found != nil {
-		return found
-	}
-	with := `"include_usage":true`
-	if others {
-		with += ","
-	}
-	return []jsonscan.Edit{{Start: at + 1, End: at + 1, With: with}}
 }
 
 // The wire form of a chat completions request, as far as the neutral prompt fills it.
@@ -102,37 +44,22 @@ type (
 		MaxTokens           *int64          `json:"max_tokens,omitempty"`
 		Temperature         *float64        `json:"temperature,omitempty"`
 		TopP                *float64        `json:"top_p,omitempty"`
+		TopK                *int64          `json:"top_k,omitempty"`
+		FrequencyPenalty    *float64        `json:"frequency_penalty,omitempty"`
+		PresencePenalty     *float64        `json:"presence_penalty,omitempty"`
 		Stop                []string        `json:"stop,omitempty"`
+		Logprobs            bool            `json:"logprobs,omitempty"`
+		TopLogprobs         int             `json:"top_logprobs,omitempty"`
 		ReasoningEffort     string          `json:"reasoning_effort,omitempty"`
+		Verbosity           string          `json:"verbosity,omitempty"`
+		ServiceTier         string          `json:"service_tier,omitempty"`
 		ResponseFormat      *wireFormat     `json:"response_format,omitempty"`
 		Seed                *int64          `json:"seed,omitempty"`
+		RandomSeed          *int64          `json:"random_seed,omitempty"`
 		User                string          `json:"user,omitempty"`
+		CacheKey            string          `json:"prompt_cache_key,omitempty"`
 		Stream              bool            `json:"stream,omitempty"`
 		StreamOptions       map[string]bool `json:"stream_options,omitempty"`
-	}
-	wireMessage struct {
-		Role       string     `json:"role"`
-		Content    any        `json:"content"`
-		ToolCalls  []wireCall `json:"tool_calls,omitempty"`
-		ToolCallID string     `json:"tool_call_id,omitempty"`
-	}
-	wirePart struct {
-		Type     string     `json:"type"`
-		Text     *string    `json:"text,omitempty"`
-		ImageURL *wireImage `json:"image_url,omitempty"`
-	}
-	wireImage struct {
-		URL    string `json:"url"`
-		Detail string `json:"detail,omitempty"`
-	}
-	wireCall struct {
-		ID       string       `json:"id"`
-		Type     string       `json:"type"`
-		Function wireFunction `json:"function"`
-	}
-	wireFunction struct {
-		Name      string `json:"name"`
-		Arguments string `json:"arguments"`
 	}
 	wireTool struct {
 		Type     string         `json:"type"`
@@ -156,59 +83,124 @@ type (
 )
 
 // encodeBody encodes the neutral prompt.
-func encodeBody(p *completion.Prompt, call completion.Call) ([]byte, error) {
+func (p *Form) encodeBody(ctx context.Context, prompt *completion.Prompt, call completion.Call) ([]byte, error) {
+	v, model := &p.vendor, p.vendor.of(call.Model)
+	if model.FixedSampling {
+		prompt = withoutSampling(prompt)
+	}
+	if err := provider.Carry(prompt, v.name(), v.carried(model)...); err != nil {
+		return nil, err
+	}
 	w := wireRequest{
-		Model: call.Model, ParallelToolCalls: p.ParallelToolCalls, Temperature: p.Temperature, TopP: p.TopP, Stop: p.Stop,
-		ReasoningEffort: p.ReasoningEffort, Seed: p.Seed, User: p.User, Stream: call.Request.Stream,
+		Model: call.Model, ParallelToolCalls: prompt.ParallelToolCalls, Temperature: prompt.Temperature, TopP: prompt.TopP,
+		TopK: prompt.TopK, FrequencyPenalty: prompt.FrequencyPenalty, PresencePenalty: prompt.PresencePenalty, Stop: prompt.Stop,
+		Logprobs: prompt.Logprobs, TopLogprobs: prompt.TopLogprobs, Verbosity: prompt.Verbosity, ServiceTier: prompt.ServiceTier,
+		Stream: call.Request.Stream,
 	}
-	// OpenAI's newer models refuse the old name; compatible servers know it for certain.
-	if ownModels(call.BaseURL) {
-		w.MaxCompletionTokens = p.MaxOutputTokens
-	} else {
-		w.MaxTokens = p.MaxOutputTokens
+	if !model.NoEffort {
+		known := model.Efforts
+		if known == nil {
+			known = v.Efforts
+		}
+		w.ReasoningEffort = effort(prompt, known)
 	}
-	if w.Stream {
+	if v.takes("user", call.BaseURL) {
+		w.User = prompt.User
+	}
+	if v.takes("prompt_cache_key", call.BaseURL) {
+		w.CacheKey = prompt.CacheKey
+	}
+	if w.Stream && !v.NoStreamOptions {
 		w.StreamOptions = map[string]bool{"include_usage": true}
 	}
-	for i, m := range p.Messages {
-		message, err := encodeMessage(m)
-		if err != nil {
-			return nil, unsupported(fmt.Sprintf("messages[%d]", i), err.Error())
-		}
-		w.Messages = append(w.Messages, message)
+	if len(prompt.Tools) == 0 {
+		w.ParallelToolCalls = nil // refused without tools
 	}
-	for i, tool := range p.Tools {
-		d := wireDefinition{Name: tool.Name, Description: tool.Description, Strict: tool.Strict}
-		if tool.Parameters != "" {
-			if !json.Valid([]byte(tool.Parameters)) {
-				return nil, unsupported(fmt.Sprintf("tools[%d].parameters", i), "it is not JSON")
-			}
-			d.Parameters = json.RawMessage(tool.Parameters)
-		}
-		w.Tools = append(w.Tools, wireTool{Type: "function", Function: d})
+	var err error
+	if w.Messages, err = p.encodeMessages(ctx, prompt, model); err != nil {
+		return nil, err
 	}
-	switch c := p.ToolChoice; c.Mode {
+	if w.Tools, err = v.encodeTools(prompt.Tools); err != nil {
+		return nil, err
+	}
+	switch c := prompt.ToolChoice; c.Mode {
 	case "":
 	case "named":
 		w.ToolChoice = map[string]any{"type": "function", "function": map[string]any{"name": c.Name}}
 	default:
 		w.ToolChoice = c.Mode
 	}
-	var err error
-	if w.ResponseFormat, err = encodeFormat(p.ResponseFormat); err != nil {
+	if w.ResponseFormat, err = v.encodeFormat(prompt.ResponseFormat); err != nil {
 		return nil, err
 	}
+	w.name(v, prompt, call.BaseURL)
+	var extra []Member
+	if v.Extra != nil {
+		extra = v.Extra(call.Model, prompt)
+	}
+	return v.encode(w, extra)
+}
+
+// takes reports whether a hint reaches the vendor.
+func (v *Vendor) takes(hint, baseURL string) bool {
+	if v.Name == "" {
+		return hint == "user" || ownModels(baseURL) // which compatible servers know for certain
+	}
+	rule, given := v.Fields[hint]
+	return !given || rule.to != "" || rule == Refused
+}
+
+// withoutSampling leaves out what the model refuses to be told.
+func withoutSampling(p *completion.Prompt) *completion.Prompt {
+	without := *p
+	without.Temperature, without.TopP, without.FrequencyPenalty, without.PresencePenalty = nil, nil, nil, nil
+	return &without
+}
+
+// name puts in what vendors have different names for.
+func (w *wireRequest) name(v *Vendor, p *completion.Prompt, baseURL string) {
+	// OpenAI's newer models refuse the old name; compatible servers know it for certain.
+	if v.MaxTokens == "max_completion_tokens" || v.MaxTokens == "" && ownModels(baseURL) {
+		w.MaxCompletionTokens = p.MaxOutputTokens
+	} else {
+		w.MaxTokens = p.MaxOutputTokens
+	}
+	if v.Seed == "random_seed" {
+		w.RandomSeed = p.Seed
+	} else {
+		w.Seed = p.Seed
+	}
+}
+
+// encode writes the body, with the members at its end.
+func (v *Vendor) encode(w wireRequest, members []Member) ([]byte, error) {
+	b, err := encodeJSON(w)
+	for _, m := range members {
+		var value []byte
+		if err == nil {
+			value, err = encodeJSON(m.Value)
+		}
+		if err == nil {
+			b = append(jsonscan.AppendText(append(b[:len(b)-1], ','), m.Name), ':')
+			b = append(append(b, value...), '}')
+		}
+	}
+	if err != nil {
+		return nil, v.unsupported("messages", "it cannot be encoded").Because(err)
+	}
+	return b, nil
+}
+
+func encodeJSON(value any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(w); err != nil {
-		return nil, unsupported("messages", "it cannot be encoded").Because(err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	err := encoder.Encode(value)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-func unsupported(param, why string) *fault.Error {
-	return completion.ErrUnsupported.Saying("%s cannot be sent to OpenAI: %s", param, why).With("param", param)
+func (v *Vendor) unsupported(param, why string) *fault.Error {
+	return provider.Uncarried(v.name(), param, why)
 }
 
 // ownModels reports whether an address is OpenAI's.
@@ -217,46 +209,28 @@ func ownModels(baseURL string) bool {
 	return err == nil && (u.Hostname() == "api.openai.com" || strings.HasSuffix(u.Hostname(), ".api.openai.com"))
 }
 
-var errImage = errors.New("only a user's message can hold an image")
-
-func encodeMessage(m completion.Message) (wireMessage, error) {
-	w := wireMessage{Role: string(m.Role), ToolCallID: m.ToolCallID}
-	for _, c := range m.ToolCalls {
-		w.ToolCalls = append(w.ToolCalls, wireCall{ID: c.ID, Type: "function", Function: wireFunction{c.Name, c.Arguments}})
-	}
-	var parts []wirePart
-	for _, p := range m.Parts {
-		if !p.IsImage() {
-			parts = append(parts, wirePart{Type: "text", Text: &p.Text})
-			continue
+func (v *Vendor) encodeTools(tools []completion.Tool) ([]wireTool, error) {
+	var out []wireTool
+	for i, tool := range tools {
+		d := wireDefinition{Name: tool.Name, Description: tool.Description, Strict: tool.Strict}
+		if tool.Parameters != "" {
+			if !json.Valid([]byte(tool.Parameters)) {
+				return nil, v.unsupported(fmt.Sprintf("tools[%d].parameters", i), "it is not JSON")
+			}
+			d.Parameters = json.RawMessage(tool.Parameters)
 		}
-		if m.Role != completion.User {
-			return wireMessage{}, errImage
-		}
-		image := wireImage{URL: p.ImageURL, Detail: p.Detail}
-		if p.ImageData != nil {
-			image.URL = "data:" + p.MediaType + ";base64," + base64.StdEncoding.EncodeToString(p.ImageData)
-		}
-		parts = append(parts, wirePart{Type: "image_url", ImageURL: &image})
+		out = append(out, wireTool{Type: "function", Function: d})
 	}
-	switch {
-	case len(parts) == 1 && parts[0].Text != nil:
-		w.Content = *parts[0].Text
-	case len(parts) > 0:
-		w.Content = parts
-	case len(m.ToolCalls) == 0:
-		w.Content = ""
-	}
-	return w, nil
+	return out, nil
 }
 
-func encodeFormat(f completion.ResponseFormat) (*wireFormat, error) {
+func (v *Vendor) encodeFormat(f completion.ResponseFormat) (*wireFormat, error) {
 	switch f.Kind {
 	case "":
 		return nil, nil //nolint:nilnil // no format is a format
 	case "json_schema":
 		if !json.Valid([]byte(f.Schema)) {
-			return nil, unsupported("response_format.json_schema.schema", "it is not JSON")
+			return nil, v.unsupported("response_format.json_schema.schema", "it is not JSON")
 		}
 		name := f.Name
 		if name == "" {

@@ -12,15 +12,29 @@ import (
 
 // format reads one answer.
 type format struct {
-	key   secret.Text
-	id    string // of the call, as the provider names it
-	model string
+	vendor *Vendor
+	key    secret.Text
+	id     string // of the call, as the provider names it
+	model  string
 	// hide takes the usage chunk out of a stream that passes, for callers who did not ask for it.
 	hide bool
 	// choices have to finish before an end without [DONE] is a good one.
 	choices, finished int
 	// committed says that content has passed: from then on events are only skimmed.
 	committed bool
+	// usage and cost are the last count: some vendors count in every chunk.
+	usage completion.Usage
+	cost  int64
+	// calls are the tool calls so far, think what was held back of the text, told how many sources were told.
+	calls []placed
+	think thinker
+	told  int
+}
+
+// placed is a tool call in a stream: the index and the id that it came with, and its place.
+type placed struct {
+	index int
+	id    string
 }
 
 var _ provider.Format = (*format)(nil)
@@ -45,11 +59,11 @@ func (f *format) Look(e sse.Event, chunk *completion.Chunk) (provider.Seen, erro
 		}
 		return provider.Silent, nil
 	}
-	p, err := f.read(e, false)
+	p, err := f.read(e, reading{})
 	if err != nil {
 		return provider.Silent, err
 	}
-	f.note(p, chunk)
+	f.note(&p, chunk)
 	if f.hide && p.usage != nil && p.choices == 0 {
 		return provider.Hidden, nil
 	}
@@ -61,12 +75,13 @@ func (f *format) Decode(e sse.Event, chunk *completion.Chunk) (provider.Seen, er
 	if bytes.Equal(e.Data, done) {
 		return provider.Last, nil
 	}
-	p, err := f.read(e, true)
+	p, err := f.read(e, reading{texts: true})
 	if err != nil {
 		return provider.Silent, err
 	}
+	f.arrange(&p)
 	chunk.Delta = p.delta
-	f.note(p, chunk)
+	f.note(&p, chunk)
 	if chunk.Content || chunk.Finish != "" || chunk.Usage != nil {
 		return provider.Told, nil
 	}
@@ -74,20 +89,60 @@ func (f *format) Decode(e sse.Event, chunk *completion.Chunk) (provider.Seen, er
 }
 
 // read decodes an event, or returns the error that it is.
-func (f *format) read(e sse.Event, delta bool) (piece, error) {
+func (f *format) read(e sse.Event, r reading) (piece, error) {
 	if string(e.Name) == "error" || jsonscan.Given(after(e.Data, keyError)) && jsonscan.Given(jsonscan.Get(e.Data, "error")) {
 		return piece{}, f.failure(e.Data)
 	}
-	p, ok := decode(e.Data, delta)
+	p, ok := decode(e.Data, r)
 	if !ok {
 		return piece{}, f.nonsense("the provider sent an event that is not JSON")
+	}
+	if p.failed {
+		return piece{}, f.nonsense(endedWithError)
 	}
 	return p, nil
 }
 
+const endedWithError = "the provider ended its answer with an error"
+
+// arrange makes one answer of what a vendor gives in its own way.
+func (f *format) arrange(p *piece) {
+	for i := range p.delta.ToolCalls {
+		f.place(&p.delta.ToolCalls[i])
+	}
+	if f.vendor.ThinkTags {
+		answer, thought := f.think.take(p.delta.Text)
+		if p.finishes > 0 {
+			more, thoughts := f.think.rest()
+			answer, thought = answer+more, thought+thoughts
+		}
+		p.delta.Text, p.delta.Reasoning = answer, p.delta.Reasoning+thought
+	}
+	if p.results != nil || p.addresses != nil {
+		found := sources(p.results, p.addresses, f.told)
+		f.told += len(found)
+		p.delta.Citations = append(p.delta.Citations, found...)
+	}
+}
+
+// place finds the place of a piece of a tool call among the calls of the answer. Some vendors leave its
+// index out, and some give every call the first.
+func (f *format) place(call *completion.ToolCallDelta) {
+	for i := len(f.calls) - 1; i >= 0; i-- {
+		known := f.calls[i]
+		same := call.ID == "" || call.ID == known.id
+		if same && (call.Index == unplaced || call.Index == known.index) {
+			call.Index = i
+			return
+		}
+	}
+	f.calls = append(f.calls, placed{call.Index, call.ID})
+	call.Index = len(f.calls) - 1
+}
+
 // failure is an error that came after status 200.
 func (f *format) failure(data []byte) error {
-	failure := eventError(data, f.key)
+	failure := eventError(data, f.key, f.vendor.Errors)
 	failure.RequestID, failure.Sent = f.id, true
 	return failure
 }
@@ -97,7 +152,7 @@ func (f *format) nonsense(message string) error {
 }
 
 // note takes over what an event says.
-func (f *format) note(p piece, chunk *completion.Chunk) {
+func (f *format) note(p *piece, chunk *completion.Chunk) {
 	if f.model == "" && p.model != nil {
 		f.model = answerModel(p.model)
 	}
@@ -110,10 +165,10 @@ func (f *format) note(p piece, chunk *completion.Chunk) {
 		f.finished += p.finishes
 		chunk.Finish = p.finish
 	}
-	if p.usage != nil {
+	if p.usage != nil && f.vendor.readUsage(p.usage, &f.usage, &f.cost) {
 		// Servers that count along the way send more of them.
-		p.usage.Final = p.choices == 0 || f.Finished()
-		chunk.Usage = p.usage
+		f.usage.Final = p.choices == 0 || f.Finished()
+		chunk.Usage = &f.usage
 	}
 }
 
@@ -122,13 +177,23 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 	if jsonscan.Given(jsonscan.Get(body, "error")) {
 		return completion.Chunk{}, "", f.failure(body)
 	}
-	p, ok := decode(body, !raw)
-	if !ok || p.choices == 0 {
+	p, ok := decode(body, reading{texts: !raw, whole: true})
+	switch {
+	case !ok || p.choices == 0:
 		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a chat completion")
+	case p.failed:
+		return completion.Chunk{}, "", f.nonsense(endedWithError)
 	}
-	chunk := completion.Chunk{PieceBytes: p.size, Delta: p.delta, Finish: p.finish, Usage: p.usage}
+	chunk := completion.Chunk{PieceBytes: p.size, Finish: p.finish}
+	if p.usage != nil && f.vendor.readUsage(p.usage, &f.usage, &f.cost) {
+		chunk.Usage = &f.usage
+	}
 	if raw {
 		chunk.Raw = body
+	} else {
+		p.finishes = 1
+		f.arrange(&p)
+		chunk.Delta = p.delta
 	}
 	return chunk, answerModel(p.model), nil
 }
