@@ -292,6 +292,7 @@ func (a Azure) form(warnings []fault.Violation) Form {
 	entries := make([]entry, len(a))
 	for i, d := range a {
 		entries[i] = entry{d.ModelSlug, d.url(), d.Key.Reveal(), d.ModelID}
+		f.Endpoints = append(f.Endpoints, d.Endpoint)
 		f.Settings.Deployments = append(f.Settings.Deployments, Deployment{d.ModelSlug, d.url(), d.ModelID})
 		f.Settings.Secrets = append(f.Settings.Secrets, Masked{fmt.Sprintf("[%d].api_key", i), d.Key.Hint()})
 	}

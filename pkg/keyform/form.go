@@ -17,6 +17,8 @@ type Form struct {
 	Hint string
 	// Warnings name what was accepted and may not be meant.
 	Warnings []fault.Violation
+	// Endpoints are the addresses that Settings.Deployments name, in their order, for egress to judge.
+	Endpoints []string
 	// Normal is what is sealed.
 	Normal secret.Text
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/services/keys/internal/provider"
 )
 
 func (r *rig) count(from string, args ...any) (n int) {
@@ -267,7 +268,7 @@ func TestPolicyLinesAreCheckedTogether(t *testing.T) {
 		{Model: "openai/gpt-4o", Use: 1}, {Model: "acme/x", Use: 1}, {Model: "openai/gpt-4o", Use: 2}, {Model: "openai/gpt-4o", Use: 1},
 	}})
 	refused(t, "CreatePolicy", err, connect.CodeInvalidArgument, "POLICY_TARGETS_INVALID")
-	want := `line 2: unknown provider "acme": known are anthropic, openai; line 4: the same as line 1`
+	want := `line 2: unknown provider "acme": known are ` + provider.Names() + `; line 4: the same as line 1`
 	if ce := connect.CodeOf(err); ce != connect.CodeInvalidArgument || !contains(err.Error(), want) {
 		t.Errorf("error = %v, want %s", err, want)
 	}

@@ -47,8 +47,9 @@ func TestCredentialRules(t *testing.T) {
 		message string
 	}{
 		"terms":            {func(q *keysv1.CreateCredentialRequest) { q.AcceptTerms = false }, connect.CodeFailedPrecondition, "TERMS_NOT_ACCEPTED", "set accept_terms"},
-		"unknown provider": {func(q *keysv1.CreateCredentialRequest) { q.Provider = "mistral" }, connect.CodeInvalidArgument, "PROVIDER_UNKNOWN", "known are anthropic, openai"},
+		"unknown provider": {func(q *keysv1.CreateCredentialRequest) { q.Provider = "acme" }, connect.CodeInvalidArgument, "PROVIDER_UNKNOWN", "known are anthropic, azure"},
 		"fixed address":    {func(q *keysv1.CreateCredentialRequest) { q.Provider, q.BaseUrl = "anthropic", "https://llm.example/v1" }, connect.CodeInvalidArgument, "BASE_URL_NOT_ALLOWED", "anthropic"},
+		"not its address":  {func(q *keysv1.CreateCredentialRequest) { q.Provider, q.BaseUrl = "moonshot", "https://llm.example/v1" }, connect.CodeInvalidArgument, "BASE_URL_NOT_ALLOWED", "https://api.moonshot.cn/v1"},
 		"plain http":       {func(q *keysv1.CreateCredentialRequest) { q.BaseUrl = "http://llm.example/v1" }, connect.CodeInvalidArgument, "EGRESS_DENIED", ""},
 		"line break":       {func(q *keysv1.CreateCredentialRequest) { q.Secret += "\n" }, connect.CodeInvalidArgument, "SECRET_MALFORMED", "line break at byte 25"},
 		"space in front":   {func(q *keysv1.CreateCredentialRequest) { q.Secret = " " + q.Secret }, connect.CodeInvalidArgument, "SECRET_MALFORMED", "white space at byte 1"},

@@ -3,9 +3,11 @@ package credential
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys/internal/audit"
@@ -15,7 +17,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/provider"
 )
 
-// New is the input of Draft.
+// New is the input of Service.Draft.
 type New struct {
 	Provider    string
 	Label       string
@@ -25,35 +27,43 @@ type New struct {
 	AcceptTerms bool
 }
 
+// Draft is a new credential that is sealed and not stored yet.
+type Draft struct {
+	Credential Credential
+	// Warnings name what was accepted and may not be meant.
+	Warnings []fault.Violation
+}
+
 // Draft checks a new credential and seals its secret, outside of a transaction: Vault may be slow.
-func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Credential, error) {
+func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Draft, error) {
 	if err := provider.Check(in.Provider); err != nil {
-		return Credential{}, err
+		return Draft{}, err
 	}
 	if err := label.Check("label", in.Label); err != nil {
-		return Credential{}, err
+		return Draft{}, err
 	}
-	if err := checkSecret(in.Secret); err != nil {
-		return Credential{}, err
+	form, err := s.read(in.Provider, in.Secret)
+	if err != nil {
+		return Draft{}, err
 	}
 	baseURL, err := s.baseURL(in.Provider, in.BaseURL)
 	if err != nil {
-		return Credential{}, err
+		return Draft{}, err
 	}
 	if !in.AcceptTerms {
-		return Credential{}, ErrTerms
+		return Draft{}, ErrTerms
 	}
 	now := s.Now()
 	c := Credential{
-		OrgID: caller.OrgID, ID: id.New("cred"), Provider: in.Provider, Label: in.Label, BaseURL: baseURL, Priority: in.Priority,
-		Revision: 1, Hint: in.Secret.Hint(), CreatedAt: now, CreatedBy: caller.MemberID, UpdatedAt: now, UpdatedBy: caller.MemberID, Version: 1,
+		OrgID: caller.OrgID, ID: id.New("cred"), Provider: in.Provider, Label: in.Label, BaseURL: baseURL, Settings: form.Settings, Priority: in.Priority,
+		Revision: 1, Hint: form.Hint, CreatedAt: now, CreatedBy: caller.MemberID, UpdatedAt: now, UpdatedBy: caller.MemberID, Version: 1,
 	}
-	c.Sealed, err = s.seal(ctx, c, in.Secret)
+	c.Sealed, err = s.seal(ctx, c, form.Normal)
 	if err != nil {
-		return Credential{}, err
+		return Draft{}, err
 	}
 	s.unverified(&c, "")
-	return c, nil
+	return Draft{Credential: c, Warnings: form.Warnings}, nil
 }
 
 // Create adds a drafted credential and asks for a key test.
@@ -65,7 +75,8 @@ func (s *Service) Create(ctx context.Context, tx Tx, c Credential) error {
 		return err
 	}
 	return tx.Record(ctx, "credential.create", c.ID, audit.Detail{
-		"provider": c.Provider, "label": c.Label, "base_url": c.BaseURL, "priority": c.Priority, "hint": c.Hint, "accept_terms": true,
+		"provider": c.Provider, "label": c.Label, "base_url": c.BaseURL, "places": c.Settings.Places(), "priority": c.Priority, "hint": c.Hint,
+		"accept_terms": true,
 	})
 }
 
@@ -134,33 +145,41 @@ func (s *Service) apply(c *Credential, in Edit, detail audit.Detail) error {
 		}
 		if normal != c.BaseURL {
 			detail["base_url"] = audit.Change{From: c.BaseURL, To: normal}
-			c.BaseURL, c.Sealed, c.Hint = normal, "", ""
+			c.BaseURL, c.Sealed, c.Hint, c.Models = normal, "", "", nil
 			c.Verdict, c.StateReason, c.StateAt, c.NextProbeAt = Unverified, "the secret was discarded because the base URL changed", s.Now(), noTime
 		}
 	}
 	return nil
 }
 
-// Rotation is a sealed new secret.
+// Rotation is a sealed new secret, with the places that it names.
 type Rotation struct {
+	// Warnings name what was accepted and may not be meant.
+	Warnings []fault.Violation
+
 	id, tag      string
 	sealed, hint string
+	settings     keyform.Settings
 }
 
-// DraftRotation seals a new secret for c as it was read, outside of a transaction.
+// DraftRotation seals a new secret for c as it was read, outside of a transaction. A secret that names
+// where it may be sent is bound to its own places: the old one is gone with the old ones, so neither
+// ever goes to the other's.
 func (s *Service) DraftRotation(ctx context.Context, c Credential, plain secret.Text, tag string) (Rotation, error) {
 	if err := etag.Check("credential", c.Version, tag); err != nil {
 		return Rotation{}, err
 	}
-	if err := checkSecret(plain); err != nil {
-		return Rotation{}, err
-	}
-	c.Revision++
-	sealed, err := s.seal(ctx, c, plain)
+	form, err := s.read(c.Provider, plain)
 	if err != nil {
 		return Rotation{}, err
 	}
-	return Rotation{id: c.ID, tag: tag, sealed: sealed, hint: plain.Hint()}, nil
+	c.Revision++
+	c.Settings = form.Settings
+	sealed, err := s.seal(ctx, c, form.Normal)
+	if err != nil {
+		return Rotation{}, err
+	}
+	return Rotation{Warnings: form.Warnings, id: c.ID, tag: tag, sealed: sealed, hint: form.Hint, settings: form.Settings}, nil
 }
 
 // Rotate replaces the secret and asks for a key test. The etag is what makes sure that revision and
@@ -174,7 +193,11 @@ func (s *Service) Rotate(ctx context.Context, tx Tx, caller member.Caller, r Rot
 		return Credential{}, err
 	}
 	detail := audit.Detail{"label": c.Label, "hint": audit.Change{From: c.Hint, To: r.hint}, "revision": audit.Change{From: c.Revision, To: c.Revision + 1}}
+	if before, after := c.Settings.Places(), r.settings.Places(); !slices.Equal(before, after) {
+		detail["places"] = audit.Change{From: before, To: after}
+	}
 	c.Sealed, c.Hint, c.Revision, c.Version = r.sealed, r.hint, c.Revision+1, c.Version+1
+	c.Settings, c.Models = r.settings, nil
 	c.UpdatedAt, c.UpdatedBy = s.Now(), caller.MemberID
 	if c.Disabled {
 		c.Verdict = Unverified
@@ -210,49 +233,51 @@ func (s *Service) baseURL(slug, raw string) (string, error) {
 		return "", nil
 	}
 	if !provider.TakesBaseURL(slug) {
-		return "", ErrBaseURL.Saying("provider %s has a fixed address", slug)
+		return "", provider.CheckBaseURL(slug, raw)
 	}
 	_, normal, err := s.Endpoints.CheckURL(raw)
 	if err != nil {
 		return "", err
 	}
-	return normal.String(), nil
+	return normal.String(), provider.CheckBaseURL(slug, normal.String())
+}
+
+// read checks a secret in its provider's form, and the endpoints in it by the rules of egress.
+func (s *Service) read(slug string, plain secret.Text) (keyform.Form, error) {
+	form, err := keyform.Parse(slug, plain)
+	if err != nil {
+		return keyform.Form{}, err
+	}
+	var broken []fault.Violation
+	refused := ErrEndpoint
+	for i, endpoint := range form.Endpoints {
+		_, normal, err := s.Endpoints.CheckURL(endpoint)
+		if err == nil && normal.String() == endpoint {
+			continue
+		}
+		description := "is not a plain address" // or our two readings of it differ
+		if f, ok := fault.Of(err); ok {
+			description = f.Message() + ": " + f.Hint()
+			if len(broken) == 0 {
+				refused = f
+			}
+		}
+		broken = append(broken, fault.Violation{Field: fmt.Sprintf("[%d].endpoint_url", i), Description: description})
+	}
+	if len(broken) > 0 {
+		return keyform.Form{}, refused.Saying("%s: %s", broken[0].Field, refused.Message()).Violating(broken...)
+	}
+	return form, nil
 }
 
 // seal binds the secret to c's row and to where it may be sent. A row that is copied to another
-// organization, or whose base URL is changed in the database, does not open.
+// organization, or whose base URL or settings are changed in the database, does not open.
 func (s *Service) seal(ctx context.Context, c Credential, plain secret.Text) (string, error) {
-	binding := transit.Bind(c.Provider)
-	if c.BaseURL != "" {
-		origin, _, err := s.Endpoints.CheckURL(c.BaseURL)
-		if err != nil {
-			return "", err
-		}
-		binding = transit.Bind(c.Provider, origin)
+	places, err := c.places(s.Endpoints)
+	if err != nil {
+		return "", err
 	}
 	return s.Sealer.Seal(ctx, plain, transit.Context{
-		Environment: s.Environment, OrgID: c.OrgID, CredentialID: c.ID, Revision: c.Revision, Binding: binding,
+		Environment: s.Environment, OrgID: c.OrgID, CredentialID: c.ID, Revision: c.Revision, Binding: transit.Bind(c.Provider, places...),
 	})
-}
-
-// checkSecret refuses what cannot be an API key. Nothing is trimmed: what is sealed is what was sent.
-func checkSecret(plain secret.Text) error {
-	problem := ""
-	for i, r := range plain.Reveal() {
-		switch {
-		case r == '\n' || r == '\r':
-			problem = "a line break"
-		case r == ' ' || r == '\t':
-			problem = "white space"
-		case r < ' ' || r == 0x7f:
-			problem = "a control character"
-		case r > 0x7f:
-			problem = "a character that no API key has"
-		default:
-			continue
-		}
-		problem = fmt.Sprintf("the secret has %s at byte %d", problem, i+1)
-		return ErrSecret.Saying("%s", problem).Violating(fault.Violation{Field: "secret", Description: problem})
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/etag"
@@ -22,8 +23,7 @@ var (
 	ErrExists   = fault.New(fault.Conflict, "CREDENTIAL_EXISTS", "a credential with this label exists already").Hinting("choose another label or rotate that credential")
 	ErrTerms    = fault.New(fault.Precondition, "TERMS_NOT_ACCEPTED", "the terms for bringing a key are not accepted").
 			Hinting("set accept_terms if the organization may use this key here and knows that the provider bills it")
-	ErrSecret   = fault.New(fault.Invalid, "SECRET_MALFORMED", "the secret is not an API key").Hinting("paste the key alone, without spaces or line breaks")
-	ErrBaseURL  = fault.New(fault.Invalid, "BASE_URL_NOT_ALLOWED", "this provider has a fixed address").Hinting("leave base_url empty")
+	ErrEndpoint = fault.New(fault.Invalid, "ENDPOINT_NOT_ALLOWED", "the endpoint is not a plain address").Hinting("write it like https://acme.openai.azure.com")
 	ErrNoSecret = fault.New(fault.Precondition, "CREDENTIAL_NO_SECRET", "the credential has no secret to test").Hinting("rotate a secret in")
 	ErrDisabled = fault.New(fault.Precondition, "CREDENTIAL_DISABLED", "the credential is disabled").Hinting("enable it first")
 )
@@ -49,7 +49,12 @@ type Credential struct {
 	Provider string
 	Label    string
 	// BaseURL is the normal form of the endpoint, "" for the provider's own.
-	BaseURL  string
+	BaseURL string
+	// Settings are read from the secret: where it may be sent, and what of it may be shown. They change
+	// with it alone.
+	Settings keyform.Settings
+	// Models are what the last test found that the secret may use; none is unknown.
+	Models   []string
 	Priority int
 	// Hint is the end of the secret.
 	Hint string
@@ -83,6 +88,20 @@ func (c Credential) State() State {
 		return NoSecret
 	}
 	return c.Verdict
+}
+
+// places are where the secret may be sent, as far as the tenant has said so. Only these are sealed into
+// it; an origin that egress does not allow is no place.
+func (c Credential) places(e Endpoints) ([]string, error) {
+	places := c.Settings.Places()
+	if c.BaseURL != "" {
+		origin, _, err := e.CheckURL(c.BaseURL)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, origin)
+	}
+	return places, nil
 }
 
 // ETag names what people have set. A verdict does not change it, so that a key test which ends

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/claviger/claviger/pkg/id"
@@ -27,6 +28,8 @@ type Finding struct {
 	// Tested tells the verdict of a key test from what a provider said while serving.
 	Tested bool
 	Reason string
+	// Models are what a test found that the secret may use; none is unknown.
+	Models []string
 	// At is when it was found; zero is now.
 	At time.Time
 }
@@ -74,7 +77,7 @@ func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
 		c.StateReason = "the last test reached no verdict: " + f.Reason
 		return tx.UpdateSchedule(ctx, c)
 	}
-	moved := f.State != c.Verdict
+	moved, told := f.State != c.Verdict, false
 	if now.Sub(c.StateAt) > forgiven {
 		c.Setbacks = 0
 	}
@@ -84,11 +87,21 @@ func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
 		c.NextProbeAt = now.Add(backoff(c.Setbacks))
 		c.Setbacks++
 	}
-	if !moved {
+	if f.Tested && (f.State == Active || f.State == Degraded) {
+		models := slices.Clone(f.Models)
+		slices.Sort(models)
+		models = slices.Compact(models)
+		told = !slices.Equal(models, c.Models)
+		c.Models = models
+	}
+	if !moved && !told {
 		return tx.UpdateSchedule(ctx, c)
 	}
 	if err := tx.UpdateCredential(ctx, c); err != nil {
 		return err
+	}
+	if !moved {
+		return nil // what a provider offers is no act of anybody
 	}
 	return tx.Record(ctx, "credential.state", c.ID, audit.Detail{
 		"label": c.Label, "state": audit.Change{From: state, To: f.State}, "reason": f.Reason, "revision": c.Revision, "tested": f.Tested,

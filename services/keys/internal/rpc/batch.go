@@ -155,7 +155,7 @@ func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig
 		Revision: revision(c), State: states[c.State()],
 	}
 	if v == routerView {
-		out.Sealed = c.Sealed
+		out.Sealed, out.Settings, out.Models = c.Sealed, usedSettings(c.Settings), c.Models
 	}
 	return out
 }

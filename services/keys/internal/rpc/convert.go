@@ -7,6 +7,8 @@ import (
 
 	keyformat "github.com/claviger/claviger/pkg/apikey"
 	"github.com/claviger/claviger/pkg/authn"
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/keyform"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
@@ -109,7 +111,38 @@ func credentialToProto(c credential.Credential) *keysv1.Credential {
 		Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), Hint: c.Hint,
 		Revision: revision(c), State: states[c.State()], StateReason: c.StateReason, StateTime: timestamp(c.StateAt),
 		CreateTime: timestamp(c.CreatedAt), CreatedBy: c.CreatedBy, UpdateTime: timestamp(c.UpdatedAt), UpdatedBy: c.UpdatedBy, Etag: c.ETag(),
+		Settings: settingsToProto(c.Settings), Models: c.Models,
 	}
+}
+
+// settingsToProto returns nil where there are none.
+func settingsToProto(s keyform.Settings) *keysv1.CredentialSettings {
+	out := usedSettings(s)
+	if out == nil {
+		return nil
+	}
+	out.ClientEmail = s.ClientEmail
+	out.Secrets = each(s.Secrets, func(m keyform.Masked) *keysv1.MaskedSecret {
+		return &keysv1.MaskedSecret{Field: m.Field, Hint: m.Hint}
+	})
+	return out
+}
+
+// usedSettings are what of them says where a secret may be sent, nil where there is nothing.
+func usedSettings(s keyform.Settings) *keysv1.CredentialSettings {
+	if len(s.Places()) == 0 {
+		return nil
+	}
+	return &keysv1.CredentialSettings{
+		Region: s.Region, Project: s.Project, Location: s.Location,
+		Deployments: each(s.Deployments, func(d keyform.Deployment) *keysv1.AzureDeployment {
+			return &keysv1.AzureDeployment{ModelSlug: d.ModelSlug, EndpointUrl: d.EndpointURL, ModelId: d.ModelID}
+		}),
+	}
+}
+
+func warningToProto(v fault.Violation) *keysv1.SecretWarning {
+	return &keysv1.SecretWarning{Field: v.Field, Description: v.Description}
 }
 
 func revision(c credential.Credential) int32 {

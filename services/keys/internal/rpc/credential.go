@@ -25,17 +25,19 @@ var _ keysv1connect.CredentialServiceHandler = (*credentialServer)(nil)
 
 // CreateCredential seals a provider secret, stores the sealed form and starts a key test.
 func (s *credentialServer) CreateCredential(ctx context.Context, req *keysv1.CreateCredentialRequest) (*keysv1.CreateCredentialResponse, error) {
-	var c credential.Credential
+	var draft credential.Draft
 	return answer(change(ctx, s.API, req, steps[*keysv1.CreateCredentialResponse]{
 		Prepare: func(ctx context.Context) (err error) {
-			c, err = s.Credentials.Draft(ctx, caller(ctx), credential.New{
+			draft, err = s.Credentials.Draft(ctx, caller(ctx), credential.New{
 				Provider: req.GetProvider(), Label: req.GetLabel(), Secret: secret.New(req.GetSecret()),
 				BaseURL: req.GetBaseUrl(), Priority: int(req.GetPriority()), AcceptTerms: req.GetAcceptTerms(),
 			})
 			return err
 		},
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreateCredentialResponse, error) {
-			return &keysv1.CreateCredentialResponse{Credential: credentialToProto(c)}, s.Credentials.Create(ctx, tx, c)
+			return &keysv1.CreateCredentialResponse{
+				Credential: credentialToProto(draft.Credential), Warnings: each(draft.Warnings, warningToProto),
+			}, s.Credentials.Create(ctx, tx, draft.Credential)
 		},
 	}))
 }
@@ -92,7 +94,7 @@ func (s *credentialServer) RotateCredential(ctx context.Context, req *keysv1.Rot
 		},
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.RotateCredentialResponse, error) {
 			c, err := s.Credentials.Rotate(ctx, tx, caller(ctx), rotation)
-			return &keysv1.RotateCredentialResponse{Credential: credentialToProto(c)}, err
+			return &keysv1.RotateCredentialResponse{Credential: credentialToProto(c), Warnings: each(rotation.Warnings, warningToProto)}, err
 		},
 	}))
 }

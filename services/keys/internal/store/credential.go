@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/uptrace/bun"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
 )
@@ -18,6 +20,8 @@ type credentialRow struct {
 	Provider    string `bun:"provider"`
 	Label       string `bun:"label"`
 	BaseURL     string `bun:"base_url"`
+	Settings    string `bun:"settings"`
+	Models      string `bun:"models"`
 	Priority    int    `bun:"priority"`
 	Hint        string `bun:"hint"`
 	Revision    int    `bun:"revision"`
@@ -38,6 +42,7 @@ type credentialRow struct {
 func (r credentialRow) domain() credential.Credential {
 	return credential.Credential{
 		OrgID: r.OrgID, ID: r.ID, Provider: r.Provider, Label: r.Label, BaseURL: r.BaseURL, Priority: r.Priority,
+		Settings: fromJSON[keyform.Settings](r.Settings), Models: fromJSON[[]string](r.Models),
 		Hint: r.Hint, Revision: r.Revision, Sealed: r.Sealed, Disabled: r.Disabled,
 		Verdict: credential.State(r.Verdict), StateReason: r.StateReason, StateAt: fromMicros(r.StateAt),
 		Setbacks: r.Setbacks, NextProbeAt: fromMicros(r.NextProbeAt),
@@ -49,12 +54,33 @@ func (r credentialRow) domain() credential.Credential {
 func toCredentialRow(c credential.Credential) *credentialRow {
 	return &credentialRow{
 		OrgID: c.OrgID, ID: c.ID, Provider: c.Provider, Label: c.Label, BaseURL: c.BaseURL, Priority: c.Priority,
+		Settings: toJSON(c.Settings), Models: toJSON(c.Models),
 		Hint: c.Hint, Revision: c.Revision, Sealed: c.Sealed, Disabled: c.Disabled,
 		Verdict: string(c.Verdict), StateReason: c.StateReason, StateAt: micros(c.StateAt),
 		Setbacks: c.Setbacks, NextProbeAt: micros(c.NextProbeAt),
 		CreatedAt: micros(c.CreatedAt), CreatedBy: c.CreatedBy, UpdatedAt: micros(c.UpdatedAt), UpdatedBy: c.UpdatedBy,
 		Version: c.Version,
 	}
+}
+
+// toJSON writes what is only read as a whole; ” is nothing.
+func toJSON(value any) string {
+	raw, err := json.Marshal(value)
+	if err != nil || string(raw) == "{}" || string(raw) == "null" {
+		return "" // it is made of texts alone: there is no other error
+	}
+	return string(raw)
+}
+
+// fromJSON reads what toJSON has written. What somebody else has put there is nothing: a credential
+// whose settings are lost does not open.
+func fromJSON[T any](text string) T {
+	var value T
+	if text == "" || json.Unmarshal([]byte(text), &value) != nil {
+		var none T
+		return none
+	}
+	return value
 }
 
 var _ credential.Tx = (*Tx)(nil)

@@ -13,6 +13,7 @@ import (
 	"github.com/uptrace/bun"
 
 	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
@@ -127,6 +128,8 @@ func (f *Fixture) Credential(orgID, label string) credential.Credential {
 	return credential.Credential{
 		OrgID: orgID, ID: id.New("cred"), Provider: "openai", Label: label, Revision: 1, Sealed: "vault:v1:abc", Verdict: credential.Unverified,
 		StateAt: f.Clock.Now(), CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now(), Version: 1,
+		Settings: keyform.Settings{Region: "us-east-1", Deployments: []keyform.Deployment{{ModelSlug: "m", EndpointURL: "https://llm.example", ModelID: "d"}}},
+		Models:   []string{"a", "b"},
 	}
 }
 
