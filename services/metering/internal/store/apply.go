@@ -200,7 +200,7 @@ func (s *Store) insertEvents(ctx context.Context, tx bun.Tx, attempts []*usage.A
 func insertValues(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
 	var inserted []eventRow
 	query := tx.NewInsert().Model(&rows)
-	if !anyRare(eventColumns(), rows) {
+	if !anyRare(rows) {
 		query = query.ExcludeColumn(rareEvents...)
 	}
 	err := query.
@@ -258,7 +258,7 @@ var (
 	addToSums = func() map[rare][]string {
 		sets := map[rare][]string{}
 		for _, c := range sumNames {
-			if rareSums[c] {
+			if slices.Contains(rareSums, c) {
 				sets[true] = append(sets[true], fmt.Sprintf("%s = CASE WHEN EXCLUDED.%s IS NULL THEN r.%s ELSE COALESCE(r.%s, 0) + EXCLUDED.%s END", c, c, c, c, c))
 				continue
 			}
@@ -300,9 +300,9 @@ func (s *Store) addSums(ctx context.Context, tx bun.Tx, sums map[usage.Key]usage
 // upsertValues adds rows to a table of sums.
 func upsertValues(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
 	query := tx.NewInsert().Model(&rows).ModelTableExpr("? AS r", bun.Ident(table)).On(conflictKey)
-	r := anyRare(rollupColumns(), rows)
+	r := anyRare(rows)
 	if !r {
-		query = query.ExcludeColumn(slices.Collect(maps.Keys(rareSums))...)
+		query = query.ExcludeColumn(rareSums...)
 	}
 	for _, set := range addToSums[r] {
 		query = query.Set(set)

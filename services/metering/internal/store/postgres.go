@@ -53,13 +53,7 @@ var (
 	eventColumns  = sync.OnceValue(func() map[rare][]column { return bothOf(columnsOf(reflect.TypeFor[eventRow]())) })
 	rollupColumns = sync.OnceValue(func() map[rare][]column { return bothOf(columnsOf(reflect.TypeFor[rollupRow]())) })
 	rareEvents    = namesOf(columnsOf(reflect.TypeFor[eventRow]()))
-	rareSums      = func() map[string]bool {
-		names := map[string]bool{}
-		for _, name := range namesOf(columnsOf(reflect.TypeFor[rollupRow]())) {
-			names[name] = true
-		}
-		return names
-	}()
+	rareSums      = namesOf(columnsOf(reflect.TypeFor[rollupRow]()))
 )
 
 // bothOf returns the columns without the rare ones, and all.
@@ -78,16 +72,8 @@ func namesOf(columns []column) (names []string) {
 }
 
 // anyRare reports whether a row has something in a rare column.
-func anyRare[T any](columns map[rare][]column, rows []*T) rare {
-	for _, row := range rows {
-		fields := reflect.ValueOf(row).Elem()
-		for _, c := range columns[true] {
-			if c.rare && !fields.FieldByIndex(c.index).IsZero() {
-				return true
-			}
-		}
-	}
-	return false
+func anyRare[T interface{ rare() bool }](rows []T) rare {
+	return rare(slices.ContainsFunc(rows, T.rare))
 }
 
 // insertFrom begins a statement that inserts rows from arrays.
@@ -140,7 +126,7 @@ func arraysOf[T any](columns []column, rows []*T) []any {
 
 // insertArrays inserts the rows that are not there and adds their keys to fresh.
 func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[eventKey]bool) error {
-	r := anyRare(eventColumns(), rows)
+	r := anyRare(rows)
 	inserted, err := tx.Tx.QueryContext(ctx, insertEventArrays()[r], arraysOf(eventColumns()[r], rows)...) // past bun, which would write the values out
 	if err != nil {
 		return err
@@ -158,7 +144,7 @@ func insertArrays(ctx context.Context, tx bun.Tx, rows []*eventRow, fresh map[ev
 
 // upsertArrays adds rows to a table of sums.
 func upsertArrays(ctx context.Context, tx bun.Tx, table string, rows []*rollupRow) error {
-	r := anyRare(rollupColumns(), rows)
+	r := anyRare(rows)
 	_, err := tx.Tx.ExecContext(ctx, upsertSums()[sumsTable{table, r}], arraysOf(rollupColumns()[r], rows)...)
 	return err
 }

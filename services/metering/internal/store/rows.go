@@ -82,6 +82,12 @@ type eventRow struct {
 	CostIsReported      bool   `bun:"cost_is_reported" rare:"yes"`
 }
 
+// rare reports whether the row has something in a rare column.
+func (r *eventRow) rare() bool {
+	return r.Operation != "" || r.UnitImage != nil || r.UnitSecond != nil || r.UnitMegapixel != nil || r.UnitRequest != nil ||
+		r.UnitCredit != nil || r.UnitCharacter != nil || r.ReportedCostNanoUSD != nil || r.CostIsReported
+}
+
 // units are the columns of units, in the order of pricing.UnitNames.
 func (r *eventRow) units() [len(pricing.UnitNames)]**int64 {
 	return [...]**int64{&r.UnitImage, &r.UnitSecond, &r.UnitMegapixel, &r.UnitRequest, &r.UnitCredit, &r.UnitCharacter}
@@ -227,6 +233,12 @@ type sumColumns struct {
 	ProviderCostNanoUSD *int64 `bun:"provider_cost_nano_usd" rare:"yes"`
 }
 
+// rare reports whether the sums have something in a rare column.
+func (s *sumColumns) rare() bool {
+	return s.UnitImage != nil || s.UnitSecond != nil || s.UnitMegapixel != nil || s.UnitRequest != nil ||
+		s.UnitCredit != nil || s.UnitCharacter != nil || s.ReportedCostNanoUSD != nil || s.ProviderCostNanoUSD != nil
+}
+
 // sumNames are the columns of sumColumns, in the same order.
 var sumNames = []string{
 	"requests", "attempts", "errors",
@@ -243,17 +255,21 @@ var keyNames = []string{
 }
 
 func toSums(t usage.Totals) sumColumns {
-	k, u := t.Tokens, t.Units
-	return sumColumns{
+	k := t.Tokens
+	sums := sumColumns{
 		Requests: t.Requests, Attempts: t.Attempts, Errors: t.Errors,
 		InputTotal: k.InputTotal, InputUncached: k.InputUncached, CacheRead: k.CacheRead,
 		CacheWrite5m: k.CacheWrite5m, CacheWrite30m: k.CacheWrite30m, CacheWrite1h: k.CacheWrite1h, CacheWrite12h: k.CacheWrite12h,
 		OutputTotal: k.OutputTotal, Reasoning: k.Reasoning, AudioIn: k.AudioIn, AudioOut: k.AudioOut, ImageIn: k.ImageIn, ImageOut: k.ImageOut,
 		CostNanoUSD: t.CostNano, UnknownCostAttempts: t.UnknownCost,
 		EstimatedAttempts: t.Estimated, EstimatedCostNanoUSD: t.EstimatedCostNano,
-		UnitImage: some(u[0]), UnitSecond: some(u[1]), UnitMegapixel: some(u[2]), UnitRequest: some(u[3]), UnitCredit: some(u[4]), UnitCharacter: some(u[5]),
-		ReportedCostNanoUSD: some(t.ReportedNano), ProviderCostNanoUSD: some(t.ProviderCostNano),
 	}
+	if u := t.Units; u != (pricing.Units{}) || t.ReportedNano != 0 || t.ProviderCostNano != 0 {
+		sums.UnitImage, sums.UnitSecond, sums.UnitMegapixel = some(u[0]), some(u[1]), some(u[2])
+		sums.UnitRequest, sums.UnitCredit, sums.UnitCharacter = some(u[3]), some(u[4]), some(u[5])
+		sums.ReportedCostNanoUSD, sums.ProviderCostNanoUSD = some(t.ReportedNano), some(t.ProviderCostNano)
+	}
+	return sums
 }
 
 // some is n, or nil for nothing.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/uptrace/bun"
@@ -43,7 +44,7 @@ func rawGroups(engine sqldb.Engine) string {
 		expr, ok := rawSums[c]
 		if !ok {
 			expr = "COALESCE(" + c + ", 0)" // a token class
-			if rareSums[c] {
+			if slices.Contains(rareSums, c) {
 				expr = c // NULL is nothing
 			}
 		}
