@@ -6,9 +6,9 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
-// wrapped begins the state of a reasoning in a place where a dialect has its own: what follows is whose it is
+// WrappedPrefix begins the state of a reasoning in a place where a dialect has its own: what follows is whose it is
 // and, after a dot, the state.
-const wrapped = "clv1."
+const WrappedPrefix = "clv1."
 
 // CallState is the form of the state of a tool call, where a dialect has a place for that of reasoning only.
 const CallState completion.StateFormat = "google-call"
@@ -19,12 +19,12 @@ func Wrap(own, format completion.StateFormat, state string) string {
 	if format == own {
 		return state
 	}
-	return wrapped + string(format) + "." + state
+	return WrappedPrefix + string(format) + "." + state
 }
 
 // Unwrap undoes Wrap.
 func Unwrap(own completion.StateFormat, carried string) (format completion.StateFormat, state string) {
-	rest, foreign := strings.CutPrefix(carried, wrapped)
+	rest, foreign := strings.CutPrefix(carried, WrappedPrefix)
 	if !foreign {
 		return own, carried
 	}
@@ -33,4 +33,4 @@ func Unwrap(own completion.StateFormat, carried string) (format completion.State
 }
 
 // Wrapped reports whether a carried state is not the dialect's own.
-func Wrapped(carried string) bool { return strings.HasPrefix(carried, wrapped) }
+func Wrapped(carried string) bool { return strings.HasPrefix(carried, WrappedPrefix) }

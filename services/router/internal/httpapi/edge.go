@@ -10,6 +10,7 @@ import (
 	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect"
+	"github.com/claviger/claviger/services/router/internal/dialect/anthropic"
 	"github.com/claviger/claviger/services/router/internal/dialect/openai"
 )
 
@@ -21,6 +22,8 @@ type family struct {
 	fail func(err error, requestID string) dialect.Failure
 	// pulse is what keeps a waiting stream open, once an answer has begun.
 	pulse string
+	// idHeader is the header in which SDKs look for the request's id, besides X-Request-Id; it may be empty.
+	idHeader string
 	// headers are those of a caller's that a provider which speaks the same dialect is told, in the
 	// canonical form.
 	headers []string
@@ -44,6 +47,15 @@ var openAI = &family{
 	fail: func(err error, requestID string) dialect.Failure { return openai.Fail(err, requestID) },
 }
 
+var anthropicFamily = &family{
+	name: "anthropic", pulse: anthropic.Heartbeat, idHeader: "Request-Id",
+	headers: []string{headerVersion, "Anthropic-Beta"},
+	fail:    func(err error, requestID string) dialect.Failure { return anthropic.Fail(err, requestID) },
+}
+
+// headerVersion is sent with each call by Anthropic's SDKs, and by no others.
+const headerVersion = "Anthropic-Version"
+
 // edges are all routes that are answered by a target.
 var edges = []edge{
 	{
@@ -51,6 +63,16 @@ var edges = []edge{
 		encoder: func(req *completion.Request, served completion.Served, now time.Time) dialect.Encoder {
 			return openai.NewEncoder(req, served.Target.Model, now)
 		},
+	},
+	{
+		pattern: "/v1/messages", of: anthropicFamily, decode: anthropic.Decode,
+		encoder: func(req *completion.Request, served completion.Served, _ time.Time) dialect.Encoder {
+			return anthropic.NewEncoder(req, served.Target.Model)
+		},
+	},
+	{
+		pattern: "/v1/messages/count_tokens", of: anthropicFamily, decode: anthropic.DecodeCount,
+		encoder: func(*completion.Request, completion.Served, time.Time) dialect.Encoder { return anthropic.CountEncoder{} },
 	},
 }
 

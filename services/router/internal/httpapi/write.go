@@ -131,6 +131,9 @@ func (w *writer) head(contentType string, length int, requestID string, level co
 	h := w.x.w.Header()
 	h["Content-Type"] = []string{contentType}
 	h["X-Request-Id"] = []string{requestID}
+	if name := w.x.of.idHeader; name != "" {
+		h[name] = []string{requestID}
+	}
 	if w.stream {
 		h["Cache-Control"] = []string{"no-cache"}
 		h["X-Accel-Buffering"] = []string{"no"}

@@ -122,6 +122,9 @@ func Array(data []byte) Elements {
 	return e
 }
 
+// At is where the current element begins in the text.
+func (e *Elements) At() int { return e.pos - len(e.Value) }
+
 // Err returns why the walk ended early, or nil.
 func (e *Elements) Err() error {
 	if e.err == nil {

@@ -83,7 +83,7 @@ func (p *Form) Count(ctx context.Context, call completion.Call, route provider.R
 
 func countBody(call completion.Call) ([]byte, error) {
 	if call.Raw {
-		return provider.Rewrite(call.Request.Raw, call.Model, nil, nil)
+		return rawBody(call)
 	}
 	prompt, err := call.Request.Decode()
 	if err != nil {
@@ -111,8 +111,7 @@ func (f *format) counted(body []byte, raw bool) (completion.Chunk, string, error
 // requestBody returns what goes out, and whether its answer is streamed.
 func requestBody(call completion.Call) (body []byte, stream bool, err error) {
 	if call.Raw {
-		// The only edits: the model's name, and our own routing field.
-		body, err = provider.Rewrite(call.Request.Raw, call.Model, nil, nil)
+		body, err = rawBody(call)
 		return body, call.Request.Stream, err
 	}
 	prompt, err := call.Request.Decode()

@@ -1,0 +1,74 @@
+package messages
+
+import (
+	"bytes"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
+	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
+	"github.com/claviger/claviger/services/router/internal/provider"
+)
+
+// rawBody is a caller's body as it goes out. The only edits: the model's name, our own routing field, and
+// reasoning of other vendors, which their answers brought into the conversation and this API would refuse.
+func rawBody(call completion.Call) ([]byte, error) {
+	var each func(*jsonscan.Members) []jsonscan.Edit
+	if bytes.Contains(call.Request.Raw, []byte(`"`+dialect.WrappedPrefix)) {
+		each = func(m *jsonscan.Members) []jsonscan.Edit {
+			if string(m.Name) != "messages" {
+				return nil
+			}
+			return foreign(m.Value, m.ValueAt)
+		}
+	}
+	return provider.Rewrite(call.Request.Raw, call.Model, each, nil)
+}
+
+// foreign takes out blocks of reasoning whose state is not this API's. At is where the messages begin.
+func foreign(messages []byte, at int) (edits []jsonscan.Edit) {
+	list := jsonscan.Array(messages)
+	for list.Next() {
+		m := jsonscan.Object(list.Value)
+		for m.Next() {
+			if string(m.Name) != "content" || jsonscan.KindOf(m.Value) != jsonscan.ArrayKind {
+				continue
+			}
+			if kept, some := own(m.Value); some {
+				start := at + list.At() + m.ValueAt
+				edits = append(edits, jsonscan.Edit{Start: start, End: start + len(m.Value), With: kept})
+			}
+		}
+	}
+	return edits
+}
+
+// own is content without the blocks of others, and whether there were some.
+func own(content []byte) (kept string, some bool) {
+	out := []byte{'['}
+	blocks := jsonscan.Array(content)
+	for blocks.Next() {
+		if isForeign(blocks.Value) {
+			some = true
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, blocks.Value...)
+	}
+	return string(append(out, ']')), some
+}
+
+func isForeign(block []byte) bool {
+	name := ""
+	switch kind, _ := jsonscan.Text(jsonscan.Get(block, "type")); kind {
+	case "thinking":
+		name = "signature"
+	case "redacted_thinking":
+		name = "data"
+	default:
+		return false
+	}
+	state, _ := jsonscan.Text(jsonscan.Get(block, name))
+	return dialect.Wrapped(state)
+}
