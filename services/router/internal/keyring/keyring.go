@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/pkg/transit"
@@ -46,9 +47,16 @@ type Keyring struct {
 }
 
 type opened struct {
-	sealed string // what it was opened from: another sealed text is another secret
+	of     *completion.Credential // what it was opened as: other bytes or another place are another secret
 	secret secret.Text
 	at     time.Time
+}
+
+// fits reports whether it was opened as c says. A row that was changed since, in what is sealed or in
+// where it leads, has to be opened anew, which fails if somebody tampered with it.
+func (o opened) fits(c *completion.Credential) bool {
+	return o.of == c || o.of.Sealed == c.Sealed && o.of.OrgID == c.OrgID && o.of.Revision == c.Revision && o.of.Provider == c.Provider &&
+		o.of.BaseURL == c.BaseURL && settings(o.of).SameUse(settings(c))
 }
 
 // New returns an empty keyring.
@@ -68,7 +76,7 @@ func (k *Keyring) Secret(ctx context.Context, c *completion.Credential) (secret.
 	k.mu.RLock()
 	o, ok := k.open[c.ID]
 	k.mu.RUnlock()
-	if ok && o.sealed == c.Sealed {
+	if ok && o.fits(c) {
 		age := k.now().Sub(o.at)
 		if age < fresh {
 			return o.secret, nil
@@ -83,18 +91,22 @@ func (k *Keyring) Secret(ctx context.Context, c *completion.Credential) (secret.
 
 // openNow asks the vault, once for all who wait for the same credential.
 func (k *Keyring) openNow(ctx context.Context, c *completion.Credential) (secret.Text, error) {
-	result := k.flight.DoChan(c.ID+"/"+c.Sealed, func() (any, error) {
+	bound := k.bound(c)
+	result := k.flight.DoChan(c.ID+"/"+bound.Binding+"/"+c.Sealed, func() (any, error) {
 		// Whoever came first may go away; the others still want it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
 		defer cancel()
 		ctx, ended := k.seen.opening(ctx)
-		plain, err := k.opener.Open(ctx, c.Sealed, k.bound(c))
+		plain, err := k.opener.Open(ctx, c.Sealed, bound)
+		if err == nil {
+			err = leadsThere(c, plain)
+		}
 		ended(err)
 		if err != nil {
 			return secret.Text{}, err
 		}
 		k.mu.Lock()
-		k.open[c.ID] = opened{c.Sealed, plain, k.now()}
+		k.open[c.ID] = opened{c, plain, k.now()}
 		k.mu.Unlock()
 		return plain, nil
 	})
@@ -119,10 +131,41 @@ func (k *Keyring) refresh(ctx context.Context, c *completion.Credential) {
 
 // bound is what the sealed text must be bound to: recomputed here from what would be dialled.
 func (k *Keyring) bound(c *completion.Credential) transit.Context {
+	places := append(settings(c).Places(), originOf(c.BaseURL))
 	return transit.Context{
 		Environment: k.environment, OrgID: c.OrgID, CredentialID: c.ID, Revision: c.Revision,
-		Binding: transit.Bind(c.Provider, originOf(c.BaseURL)),
+		Binding: transit.Bind(c.Provider, places...),
 	}
+}
+
+// leadsThere compares where an opened text leads with what the configuration says of it. The binding
+// holds the places, but not which model goes to which of them.
+func leadsThere(c *completion.Credential, plain secret.Text) error {
+	if keyform.KindOf(c.Provider) == keyform.Key {
+		return nil
+	}
+	form, err := keyform.Parse(c.Provider, plain)
+	if err != nil {
+		return transit.ErrForeign.Because(err)
+	}
+	if !form.Settings.SameUse(settings(c)) {
+		return transit.ErrForeign.Because(errElsewhere)
+	}
+	return nil
+}
+
+var errElsewhere = errors.New("the settings are not those of the sealed text")
+
+// settings are a credential's in the words of the form.
+func settings(c *completion.Credential) keyform.Settings {
+	out := keyform.Settings{Region: c.Settings.Region, Project: c.Settings.Project, Location: c.Settings.Location}
+	if n := len(c.Settings.Deployments); n > 0 {
+		out.Deployments = make([]keyform.Deployment, n)
+		for i, d := range c.Settings.Deployments {
+			out.Deployments[i] = keyform.Deployment{ModelSlug: d.Model, EndpointURL: d.Endpoint, ModelID: d.Name}
+		}
+	}
+	return out
 }
 
 func originOf(baseURL string) string {
@@ -146,8 +189,12 @@ func (k *Keyring) Keep(ctx context.Context, credentials []*completion.Credential
 	var missing []*completion.Credential
 	k.mu.Lock()
 	for id, o := range k.open {
-		if c := wanted[id]; c == nil || c.Sealed != o.sealed {
+		switch c := wanted[id]; {
+		case c == nil || !o.fits(c):
 			delete(k.open, id)
+		default: // the older configuration can be forgotten
+			o.of = c
+			k.open[id] = o
 		}
 	}
 	for id, c := range wanted {

@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -196,7 +198,21 @@ func (r *Reporter) test(ctx context.Context, job *keysv1.ProbeJob) *keysv1.Probe
 		verdict = r.verdict(ctx, provider, c)
 	}
 	result.State, result.Reason, result.Time = states[verdict.State], cut(verdict.Reason), timestamppb.New(r.o.Now())
+	result.Models = listed(verdict.Models)
 	return result
+}
+
+// listed are models within the contract's bounds. A list that does not fit is left out as a whole: a
+// part of it would say that the rest cannot be used.
+func listed(models []string) []string {
+	const maxModels, maxName = 1000, 256
+	models = slices.Clone(models)
+	slices.Sort(models)
+	models = slices.Compact(models)
+	if len(models) > maxModels || slices.ContainsFunc(models, func(m string) bool { return m == "" || len(m) > maxName || !utf8.ValidString(m) }) {
+		return nil
+	}
+	return models
 }
 
 func (r *Reporter) verdict(ctx context.Context, provider completion.Provider, c *completion.Credential) completion.Verdict {

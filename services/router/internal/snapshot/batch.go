@@ -88,6 +88,7 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 		b.org(c.GetOrgId()).credentials[c.GetId()] = &completion.Credential{
 			ID: c.GetId(), OrgID: c.GetOrgId(), Provider: c.GetProvider(), Label: c.GetLabel(), BaseURL: c.GetBaseUrl(),
 			Priority: int(c.GetPriority()), Revision: int(c.GetRevision()), Sealed: c.GetSealed(), Out: outOf(c.GetState(), c.GetProvider()),
+			Settings: settingsOf(c.GetSettings()), Models: c.GetModels(),
 		}
 	}
 	for _, p := range batch.GetPolicies() {
@@ -110,6 +111,14 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 	for _, r := range batch.GetRemoved() {
 		b.remove(r.GetOrgId(), r.GetId())
 	}
+}
+
+func settingsOf(s *keysv1.CredentialSettings) completion.Settings {
+	out := completion.Settings{Region: s.GetRegion(), Project: s.GetProject(), Location: s.GetLocation()}
+	for _, d := range s.GetDeployments() {
+		out.Deployments = append(out.Deployments, completion.Deployment{Model: d.GetModelSlug(), Endpoint: d.GetEndpointUrl(), Name: d.GetModelId()})
+	}
+	return out
 }
 
 func policyOf(p *keysv1.PolicyConfig) *plan.Policy {

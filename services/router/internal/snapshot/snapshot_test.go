@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -141,6 +142,42 @@ func TestAWholeConfigurationAndItsChangesAreServedAndKept(t *testing.T) {
 		state, err := s.follower(t, sub).State()
 		if err == nil && state.Version() != 10 {
 			t.Fatalf("cut at %d: version %d", cut, state.Version())
+		}
+	}
+}
+
+func TestSettingsAndModelsOfACredentialArrive(t *testing.T) {
+	t.Parallel()
+	s := newSigner()
+	f := s.follower(t, t.TempDir())
+	err := apply(f, s.sign(&keysv1.ConfigBatch{
+		ToVersion: 1, Last: true, Organizations: []*keysv1.OrganizationConfig{{Id: "org_a", Slug: "acme"}},
+		Credentials: []*keysv1.CredentialConfig{
+			{OrgId: "org_a", Id: "cred_1", Provider: "azure", Sealed: "s", Settings: &keysv1.CredentialSettings{
+				Deployments: []*keysv1.AzureDeployment{{ModelSlug: "openai/gpt-4o", EndpointUrl: "https://acme.openai.azure.com", ModelId: "gpt"}},
+			}},
+			{OrgId: "org_a", Id: "cred_2", Provider: "bedrock", Sealed: "s", Settings: &keysv1.CredentialSettings{Region: "us-east-1"}, Models: []string{"a", "b"}},
+			{OrgId: "org_a", Id: "cred_3", Provider: "vertex", Sealed: "s", Settings: &keysv1.CredentialSettings{Project: "p", Location: "global"}},
+			{OrgId: "org_a", Id: "cred_4", Provider: "openai", Sealed: "s"},
+		},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := f.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]completion.Credential{
+		"cred_1": {Provider: "azure", Settings: completion.Settings{Deployments: []completion.Deployment{{Model: "openai/gpt-4o", Endpoint: "https://acme.openai.azure.com", Name: "gpt"}}}},
+		"cred_2": {Provider: "bedrock", Settings: completion.Settings{Region: "us-east-1"}, Models: []string{"a", "b"}},
+		"cred_3": {Provider: "vertex", Settings: completion.Settings{Project: "p", Location: "global"}},
+		"cred_4": {Provider: "openai"},
+	} {
+		want.ID, want.OrgID, want.Sealed = id, "org_a", "s"
+		got, _ := state.Credential("org_a", id)
+		if diff := cmp.Diff(&want, got); diff != "" {
+			t.Errorf("%s: %s", id, diff)
 		}
 	}
 }

@@ -1,0 +1,81 @@
+package report_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/claviger/claviger/pkg/secret"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/report"
+)
+
+// vendor gives one verdict about every key.
+type vendor struct {
+	completion.Provider
+	verdict completion.Verdict
+}
+
+func (v vendor) Test(context.Context, completion.Place) completion.Verdict { return v.verdict }
+
+// keys takes reports.
+type keys struct {
+	keysv1connect.ConfigServiceClient
+	got chan *keysv1.ReportRouterStateRequest
+}
+
+func (k keys) ReportRouterState(_ context.Context, req *keysv1.ReportRouterStateRequest) (*keysv1.ReportRouterStateResponse, error) {
+	if len(req.GetProbeResults()) > 0 {
+		k.got <- req
+	}
+	return &keysv1.ReportRouterStateResponse{}, nil
+}
+
+func TestAKeyTestTellsTheModelsThatItFound(t *testing.T) {
+	t.Parallel()
+	many := make([]string, 1001)
+	for i := range many {
+		many[i] = fmt.Sprint("m", i)
+	}
+	for name, c := range map[string]struct{ found, want []string }{
+		"some, in any order":     {[]string{"b", "a", "b"}, []string{"a", "b"}},
+		"none":                   {nil, nil},
+		"as many as fit":         {many[:1000], slices.Sorted(slices.Values(many[:1000]))},
+		"more than fit":          {many, nil}, // a part would say that the rest cannot be used
+		"a name that is long":    {[]string{"a", strings.Repeat("x", 257)}, nil},
+		"a name that is no text": {[]string{"a", "\xff"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				upstream := keys{got: make(chan *keysv1.ReportRouterStateRequest, 1)}
+				cred := &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "acme", Revision: 3, Sealed: "s"}
+				reporter := report.New(report.Options{
+					Router: "router-1", Client: upstream, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+					Providers:  map[string]completion.Provider{"acme": vendor{verdict: completion.Verdict{State: "active", Reason: "it works", Models: c.found}}},
+					Version:    func() int64 { return 1 },
+					Credential: func(string, string) (*completion.Credential, bool) { return cred, true },
+					Secret:     func(context.Context, *completion.Credential) (secret.Text, error) { return secret.New("k"), nil },
+				})
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- reporter.Run(ctx) }()
+				reporter.Probe(&keysv1.ProbeJob{Id: "probe_1", OrgId: "org_1", CredentialId: "cred_1", Revision: 3})
+				result := (<-upstream.got).GetProbeResults()[0]
+				if result.GetState() != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE || result.GetReason() != "it works" || !slices.Equal(result.GetModels(), c.want) {
+					t.Errorf("result = %v %q, %d models, want %d", result.GetState(), result.GetReason(), len(result.GetModels()), len(c.want))
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
