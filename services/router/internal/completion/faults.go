@@ -40,6 +40,9 @@ var byClass = map[Class]*fault.Error{
 	ModelNotFound:  fault.New(fault.NotFound, "MODEL_NOT_FOUND", "does not have this model, or not for this credential").With("param", "model"),
 }
 
+// Fault is the fault of a provider's failure on a target, of a call that is no attempt.
+func Fault(e *ProviderError, t *Target) *fault.Error { return failed(e, t) }
+
 // failed is the fault of a provider's failure on a target. The ProviderError is its cause, for
 // dialects that pass on the provider's own words.
 func failed(e *ProviderError, t *Target) *fault.Error {
