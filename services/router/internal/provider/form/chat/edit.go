@@ -21,7 +21,8 @@ var errMalformed = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a
 //     stream_options, they are taken out;
 //   - what the vendor's Fields, Only and the model's FixedSampling say of members;
 //   - in messages what InMessages and Roles say, ids of tool calls by ToolID, pictures by address become
-//     data where the vendor fetches none, and thinking is added to tool calls that are refused without.
+//     data where the vendor fetches none, and thinking is added to tool calls that are refused without;
+//   - "$schema" is taken out of the parameters of tools where it confuses models.
 //
 // Every other byte stays as it came, max_tokens too.
 func (p *Form) editBody(ctx context.Context, call completion.Call) (body, error) {
@@ -70,6 +71,8 @@ func (e *edit) body(ctx context.Context, raw []byte) ([]byte, error) {
 				return nil, err
 			}
 			cut.keep(edits...)
+		case name == "tools" && e.vendor.CleanSchemas:
+			cut.keep(schemas(m.Value, m.ValueAt)...)
 		default:
 			if err := e.member(&cut, raw, &m); err != nil {
 				return nil, err
@@ -180,7 +183,7 @@ func (e *edit) messages(ctx context.Context, data []byte, at int) ([]jsonscan.Ed
 	return all, nil
 }
 
-// offset is where a part of data begins in it.
+// offset is where a part of data, which was cut out of it, begins in it: both end where the whole does.
 func offset(data, part []byte) int { return cap(data) - cap(part) }
 
 // message edits one message.
@@ -193,7 +196,7 @@ func (e *edit) message(ctx context.Context, data []byte, at int) ([]jsonscan.Edi
 		start := at + m.ValueAt
 		rule, given := e.vendor.InMessages[name]
 		switch {
-		case given && rule.refused && !neutral(name, m.Value):
+		case given && rule.refused && !neutral(name, m.Value) && !named(name, data):
 			return nil, refused(e.vendor.name(), "messages."+name)
 		case given && rule.to == "":
 			cut.remove(data, at, &m)
@@ -241,6 +244,44 @@ func withoutEmptyThinking(edits []jsonscan.Edit, data []byte, at int) []jsonscan
 		return edits
 	}
 	return edits
+}
+
+// named reports whether a message's name says nothing: the name of the tool whose result it is.
+func named(name string, message []byte) bool {
+	return name == "name" && textAt(message, "role") == string(completion.ToolRole)
+}
+
+// schemas takes "$schema" out of the parameters of tools.
+func schemas(v []byte, at int) []jsonscan.Edit {
+	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
+		return nil
+	}
+	var edits []jsonscan.Edit
+	tools := jsonscan.Array(v)
+	for tools.Next() {
+		if parameters := jsonscan.Get(tools.Value, "function", "parameters"); jsonscan.KindOf(parameters) == jsonscan.ObjectKind {
+			edits = append(edits, withoutSchema(parameters, at+offset(v, parameters))...)
+		}
+	}
+	return edits
+}
+
+// withoutSchema takes "$schema" out of a schema that begins at an offset.
+func withoutSchema(schema []byte, at int) []jsonscan.Edit {
+	if jsonscan.KindOf(schema) != jsonscan.ObjectKind {
+		return nil
+	}
+	var cut cutter
+	m := jsonscan.Object(schema)
+	for m.Next() {
+		if string(m.Name) == "$schema" {
+			cut.remove(schema, at, &m)
+		} else {
+			cut.keep()
+		}
+	}
+	cut.close()
+	return cut.edits
 }
 
 func (e *edit) role(v []byte, at int) []jsonscan.Edit {

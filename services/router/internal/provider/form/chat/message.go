@@ -87,7 +87,7 @@ func (p *Form) encodeMessage(ctx context.Context, m *completion.Message, model M
 		}
 		parts = append(parts, encoded)
 	}
-	parts = w.think(v.History, strings.Join(thoughts, "\n\n"), parts)
+	parts = w.think(model.History, strings.Join(thoughts, "\n\n"), parts)
 	if model.NeedsReasoning && len(w.ToolCalls) > 0 && w.ReasoningContent == "" {
 		w.ReasoningContent = noThinking
 	}

@@ -218,6 +218,9 @@ func (v *Vendor) encodeTools(tools []completion.Tool) ([]wireTool, error) {
 				return nil, v.unsupported(fmt.Sprintf("tools[%d].parameters", i), "it is not JSON")
 			}
 			d.Parameters = json.RawMessage(tool.Parameters)
+			if v.CleanSchemas {
+				d.Parameters = jsonscan.Apply(d.Parameters, withoutSchema(d.Parameters, 0))
+			}
 		}
 		out = append(out, wireTool{Type: "function", Function: d})
 	}

@@ -24,8 +24,6 @@ type Vendor struct {
 	Of func(model string) Model
 	// Extra gives members of the vendor's own, for what the prompt says in OpenAI's words.
 	Extra func(model string, p *completion.Prompt) []Member
-	// History is how a model's thinking goes back with the conversation.
-	History History
 	// DocumentURLs says that documents go by address, also those of which there are bytes.
 	DocumentURLs bool
 
@@ -39,6 +37,8 @@ type Vendor struct {
 	// ToolID makes an id of another vendor's tool call one that this vendor takes. The same id always
 	// becomes the same, so that call and result still belong together.
 	ToolID func(id string) string
+	// CleanSchemas says that "$schema" in the parameters of tools confuses models, so that it is taken out.
+	CleanSchemas bool
 	// InlineImages says that pictures are not fetched there, so that the router has to.
 	InlineImages bool
 	// NoStreamOptions says that usage comes unasked, and that asking is refused.
@@ -66,6 +66,8 @@ type Model struct {
 	// Efforts are in place of the vendor's; NoEffort says that it takes none at all.
 	Efforts  []string
 	NoEffort bool
+	// History is how its thinking goes back with the conversation.
+	History History
 	// NeedsReasoning says that an assistant's message with tool calls is refused without its thinking.
 	NeedsReasoning bool
 }

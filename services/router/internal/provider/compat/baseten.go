@@ -1,0 +1,51 @@
+package compat
+
+import (
+	"strings"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider"
+	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+)
+
+// baseten serves models that all its customers share, and with a base URL of the customer's own their
+// dedicated deployments. Errors are texts without a code.
+func baseten() Vendor {
+	return Vendor{
+		Facts: provider.Facts{
+			Slug: "baseten", Name: "Baseten", BaseURL: "https://inference.baseten.co/v1", Forms: []string{"chat completions"},
+			Credential: "API key; a dedicated deployment besides with its own base URL, ending in `/sync/v1`", KeyTest: "lists the models",
+		},
+		Chat: chat.Vendor{
+			MaxTokens: "max_tokens",
+			Lacks: []completion.Feature{
+				completion.FeatureVerbosity, completion.FeatureServiceTier, completion.FeatureDocuments, completion.FeatureAudio, completion.FeatureName,
+			},
+			Of: func(model string) chat.Model {
+				return chat.Model{NoEffort: !takesEffort(model), Efforts: []string{"none", "low", "medium", "high"}}
+			},
+			Extra: enableThinking,
+			Errors: []chat.Rule{
+				{Status: 403, Text: []string{"api key", "api-key", "unauthorized", "invalid key"}, Class: completion.AuthInvalid},
+				{Words: []string{"MODEL_DOES_NOT_EXIST"}, Class: completion.ModelNotFound},
+				{Status: 400, Text: []string{"check the model you provided"}, Class: completion.ModelNotFound},
+				{Words: []string{"MODEL_UNAVAILABLE"}, Class: completion.Overloaded},
+				{Words: []string{"MODEL_PREDICT_TIMEOUT"}, Class: completion.TimedOut},
+				{Status: 502, Text: []string{"starting", "scaling"}, Class: completion.Overloaded},
+			},
+		},
+	}
+}
+
+// takesEffort reports whether a model knows reasoning_effort; others are only told whether to think.
+func takesEffort(model string) bool {
+	return strings.Contains(model, "gpt-oss") || strings.Contains(model, "DeepSeek-V4")
+}
+
+func enableThinking(model string, p *completion.Prompt) []chat.Member {
+	asked := asksToThink(p)
+	if asked == nil || takesEffort(model) {
+		return nil
+	}
+	return []chat.Member{{Name: "chat_template_args", Value: map[string]bool{"enable_thinking": *asked}}}
+}
