@@ -68,6 +68,12 @@ func NewStream(res *Response, format Format, raw bool) *Stream {
 	}
 }
 
+// Allowing lets events be longer than usual.
+func (s *Stream) Allowing(bytes int) *Stream {
+	s.reader.Allow(bytes)
+	return s
+}
+
 // Head says what the provider named so far.
 func (s *Stream) Head() completion.AnswerHead {
 	return completion.AnswerHead{Status: s.status, RequestID: s.id, Model: s.format.Model(), Headroom: s.headroom}

@@ -18,7 +18,7 @@ const (
 	startSize = 8 << 10
 	// keepSize is the largest buffer that is kept for another stream.
 	keepSize = 64 << 10
-	// MaxEvent bounds one event.
+	// MaxEvent bounds one event, unless a reader allows more.
 	MaxEvent = 4 << 20
 )
 
@@ -44,6 +44,7 @@ func takeBuffer() *[]byte {
 type Reader struct {
 	src io.Reader
 	buf *[]byte
+	max int // of an event
 	// The run that was handed out is [run:start), what follows it so far [start:end).
 	start, end int
 	// What the bytes up to end ended with: a line end, and as its last byte a CR.
@@ -53,8 +54,11 @@ type Reader struct {
 
 // NewReader returns a reader of src. Release it after use.
 func NewReader(src io.Reader) *Reader {
-	return &Reader{src: src, buf: takeBuffer(), lineStart: true}
+	return &Reader{src: src, buf: takeBuffer(), max: MaxEvent, lineStart: true}
 }
+
+// Allow lets an event have so many bytes.
+func (r *Reader) Allow(bytes int) { r.max = bytes }
 
 // Release gives the buffer back for another stream. Call it only when no run is used any more: a
 // buffer that is given back too early would show one caller the answer of another.
@@ -112,10 +116,10 @@ func (r *Reader) room() error {
 	if r.end < len(b) {
 		return nil
 	}
-	if len(b) >= MaxEvent {
+	if len(b) >= r.max {
 		return ErrTooLong
 	}
-	grown := make([]byte, min(2*len(b), MaxEvent))
+	grown := make([]byte, min(2*len(b), r.max))
 	copy(grown, b[:r.end])
 	if cap(b) <= keepSize {
 		buffers.Put(r.buf)

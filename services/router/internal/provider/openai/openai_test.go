@@ -24,21 +24,26 @@ func TestProvider(t *testing.T) {
 				CacheRead: int64(u.Cached), CacheWrite30m: written, OutputTotal: int64(u.Output), Reasoning: int64(u.Reasoning),
 			}
 		},
-		Errors: map[llmtest.Failure]completion.Class{
-			llmtest.ErrAuth: completion.AuthInvalid, llmtest.ErrScopes: completion.AuthLimited,
-			llmtest.ErrOrganizationIP: completion.AuthLimited, llmtest.ErrForbidden: completion.AuthLimited,
-			llmtest.ErrModel: completion.ModelNotFound, llmtest.ErrRateLimit: completion.RateLimited,
-			llmtest.ErrSlowDown: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
-			llmtest.ErrSpendLimit: completion.QuotaExhausted, llmtest.ErrBilling: completion.QuotaExhausted,
-			llmtest.ErrBadRequest: completion.InvalidRequest, llmtest.ErrUnsupported: completion.Unsupported,
-			llmtest.ErrContextLength: completion.TooLarge, llmtest.ErrTooLarge: completion.TooLarge,
-			llmtest.ErrContent: completion.ContentRefused, llmtest.ErrTimeout: completion.TimedOut,
-			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
-			llmtest.ErrGatewayHTML: completion.ServerError,
-		},
+		Errors: errorClasses(),
 		InStream: map[llmtest.Failure]completion.Class{
 			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
 			llmtest.ErrRateLimit: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
 		},
 	})
+}
+
+// errorClasses are the classes of what OpenAI answers with an error status, in every form.
+func errorClasses() map[llmtest.Failure]completion.Class {
+	return map[llmtest.Failure]completion.Class{
+		llmtest.ErrAuth: completion.AuthInvalid, llmtest.ErrScopes: completion.AuthLimited,
+		llmtest.ErrOrganizationIP: completion.AuthLimited, llmtest.ErrForbidden: completion.AuthLimited,
+		llmtest.ErrModel: completion.ModelNotFound, llmtest.ErrRateLimit: completion.RateLimited,
+		llmtest.ErrSlowDown: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
+		llmtest.ErrSpendLimit: completion.QuotaExhausted, llmtest.ErrBilling: completion.QuotaExhausted,
+		llmtest.ErrBadRequest: completion.InvalidRequest, llmtest.ErrUnsupported: completion.Unsupported,
+		llmtest.ErrContextLength: completion.TooLarge, llmtest.ErrTooLarge: completion.TooLarge,
+		llmtest.ErrContent: completion.ContentRefused, llmtest.ErrTimeout: completion.TimedOut,
+		llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
+		llmtest.ErrGatewayHTML: completion.ServerError,
+	}
 }

@@ -28,11 +28,12 @@ type replay struct {
 	again  string // repeated after it, for ever
 	next   func() int
 	body   []byte
+	path   string
 	header http.Header
 }
 
 func (r *replay) RoundTrip(req *http.Request) (*http.Response, error) {
-	r.header = req.Header
+	r.header, r.path = req.Header, req.URL.Path
 	if req.Body != nil {
 		r.body, _ = io.ReadAll(req.Body)
 	}
