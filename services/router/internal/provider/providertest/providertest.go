@@ -36,6 +36,18 @@ type Adapter struct {
 	InStream map[llmtest.Failure]completion.Class
 	// NeedsEnd says that an answer without the format's last event is broken even if it has a finish reason.
 	NeedsEnd bool
+	// Unnamed says that the provider gives errors no name of the call.
+	Unnamed bool
+	// Secret is the credential that holds a key; nil is the key itself.
+	Secret func(key string) string
+}
+
+// secret is the credential for a key.
+func (a *Adapter) secret(key string) secret.Text {
+	if a.Secret == nil {
+		return secret.New(key)
+	}
+	return secret.New(a.Secret(key))
 }
 
 // Key is the key that calls are made with.
@@ -103,6 +115,13 @@ func Converted(baseURL, model string, stream bool, s llmtest.Script) completion.
 	}
 }
 
+// converted is Converted with the adapter's model and credential.
+func (a *Adapter) converted(baseURL string, stream bool, s llmtest.Script) completion.Call {
+	call := Converted(baseURL, a.Model, stream, s)
+	call.Secret = a.secret(Key)
+	return call
+}
+
 // rig is an adapter with a scripted provider.
 type rig struct {
 	Adapter
@@ -125,7 +144,7 @@ func newRig(t *testing.T, a Adapter) *rig {
 
 // call returns a call for a script.
 func (r *rig) call(stream bool, s llmtest.Script) completion.Call {
-	call := Converted(r.BaseURL(r.server), r.Model, stream, s)
+	call := r.converted(r.BaseURL(r.server), stream, s)
 	if r.MaxOutputTokens == 0 {
 		return call
 	}
@@ -284,7 +303,7 @@ func errorStatusesAreClassified(t *testing.T, a Adapter) {
 			if failed.Class != want {
 				t.Errorf("%s: class %s, want %s (%v)", name, failed.Class, want, failed)
 			}
-			if failed.Status < 400 || !failed.Sent || !failed.Unbilled || failed.RetryAfter != 3*time.Second || failed.RequestID == "" || failed.Message == "" {
+			if failed.Status < 400 || !failed.Sent || !failed.Unbilled || failed.RetryAfter != 3*time.Second || (failed.RequestID == "") != a.Unnamed || failed.Message == "" {
 				t.Errorf("%s: %+v", name, failed)
 			}
 			if strings.Contains(failed.Message, "<html>") {
@@ -447,7 +466,7 @@ func contextEndsACall(t *testing.T, a Adapter) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	answer, err := r.provider.Start(ctx, Converted(r.BaseURL(r.server), r.Model, true, llmtest.Script{Tokens: 1000, Delay: time.Millisecond}))
+	answer, err := r.provider.Start(ctx, r.converted(r.BaseURL(r.server), true, llmtest.Script{Tokens: 1000, Delay: time.Millisecond}))
 	if err == nil {
 		_, err = Collect(answer)
 		_ = answer.Close()
@@ -478,7 +497,7 @@ func connectionsServeAgain(t *testing.T, a Adapter) {
 func signsOfLifeAreSeen(t *testing.T, a Adapter) {
 	for _, raw := range []bool{false, true} {
 		p := a.New(&pings{})
-		call := Converted("http://provider.invalid", a.Model, true, llmtest.Script{})
+		call := a.converted("http://provider.invalid", true, llmtest.Script{})
 		call.Raw, call.Request.Raw = raw, []byte(`{"model":"x"}`)
 		answer, err := p.Start(t.Context(), call)
 		if err != nil {
@@ -518,7 +537,7 @@ func unknownUsageIsNotZero(t *testing.T, a Adapter) {
 
 func promptFaultsAreNotSent(t *testing.T, a Adapter) {
 	r := newRig(t, a)
-	call := Converted(r.BaseURL(r.server), r.Model, true, llmtest.Script{})
+	call := r.converted(r.BaseURL(r.server), true, llmtest.Script{})
 	call.Request.Decode = func() (*completion.Prompt, error) { return nil, completion.ErrUnsupported }
 	if _, err := r.provider.Start(t.Context(), call); !errors.Is(err, completion.ErrUnsupported) {
 		t.Errorf("error %v", err)
@@ -539,18 +558,18 @@ func keysAreTested(t *testing.T, a Adapter) {
 		Key + "+script:error=server":     "",
 		Key + "+script:error=gateway":    "",
 	} {
-		got := r.provider.Test(t.Context(), completion.Place{BaseURL: r.BaseURL(r.server), Secret: secret.New(key)})
+		got := r.provider.Test(t.Context(), completion.Place{BaseURL: r.BaseURL(r.server), Secret: a.secret(key)})
 		if got.State != want || got.Reason == "" || strings.Contains(got.Reason, key) {
 			t.Errorf("Test(%s) = %+v, want state %q", key, got, want)
 		}
 	}
-	if got := r.provider.Test(t.Context(), completion.Place{BaseURL: "http://127.0.0.1:1", Secret: secret.New(Key)}); got.State != "" || got.Reason == "" {
+	if got := r.provider.Test(t.Context(), completion.Place{BaseURL: "http://127.0.0.1:1", Secret: a.secret(Key)}); got.State != "" || got.Reason == "" {
 		t.Errorf("Test without a provider = %+v", got)
 	}
 	var calls atomic.Int64
 	for _, status := range []int{200, 302, 404, 500} {
 		page := a.New(fixed{status, http.Header{"Content-Type": {"text/html"}}, "<html>welcome</html>", &calls})
-		if got := page.Test(t.Context(), completion.Place{BaseURL: "http://provider.invalid", Secret: secret.New(Key)}); got.State != "" || got.Reason == "" {
+		if got := page.Test(t.Context(), completion.Place{BaseURL: "http://provider.invalid", Secret: a.secret(Key)}); got.State != "" || got.Reason == "" {
 			t.Errorf("Test at a wrong address that answers %d = %+v", status, got)
 		}
 	}
@@ -574,7 +593,7 @@ func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
 func redirectsAreNotFollowed(t *testing.T, a Adapter) {
 	var calls atomic.Int64
 	p := a.New(fixed{307, http.Header{"Location": {"http://elsewhere.invalid/"}}, "", &calls})
-	_, err := p.Start(t.Context(), Converted("http://provider.invalid", a.Model, true, llmtest.Script{}))
+	_, err := p.Start(t.Context(), a.converted("http://provider.invalid", true, llmtest.Script{}))
 	if failed := failure(t, "redirect", err); failed.Class != completion.ServerError || calls.Load() != 1 {
 		t.Errorf("%+v after %d calls", failed, calls.Load())
 	}
@@ -589,7 +608,7 @@ func nonsenseIsAProvidersFailure(t *testing.T, a Adapter) {
 		for kind, stream := range map[string]bool{"application/json": false, "text/event-stream": true, "text/html": true} {
 			what := fmt.Sprintf("%q as %s", body, kind)
 			p := a.New(fixed{200, http.Header{"Content-Type": {kind}}, body, &calls})
-			answer, err := p.Start(t.Context(), Converted("http://provider.invalid", a.Model, stream, llmtest.Script{}))
+			answer, err := p.Start(t.Context(), a.converted("http://provider.invalid", stream, llmtest.Script{}))
 			if err == nil {
 				_, err = Collect(answer)
 				_ = answer.Close()
