@@ -466,6 +466,14 @@ func (s *anthropicStream) delta(delta string, tokens int) bool {
 // failed sends the error event; the connection ends after it.
 func (s *anthropicStream) failed() bool {
 	w := s.c.failure()
+	if f, framed := s.c.native.(framer); framed {
+		s.out.buf = f.reported(s.out.buf[:0], w)
+		if s.out.put(s.out.buf, 0, false) {
+			s.out.flush()
+		}
+		s.out.gone = true
+		return false
+	}
 	if w.kind == "" {
 		w.kind = "api_error"
 	}
@@ -485,6 +493,10 @@ func (s *anthropicStream) object(name string, v any, usage bool) bool {
 }
 
 func (s *anthropicStream) event(name, data string, tokens int, usage bool) bool {
+	if f, framed := s.c.native.(framer); framed {
+		s.out.buf = f.framed(s.out.buf[:0], data)
+		return s.out.put(s.out.buf, tokens, usage)
+	}
 	end := s.c.lineEnd()
 	b := append(s.out.buf[:0], "event: "...)
 	b = append(b, name...)

@@ -293,6 +293,9 @@ func (c *call) streamHeaders() {
 	h := c.w.Header()
 	h.Set("Content-Type", "text/event-stream; charset=utf-8")
 	h.Set("Cache-Control", "no-cache")
+	if f, framed := c.native.(framer); framed {
+		h.Set("Content-Type", f.mediaType())
+	}
 	c.entry.Status = http.StatusOK
 	c.status(http.StatusOK)
 }

@@ -216,15 +216,15 @@ func (c *call) refuse(w wire) {
 	if w.status == http.StatusTooManyRequests {
 		c.exhaustedHeaders()
 	}
-	c.entry.Status = w.status
-	c.status(w.status)
 	body := []byte(w.message)
 	switch {
 	case c.native == nil:
 		body = w.body(c.form, c.entry.RequestID)
 	case w.kind != "":
-		body = c.native.envelope(c, w)
+		body = c.native.envelope(c, w) // may set headers
 	}
+	c.entry.Status = w.status
+	c.status(w.status)
 	_, err := c.w.Write(body) //nolint:gosec // for an API client, not for a browser
 	c.entry.Complete = err == nil
 }

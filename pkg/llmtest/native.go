@@ -33,8 +33,17 @@ type declarer interface {
 	declare(c *call)
 }
 
+// framer is a form whose streams have a framing of their own around each event.
+type framer interface {
+	// mediaType is what a stream says that it is.
+	mediaType() string
+	// framed appends an event, and reported an error that ends the stream.
+	framed(dst []byte, data string) []byte
+	reported(dst []byte, w wire) []byte
+}
+
 // natives answer the paths that are theirs, and are false for all others.
-var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms, serveGemini, serveVertex}
+var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms, serveBedrock, serveGemini, serveVertex}
 
 // generateNative answers a generation call of a form.
 func (p *Provider) generateNative(w http.ResponseWriter, r *http.Request, n native, provider string) {
