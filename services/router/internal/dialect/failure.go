@@ -187,7 +187,7 @@ func (f *Problem) header() http.Header {
 }
 
 // AppendFacts appends the facts as members of an object that has begun; more says that it has some already.
-// The name of the field stands elsewhere.
+// The fact "param" is told elsewhere.
 func (f *Problem) AppendFacts(dst []byte, more bool) []byte {
 	facts := f.Details
 	for _, name := range slices.Sorted(maps.Keys(facts)) {

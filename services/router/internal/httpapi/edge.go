@@ -72,7 +72,9 @@ var edges = []edge{
 	},
 	{
 		pattern: "/v1/messages/count_tokens", of: anthropicFamily, decode: anthropic.DecodeCount,
-		encoder: func(*completion.Request, completion.Served, time.Time) dialect.Encoder { return anthropic.CountEncoder{} },
+		encoder: func(*completion.Request, completion.Served, time.Time) dialect.Encoder {
+			return anthropic.CountEncoder{}
+		},
 	},
 }
 

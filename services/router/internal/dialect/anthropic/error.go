@@ -69,10 +69,14 @@ func (f *Failure) kind() string {
 func (f Failure) AppendBody(dst []byte) []byte {
 	dst = append(dst, `{"type":"error","error":{"type":"`...)
 	dst = append(dst, f.kind()...)
+	code := f.Code
+	if code == "" {
+		code = f.kind()
+	}
 	dst = append(dst, `","message":`...)
 	dst = jsonscan.AppendText(dst, f.Message)
 	dst = append(dst, `,"details":{"error_code":`...)
-	dst = jsonscan.AppendText(dst, f.Code)
+	dst = jsonscan.AppendText(dst, code)
 	for _, m := range [...]struct{ name, value string }{{"param", f.Param}, {"blame", string(f.Blame)}, {"hint", f.Hint}} {
 		if m.value == "" {
 			continue
