@@ -8,6 +8,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
+	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 )
 
@@ -21,6 +22,7 @@ type registration struct {
 func registered() []registration {
 	return []registration{
 		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
+		{googleaistudio.Facts(), func(t http.RoundTripper) completion.Provider { return googleaistudio.New(t) }},
 		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
 	}
 }

@@ -1,0 +1,50 @@
+package googleaistudio_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/claviger/claviger/pkg/llmtest"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
+	"github.com/claviger/claviger/services/router/internal/provider/providertest"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+const model = "gemini-3.8-flash"
+
+func adapter() providertest.Adapter {
+	return providertest.Adapter{
+		New:     func(rt http.RoundTripper) completion.Provider { return googleaistudio.New(rt) },
+		BaseURL: func(s *llmtest.Server) string { return s.GeminiURL() },
+		Model:   model,
+		Usage: func(u llmtest.Usage) usage.Tokens { // writes to caches are not counted in tokens
+			return usage.Tokens{
+				InputTotal: int64(u.Input), InputUncached: int64(u.Input - u.Cached), CacheRead: int64(u.Cached),
+				OutputTotal: int64(u.Output), Reasoning: int64(u.Reasoning),
+			}
+		},
+		Errors: map[llmtest.Failure]completion.Class{
+			llmtest.ErrAuth: completion.AuthInvalid, llmtest.ErrScopes: completion.AuthLimited,
+			llmtest.ErrOrganizationIP: completion.AuthLimited, llmtest.ErrForbidden: completion.AuthLimited,
+			llmtest.ErrModel: completion.ModelNotFound, llmtest.ErrRateLimit: completion.RateLimited,
+			llmtest.ErrSlowDown: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
+			llmtest.ErrSpendLimit: completion.QuotaExhausted, llmtest.ErrBilling: completion.QuotaExhausted,
+			llmtest.ErrBadRequest: completion.InvalidRequest, llmtest.ErrUnsupported: completion.Unsupported,
+			llmtest.ErrContextLength: completion.TooLarge, llmtest.ErrTooLarge: completion.TooLarge,
+			llmtest.ErrContent: completion.ContentRefused, llmtest.ErrTimeout: completion.TimedOut,
+			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
+			llmtest.ErrGatewayHTML: completion.ServerError,
+		},
+		InStream: map[llmtest.Failure]completion.Class{
+			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
+			llmtest.ErrRateLimit: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
+		},
+		Unnamed: true,
+	}
+}
+
+func TestProvider(t *testing.T) {
+	t.Parallel()
+	providertest.Run(t, adapter())
+}
