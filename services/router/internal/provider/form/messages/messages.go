@@ -30,9 +30,26 @@ type Form struct {
 // New returns the form over a client.
 func New(client provider.Client) *Form { return &Form{client: client, now: time.Now} }
 
+// Wrap says where a finished body goes, by whether its answer is streamed to us, and how it looks there.
+type Wrap func(body []byte, stream bool) ([]byte, provider.Route, error)
+
+// along is the way of vendors that take the form as it is.
+func along(route provider.Route) Wrap {
+	return func(body []byte, _ bool) ([]byte, provider.Route, error) { return body, route, nil }
+}
+
 // Start sends the call along a route. See completion.Provider.
 func (p *Form) Start(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
+	return p.StartWrapped(ctx, call, along(route))
+}
+
+// StartWrapped is Start for vendors that change the body and have an address of its own for streams.
+func (p *Form) StartWrapped(ctx context.Context, call completion.Call, wrap Wrap) (completion.Answer, error) {
 	body, stream, err := requestBody(call)
+	if err != nil {
+		return nil, err
+	}
+	body, route, err := wrap(body, stream)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +80,16 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 // Count asks for the number of a prompt's tokens along a route. The answer is one piece, whose usage is
 // none: counting is free.
 func (p *Form) Count(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
+	return p.CountWrapped(ctx, call, along(route))
+}
+
+// CountWrapped is Count for vendors that change the body.
+func (p *Form) CountWrapped(ctx context.Context, call completion.Call, wrap Wrap) (completion.Answer, error) {
 	body, err := countBody(call)
+	if err != nil {
+		return nil, err
+	}
+	body, route, err := wrap(body, false)
 	if err != nil {
 		return nil, err
 	}
