@@ -18,6 +18,7 @@ type call struct {
 	r      *http.Request
 	form   form
 	native native // of form other
+	job    *mediaJob
 	key    string
 	model  string
 	number int64
@@ -178,7 +179,7 @@ func (c *call) prepare(bodyBytes int) {
 	if d, ok := c.native.(declarer); ok {
 		d.declare(c)
 	}
-	if !s.NoUsage && (s.Error == "" || s.InStream) {
+	if c.job == nil && !s.NoUsage && (s.Error == "" || s.InStream) {
 		declared := c.usage
 		c.entry.Declared = &declared
 	}

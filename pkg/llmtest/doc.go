@@ -41,10 +41,12 @@
 //	tool=NAME     calls this tool                 args=JSON           with these arguments
 //	calls=N       calls the tool N times
 //	refusal       refuses                         finish=R            another finish or stop reason
+//	seconds=N     length of a film                polls=N             a media job is over after N questions
 //	first=D       waits D before the first byte   early               but sends the headers at once
 //	delay=D       waits D before each content chunk
 //	error=E       answers an error, one of the constants Err…
 //	at=N          sends the error in the stream after N content chunks (0: before any) with status 200
+//	              a media job is taken then, and ends with the error
 //	status=N, type=T, code=C, message=M           change the error's parts
 //	retry=D       Retry-After of an error         echo                an error that prints the key
 //	cut=N         cuts the connection after N bytes of the body

@@ -43,6 +43,8 @@ type Entry struct {
 	KeyHash string `json:"key_hash"`
 	// Declared is the usage that the answer declares, nil if it declares none.
 	Declared *Usage `json:"declared,omitempty"`
+	// Units are what the answer of a media job declares, once that was given.
+	Units map[string]float64 `json:"units,omitempty"`
 	// UsageSent says that the event or body that declares the final usage was wholly written.
 	UsageSent bool `json:"usage_sent"`
 	// Written counts the tokens whose events were wholly written to the socket.
@@ -112,9 +114,26 @@ func (l *ledger) end(e *Entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at := e.Seq - 1 - l.dropped; at >= 0 {
+		if e.Units == nil {
+			e.Units = l.entries[at].Units
+		}
 		*l.entries[at] = *e
 	}
 	l.append(e)
+}
+
+// amend adds to the entry of a call what became known after it.
+func (l *ledger) amend(e *Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := e.Seq - 1 - l.dropped
+	if at < 0 {
+		return
+	}
+	amended := *l.entries[at]
+	amended.Units = e.Units
+	l.entries[at] = &amended
+	l.append(&amended)
 }
 
 // append writes one line in one call, so that a kill leaves whole lines only.

@@ -26,6 +26,9 @@ type Script struct {
 	Refusal    bool
 	Finish     string
 
+	// Seconds is the length of a film, Polls after how many questions its job is over.
+	Seconds, Polls int
+
 	// FirstByte is waited before anything is sent, or before the first event if Early; Delay before
 	// each content chunk.
 	FirstByte, Delay time.Duration
@@ -80,6 +83,8 @@ func (s *Script) settings() []setting {
 		{key: "calls", n: &s.Calls},
 		{key: "refusal", flag: &s.Refusal},
 		{key: "finish", s: &s.Finish},
+		{key: "seconds", n: &s.Seconds},
+		{key: "polls", n: &s.Polls},
 		{key: "first", d: &s.FirstByte},
 		{key: "early", flag: &s.Early},
 		{key: "delay", d: &s.Delay},

@@ -33,6 +33,7 @@ type Provider struct {
 	capture  bool
 	now      func() time.Time
 	ledger   ledger
+	jobs     jobs
 	requests atomic.Int64
 	closing  chan struct{}
 	once     sync.Once
@@ -164,6 +165,9 @@ func (p *Provider) Close() error {
 
 // ServeHTTP answers as the provider that the path names.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if serveVendor(p, w, r) {
+		return
+	}
 	provider, path := split(r.URL.Path)
 	switch path {
 	case "/v1/chat/completions":
@@ -194,7 +198,8 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // split takes the provider's name off a path.
 func split(path string) (provider, rest string) {
 	if i := strings.Index(path, "/v1/"); i > 0 {
-		return strings.Trim(path[:i], "/"), path[i:]
+		provider, _, _ = strings.Cut(strings.Trim(path[:i], "/"), "/")
+		return provider, path[i:]
 	}
 	return "", path
 }
