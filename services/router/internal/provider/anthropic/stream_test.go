@@ -126,6 +126,81 @@ func TestStreamsAreConverted(t *testing.T) {
 	}
 }
 
+// states are a stream with two blocks of thinking and a stop sequence.
+var states = messageStart +
+	event("content_block_start", `{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}`) +
+	event("content_block_delta", `{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"hm"}}`) +
+	signature + blockStop +
+	event("content_block_start", `{"type":"content_block_start","index":1,"content_block":{"type":"redacted_thinking","data":"ZGF0YQ=="}}`) + blockStop +
+	textStart + hello +
+	event("content_block_delta", `{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"web_search_result_location","url":"https://example.com","title":"T","cited_text":"c"}}}`) +
+	event("content_block_delta", `{"type":"content_block_delta","index":2,"delta":{"type":"citations_delta","citation":{"type":"char_location","cited_text":"c"}}}`) + blockStop +
+	event("message_delta", `{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"END"},"usage":{"output_tokens":40}}`) + messageStop
+
+func TestStatesComeInTheirOrder(t *testing.T) {
+	t.Parallel()
+	answer, err := anthropic.New(&replay{stream: states}).Start(t.Context(), providertest.Converted("http://provider.invalid", "claude-x", true, llmtest.Script{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []completion.Delta
+	stopped := ""
+	for {
+		c, err := answer.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Delta.Empty() {
+			got = append(got, c.Delta)
+		}
+		stopped += c.StopSequence
+	}
+	want := []completion.Delta{
+		{Reasoning: "hm"},
+		{State: &completion.Reasoning{Signature: "abc", Format: completion.AnthropicState}},
+		{State: &completion.Reasoning{Encrypted: "ZGF0YQ==", Format: completion.AnthropicState}},
+		{Text: "Hel\"lo"},
+		{Citations: []completion.Citation{{URL: "https://example.com", Title: "T"}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || stopped != "END" {
+		t.Errorf("stopped at %q (-want +got):\n%s", stopped, diff)
+	}
+}
+
+// TestWholeAnswersKeepEveryBlockOfThinking, be they put together from a stream or not.
+func TestWholeAnswersKeepEveryBlockOfThinking(t *testing.T) {
+	t.Parallel()
+	whole := `{"type":"message","model":"m","content":[{"type":"thinking","thinking":"hm","signature":"abc"},{"type":"redacted_thinking","data":"ZGF0YQ=="},` +
+		`{"type":"text","text":"Hel\"lo","citations":[{"type":"web_search_result_location","url":"https://example.com","title":"T"}]}],"stop_reason":"stop_sequence","stop_sequence":"END","usage":{"input_tokens":1,"output_tokens":2}}`
+	want := completion.Delta{
+		Text: "Hel\"lo", Reasoning: "hm", Citations: []completion.Citation{{URL: "https://example.com", Title: "T"}},
+		Thoughts: []completion.Reasoning{
+			{Text: "hm", Signature: "abc", Format: completion.AnthropicState},
+			{Encrypted: "ZGF0YQ==", Format: completion.AnthropicState},
+		},
+	}
+	for name, transport := range map[string]http.RoundTripper{"whole": fixed(whole), "assembled": &replay{stream: states}} {
+		call := providertest.Converted("http://provider.invalid", "claude-opus-4-7", false, llmtest.Script{})
+		if name == "whole" {
+			call.Request.Decode = func() (*completion.Prompt, error) {
+				p := &completion.Prompt{Messages: []completion.Message{text(completion.User, "hi")}, MaxOutputTokens: new(int64(5))}
+				return p, nil
+			}
+		}
+		answer, err := anthropic.New(transport).Start(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := answer.Next()
+		if diff := cmp.Diff(want, c.Delta); diff != "" || err != nil || c.StopSequence != "END" {
+			t.Errorf("%s: stopped at %q, %v (-want +got):\n%s", name, c.StopSequence, err, diff)
+		}
+	}
+}
+
 func TestUsageReplacesAndNeverAdds(t *testing.T) {
 	t.Parallel()
 	r := &replay{stream: messageStart + hello + messageDelta + messageDelta}
@@ -244,6 +319,7 @@ func TestConvertingAllocatesLittle(t *testing.T) {
 
 func FuzzStream(f *testing.F) {
 	f.Add(wholeStream, uint64(1))
+	f.Add(states, uint64(4))
 	f.Add(messageStart+event("error", `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`), uint64(2))
 	f.Add("data: {\"type\":\"message_stop\"}", uint64(3))
 	f.Fuzz(func(t *testing.T, stream string, seed uint64) {
