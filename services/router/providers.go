@@ -4,10 +4,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
+	"github.com/claviger/claviger/services/router/internal/provider/compat"
 	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 )
@@ -20,11 +23,16 @@ type registration struct {
 
 // registered are all providers, in the order of their slugs.
 func registered() []registration {
-	return []registration{
+	all := []registration{
 		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
 		{googleaistudio.Facts(), func(t http.RoundTripper) completion.Provider { return googleaistudio.New(t) }},
 		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
 	}
+	for _, v := range compat.Vendors() {
+		all = append(all, registration{v.Facts, func(t http.RoundTripper) completion.Provider { return compat.New(t, v) }})
+	}
+	slices.SortFunc(all, func(a, b registration) int { return strings.Compare(a.facts.Slug, b.facts.Slug) })
+	return all
 }
 
 // providers are all adapters, by the provider's slug.

@@ -27,6 +27,8 @@ func baseten() Vendor {
 			Extra: enableThinking,
 			Errors: []chat.Rule{
 				{Status: 403, Text: []string{"api key", "api-key", "unauthorized", "invalid key"}, Class: completion.AuthInvalid},
+				{Text: []string{"no credits"}, Class: completion.QuotaExhausted},
+				{Text: []string{"rate limit"}, Class: completion.RateLimited},
 				{Words: []string{"MODEL_DOES_NOT_EXIST"}, Class: completion.ModelNotFound},
 				{Status: 400, Text: []string{"check the model you provided"}, Class: completion.ModelNotFound},
 				{Words: []string{"MODEL_UNAVAILABLE"}, Class: completion.Overloaded},

@@ -28,6 +28,7 @@ func deepinfra() Vendor {
 				{Text: []string{"positive balance"}, Class: completion.QuotaExhausted},
 				{Text: []string{"not authenticated"}, Class: completion.AuthInvalid},
 				{Status: 429, Text: []string{"busy", "scaling"}, Class: completion.Overloaded},
+				{Text: []string{"rate limited"}, Class: completion.RateLimited},
 			},
 		},
 		Messages: func(base string) string { return deepinfraHost(base) + "/anthropic/v1/messages" },

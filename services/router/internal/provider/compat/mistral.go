@@ -44,6 +44,7 @@ func mistral() Vendor {
 				{Words: []string{"engine_max_pending_tokens", "3810"}, Class: completion.Overloaded},
 				{Words: []string{"rate_limited", "1300"}, Class: completion.RateLimited},
 				{Words: []string{"internal_server_error", "3800"}, Class: completion.ServerError},
+				{Status: 400, Text: []string{"invalid model"}, Class: completion.ModelNotFound},
 				{Status: 400, Text: []string{"too large for model", "context length", "too long"}, Class: completion.TooLarge},
 			},
 		},

@@ -33,6 +33,8 @@ func xai() Vendor {
 					"used all available credits", "spending limit", "spending-limit", "run out of credits",
 					"doesn't have any credits", "credits or licenses",
 				}, Class: completion.QuotaExhausted},
+				{Words: []string{"resource-exhausted"}, Class: completion.RateLimited},
+				{Text: []string{"too many tokens for team", "too many requests"}, Class: completion.RateLimited},
 				{Status: 200, Text: []string{"unavailable"}, Class: completion.Overloaded},
 			},
 		},

@@ -20,6 +20,8 @@ type piece struct {
 	usage    []byte
 	model    []byte
 	delta    completion.Delta
+	// refusal says that it has the look of an error without that name.
+	refusal bool
 	// results and addresses are the sources of an answer that is grounded in a search.
 	results, addresses []byte
 }
@@ -54,6 +56,10 @@ func decode(data []byte, r reading) (p piece, ok bool) {
 			if v := jsonscan.Get(m.Value, "usage"); p.usage == nil && jsonscan.Given(v) {
 				p.usage = v
 			}
+		case "detail":
+			p.refusal = p.refusal || jsonscan.Given(m.Value)
+		case "object":
+			p.refusal = p.refusal || string(m.Value) == `"error"`
 		case "search_results":
 			p.results = m.Value
 		case "citations":
@@ -288,6 +294,9 @@ var (
 	keyError     = []byte(`"error"`)
 	keyUsage     = []byte(`"usage"`)
 	keyFinish    = []byte(`"finish_reason"`)
+	keyDetail    = []byte(`"detail"`)
+	keyObject    = []byte(`"object"`)
+	errorObject  = []byte(`"error"`)
 	contentNames = [][]byte{
 		[]byte(`"content"`), []byte(`"arguments"`), []byte(`"reasoning_content"`), []byte(`"reasoning"`), []byte(`"refusal"`),
 	}
@@ -319,7 +328,8 @@ func skipSpace(b []byte) []byte {
 
 // telling reports whether an event holds anything but content.
 func telling(data []byte) bool {
-	return jsonscan.Given(after(data, keyFinish)) || jsonscan.Given(after(data, keyUsage)) || jsonscan.Given(after(data, keyError))
+	return jsonscan.Given(after(data, keyFinish)) || jsonscan.Given(after(data, keyUsage)) || jsonscan.Given(after(data, keyError)) ||
+		jsonscan.Given(after(data, keyDetail)) || bytes.HasPrefix(after(data, keyObject), errorObject)
 }
 
 // contentSize is the size of a chunk's content, found without decoding it.

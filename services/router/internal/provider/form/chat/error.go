@@ -74,7 +74,7 @@ func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Tex
 			failure.Code = provider.Words(m.Value, key, 64)
 		case "param":
 			failure.Param = provider.Words(m.Value, key, 128)
-		case "status_code", "statusCode":
+		case "status_code", "statusCode", "raw_status_code":
 			if status, ok := jsonscan.Int(m.Value); ok && failure.Status == http.StatusOK && status >= 400 && status < 600 {
 				failure.Status = int(status)
 			}

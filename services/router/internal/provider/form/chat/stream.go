@@ -97,7 +97,10 @@ func (f *format) read(e sse.Event, r reading) (piece, error) {
 	if !ok {
 		return piece{}, f.nonsense("the provider sent an event that is not JSON")
 	}
-	if p.failed {
+	switch {
+	case p.refusal && p.choices == 0 && p.usage == nil:
+		return piece{}, f.failure(e.Data)
+	case p.failed:
 		return piece{}, f.nonsense(endedWithError)
 	}
 	return p, nil
@@ -179,6 +182,8 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 	}
 	p, ok := decode(body, reading{texts: !raw, whole: true})
 	switch {
+	case ok && p.refusal && p.choices == 0:
+		return completion.Chunk{}, "", f.failure(body)
 	case !ok || p.choices == 0:
 		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a chat completion")
 	case p.failed:
@@ -202,7 +207,7 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 // do to say that something is wrong.
 func (f *format) notStreamed(res *provider.Response) error {
 	body := res.ErrorBody()
-	if jsonscan.Given(jsonscan.Get(body, "error")) {
+	if p, ok := decode(body, reading{}); jsonscan.Given(jsonscan.Get(body, "error")) || ok && p.refusal {
 		return f.failure(body)
 	}
 	return f.nonsense("the provider did not stream its answer")
