@@ -15,13 +15,20 @@ import (
 	"time"
 )
 
-//go:embed book.json
-var seed []byte
+// The price book that ships: rows that people wrote, and rows that tools/pricebook makes of a public
+// collection. No model stands in both.
+var (
+	//go:embed book.json
+	byHand []byte
+	//go:embed genai.json
+	collected []byte
+)
 
 // Table is a set of price versions with a lookup by model and time. It is immutable.
 type Table struct {
 	rows   []Price
 	models map[string][]Price // by ValidFrom upwards
+	plain  map[string]string  // plain names to the models that have them; see plainName
 }
 
 // NewTable returns a table of the given versions.
@@ -33,13 +40,20 @@ func NewTable(rows []Price) *Table {
 	for _, p := range b.rows {
 		b.models[p.Model] = append(b.models[p.Model], p)
 	}
+	b.plain = plainNames(b.models)
 	return b
 }
 
 // At returns the version of model that holds at t: the one with the latest ValidFrom that is not
-// after t. It is false when there is none; the price is then unknown.
+// after t. It is false when there is none; the price is then unknown. A model without versions of its
+// own has those of the model with the same plain name: a region or a date in a name changes no price
+// unless the book says so.
 func (b *Table) At(model string, t time.Time) (Price, bool) {
-	for _, version := range slices.Backward(b.models[model]) {
+	versions, ok := b.models[model]
+	if !ok {
+		versions = b.models[b.named(model)]
+	}
+	for _, version := range slices.Backward(versions) {
 		if !version.ValidFrom.After(t) {
 			return version, true
 		}
@@ -60,13 +74,19 @@ func (b *Table) Models() []string {
 	return models
 }
 
-var shipped = sync.OnceValue(func() *Table {
-	rows, err := parse(seed)
-	if err != nil {
-		panic("pricing: book.json: " + err.Error()) // a test reads it, so this cannot ship
+var shipped = sync.OnceValue(load)
+
+func load() *Table {
+	var rows []Price
+	for _, file := range [][]byte{byHand, collected} {
+		prices, err := parse(file)
+		if err != nil {
+			panic("pricing: the shipped book: " + err.Error()) // a test reads it, so this cannot ship
+		}
+		rows = append(rows, prices...)
 	}
 	return NewTable(rows)
-})
+}
 
 // Book returns the price book that ships with the product.
 func Book() *Table { return shipped() }
@@ -74,8 +94,8 @@ func Book() *Table { return shipped() }
 // Models returns the slugs that the shipped price book knows, sorted.
 func Models() []string { return Book().Models() }
 
-// bookFile is the form of book.json. Rates are decimal US dollars per million tokens, as price pages
-// write them.
+// bookFile is the form of the shipped files. Rates are decimal US dollars per million tokens or per unit,
+// as price pages write them.
 type bookFile struct {
 	License string            `json:"license"`
 	Sources map[string]string `json:"sources"`
@@ -90,6 +110,9 @@ type bookRow struct {
 	Source    string     `json:"source"`
 	Note      string     `json:"note"`
 	Tiers     []bookTier `json:"tiers"`
+	// Units are rates by name; an empty one is not known.
+	Units    map[string]string `json:"units"`
+	Reported bool              `json:"reported"`
 }
 
 type bookTier struct {
@@ -101,6 +124,10 @@ type bookTier struct {
 	CacheWrite30m string `json:"cache_write_30m"`
 	CacheWrite1h  string `json:"cache_write_1h"`
 	CacheWrite12h string `json:"cache_write_12h"`
+	AudioIn       string `json:"audio_in"`
+	AudioOut      string `json:"audio_out"`
+	ImageIn       string `json:"image_in"`
+	ImageOut      string `json:"image_out"`
 }
 
 func parse(data []byte) ([]Price, error) {
@@ -148,14 +175,44 @@ func (r bookRow) prices(sources map[string]string) ([]Price, error) {
 		}
 		tiers = append(tiers, tier)
 	}
-	if err := CheckTiers(tiers); err != nil {
+	if len(tiers) > 0 || len(r.Units) == 0 {
+		if err := CheckTiers(tiers); err != nil {
+			return nil, err
+		}
+	}
+	units, err := r.units()
+	if err != nil {
 		return nil, err
 	}
 	prices := make([]Price, 0, len(r.Models))
 	for _, m := range r.Models {
-		prices = append(prices, Price{ID: seedID(m, from), Model: m, ValidFrom: from, Tiers: tiers, Source: source})
+		prices = append(prices, Price{ID: seedID(m, from), Model: m, ValidFrom: from, Tiers: tiers, Units: units, Reported: r.Reported, Source: source})
 	}
 	return prices, nil
+}
+
+// units returns the unit rates, in the order of UnitNames.
+func (r bookRow) units() ([]UnitRate, error) {
+	var units []UnitRate
+	for _, name := range UnitNames {
+		usd, ok := r.Units[name]
+		if !ok {
+			continue
+		}
+		rate := UnitRate{Name: name}
+		if usd != "" {
+			nano, err := parseUSD(usd)
+			if err != nil {
+				return nil, err
+			}
+			rate.Rate = &nano
+		}
+		units = append(units, rate)
+	}
+	if len(units) < len(r.Units) {
+		return nil, fmt.Errorf("one of the units %v is none", r.Units)
+	}
+	return units, nil
 }
 
 func (t bookTier) tier() (Tier, error) {
@@ -171,6 +228,10 @@ func (t bookTier) tier() (Tier, error) {
 		{t.CacheWrite30m, &tier.CacheWrite30m},
 		{t.CacheWrite1h, &tier.CacheWrite1h},
 		{t.CacheWrite12h, &tier.CacheWrite12h},
+		{t.AudioIn, &tier.AudioIn},
+		{t.AudioOut, &tier.AudioOut},
+		{t.ImageIn, &tier.ImageIn},
+		{t.ImageOut, &tier.ImageOut},
 	} {
 		if f.usd == "" {
 			continue

@@ -193,8 +193,11 @@ func TestBookIsComplete(t *testing.T) {
 		if at, ok := id.Time(p.ID); !ok || !at.Equal(p.ValidFrom) {
 			t.Errorf("%s: the id's time is %s, want %s", p.Model, at, p.ValidFrom)
 		}
-		if p.Tiers[0].Input == nil || p.Tiers[0].Output == nil {
-			t.Errorf("%s: no rate for input or output", p.Model)
+		if len(p.Units) == 0 && p.Tiers[0].Input == nil {
+			t.Errorf("%s: no rate for input, or anything else", p.Model)
+		}
+		if err := pricing.CheckUnits(p.Units); err != nil {
+			t.Errorf("%s: %v", p.Model, err)
 		}
 		if !strings.Contains(p.Source, "as of 202") {
 			t.Errorf("%s: source %q has no date", p.Model, p.Source)
