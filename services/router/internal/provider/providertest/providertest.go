@@ -40,6 +40,9 @@ type Adapter struct {
 	Unnamed bool
 	// Secret is the credential that holds a key; nil is the key itself.
 	Secret func(key string) string
+	// Alive is a sign of life in a stream, as the bytes of a stream of some media type, for forms whose
+	// streams are no server-sent events.
+	Alive func(raw bool) (mediaType, bytes string)
 }
 
 // secret is the credential for a key.
@@ -496,7 +499,11 @@ func connectionsServeAgain(t *testing.T, a Adapter) {
 // signsOfLifeAreSeen: a model that thinks for minutes sends pings, and must not look as if it hung.
 func signsOfLifeAreSeen(t *testing.T, a Adapter) {
 	for _, raw := range []bool{false, true} {
-		p := a.New(&pings{})
+		server := &pings{kind: "text/event-stream", bytes: ": keep-alive\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n"}
+		if a.Alive != nil {
+			server.kind, server.bytes = a.Alive(raw)
+		}
+		p := a.New(server)
 		call := a.converted("http://provider.invalid", true, llmtest.Script{})
 		call.Raw, call.Request.Raw = raw, []byte(`{"model":"x"}`)
 		answer, err := p.Start(t.Context(), call)
@@ -513,17 +520,23 @@ func signsOfLifeAreSeen(t *testing.T, a Adapter) {
 }
 
 // pings is a provider that sends nothing but signs of life, for ever.
-type pings struct{}
+type pings struct{ kind, bytes string }
 
-func (*pings) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: &pings{}, ContentLength: -1}, nil
+func (p *pings) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {p.kind}}, Body: io.NopCloser(&endless{p.bytes, 0}), ContentLength: -1}, nil
 }
 
-func (*pings) Read(b []byte) (int, error) {
-	return copy(b, ": keep-alive\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n"), nil
+// endless is a text again and again.
+type endless struct {
+	text string
+	at   int
 }
 
-func (*pings) Close() error { return nil }
+func (e *endless) Read(b []byte) (int, error) {
+	n := copy(b, e.text[e.at:])
+	e.at = (e.at + n) % len(e.text)
+	return n, nil
+}
 
 func unknownUsageIsNotZero(t *testing.T, a Adapter) {
 	r := newRig(t, a)
