@@ -163,8 +163,12 @@ func Interrupted(ctx context.Context, e *completion.ProviderError) error {
 	return &interrupted{ProviderError: e, ended: ended, cause: context.Cause(ctx)}
 }
 
-// Broken is the error of an answer whose bytes stopped coming because of err.
+// Broken is the error of an answer whose bytes stopped coming because of err. A failure that the
+// provider told in a framing of its own is itself.
 func (r *Response) Broken(err error) error {
+	if told, ok := errors.AsType[*completion.ProviderError](err); ok {
+		return told
+	}
 	message := "the provider broke off its answer"
 	if errors.Is(err, errTooLarge) {
 		message = "the provider's answer is longer than the router takes"
@@ -183,7 +187,7 @@ func (r *Response) Failed(message string) *completion.ProviderError {
 
 // RequestID is the provider's name for the call.
 func (r *Response) RequestID() string {
-	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Mistral-Correlation-Id"} {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Mistral-Correlation-Id", "X-Amzn-Requestid"} {
 		if id := r.Header.Get(name); id != "" {
 			return Bounded(id, 128)
 		}
@@ -235,6 +239,9 @@ func (r *Response) Finish() error {
 	return r.Body.Close()
 }
 
+// Unresolved is what is said of a host without an address.
+const Unresolved = "the provider's name could not be resolved"
+
 // problem says for people why no answer came. Addresses are left out: the caller need not know what
 // lies behind a provider's name.
 func problem(err error, key secret.Text) string {
@@ -246,7 +253,7 @@ func problem(err error, key secret.Text) string {
 	case isFault:
 		return Scrub(f.Message(), key)
 	case errors.As(err, &dns):
-		return "the provider's name could not be resolved"
+		return Unresolved
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the provider refused the connection"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
