@@ -1,0 +1,158 @@
+package bedrock
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
+	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
+	"github.com/claviger/claviger/services/router/internal/provider"
+	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
+)
+
+const (
+	// claudeVersion is the version of the messages API that all Claudes on Bedrock know, and plainVersion
+	// the same one by Anthropic's name. Other names are for newer models.
+	claudeVersion = "bedrock-2023-05-31"
+	plainVersion  = "2023-06-01"
+)
+
+var errBody = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a JSON object")
+
+// invoke passes a body of Anthropic's messages to a Claude.
+func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
+	body, err := invokeBody(call.Request)
+	if err != nil {
+		return nil, err
+	}
+	path := "/invoke"
+	if call.Request.Stream {
+		path = "/invoke-with-response-stream"
+	}
+	res, err := p.send(ctx, call, a, a.runtime+"/model/"+address(m.id)+path, body, call.Request.Stream)
+	if err != nil {
+		return nil, err
+	}
+	if call.Request.Stream {
+		if err := isStream(res); err != nil {
+			return nil, err
+		}
+		res.Body = &unwrapped{body: res.Body, frames: newFrames(res.Body), account: a, res: res}
+	}
+	return messages.Passed(res, a.auth().Key, call.Request.Stream), nil
+}
+
+// invokeBody is the caller's body without what stands in the address, and with what is said in headers
+// elsewhere. Every other member stays as it came.
+func invokeBody(req *completion.Request) ([]byte, error) {
+	version := claudeVersion
+	if v := req.Headers["Anthropic-Version"]; v != "" && v != plainVersion {
+		version = v
+	}
+	out := make([]byte, 0, len(req.Raw)+64)
+	out = jsonscan.AppendText(append(out, `{"anthropic_version":`...), version)
+	if betas := req.Headers["Anthropic-Beta"]; betas != "" {
+		out = append(out, `,"anthropic_beta":[`...)
+		for i, beta := range strings.Split(betas, ",") {
+			if i > 0 {
+				out = append(out, ',')
+			}
+			out = jsonscan.AppendText(out, strings.TrimSpace(beta))
+		}
+		out = append(out, ']')
+	}
+	m := jsonscan.Object(req.Raw)
+	for m.Next() {
+		switch string(m.Name) {
+		case "model", "stream", "anthropic_version", dialect.RoutingField:
+			continue
+		case "anthropic_beta":
+			if req.Headers["Anthropic-Beta"] != "" {
+				continue
+			}
+		}
+		out = append(append(out, ','), req.Raw[m.NameAt:m.ValueAt+len(m.Value)]...)
+	}
+	if m.Err() != nil {
+		return nil, errBody.Because(m.Err())
+	}
+	return append(out, '}'), nil
+}
+
+// unwrapped is a stream of frames, each around one event, as the server-sent events that Anthropic's own
+// API sends.
+type unwrapped struct {
+	body    io.ReadCloser
+	frames  *frames
+	account account
+	res     *provider.Response
+	// pending are bytes of buf that wait to be read; event is room for what a frame holds.
+	buf, pending, event []byte
+	ended               error
+}
+
+// Close closes the connection's body.
+func (u *unwrapped) Close() error { return u.body.Close() }
+
+// Read reads events. What AWS reports in place of one is its error.
+func (u *unwrapped) Read(b []byte) (int, error) {
+	for len(u.pending) == 0 {
+		if u.ended == nil {
+			u.ended = u.next()
+		}
+		if u.ended != nil {
+			return 0, u.ended
+		}
+	}
+	n := copy(b, u.pending)
+	u.pending = u.pending[n:]
+	return n, nil
+}
+
+// next makes the next frame pending.
+func (u *unwrapped) next() error {
+	f, err := u.frames.next()
+	switch {
+	case errors.Is(err, errFrame):
+		return u.res.Failed("the provider sent a damaged frame")
+	case err != nil:
+		return err
+	case f.Message != "event":
+		return u.account.failedInStream(f, u.res.RequestID())
+	case f.Name != "chunk":
+		return nil
+	}
+	v := jsonscan.Get(f.Payload, "bytes")
+	if jsonscan.KindOf(v) != jsonscan.String {
+		return u.res.Failed("the provider sent an event that holds nothing")
+	}
+	u.event, err = base64.StdEncoding.AppendDecode(u.event[:0], v[1:len(v)-1])
+	if err != nil || !jsonscan.Valid(u.event) {
+		return u.res.Failed("the provider sent an event that is not JSON")
+	}
+	u.write(u.event)
+	return nil
+}
+
+// write makes an event pending.
+func (u *unwrapped) write(event []byte) {
+	if bytes.ContainsAny(event, "\r\n") {
+		var line bytes.Buffer
+		if json.Compact(&line, event) == nil {
+			event = line.Bytes()
+		}
+	}
+	u.buf = u.buf[:0]
+	if name := jsonscan.Get(event, "type"); jsonscan.TextLen(name) > 0 && bytes.IndexByte(name, '\\') < 0 {
+		u.buf = append(append(append(u.buf, "event: "...), name[1:len(name)-1]...), '\n')
+	}
+	u.buf = append(append(append(u.buf, "data: "...), event...), "\n\n"...)
+	u.pending = u.buf
+}

@@ -1,0 +1,173 @@
+// Package bedrock carries calls to AWS Bedrock.
+//
+// Conversations go by Converse, one form for the models of all makers. Callers of Anthropic's messages
+// who use a Claude pass through byte for byte, in the envelope of InvokeModel. Embeddings are invoked in
+// the form of their maker. Calls are signed by the AWS SDK's signer, or carry a Bedrock API key.
+package bedrock
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider"
+)
+
+// Facts are what the docs say of it.
+func Facts() provider.Facts {
+	return provider.Facts{
+		Slug: "bedrock", Name: "AWS Bedrock",
+		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings)", "CountTokens"},
+		Credential: `JSON: {"accessKeyId","secretAccessKey","region"}, with "sessionToken" if temporary, or {"apiKey","region"}`,
+		KeyTest:    "lists foundation models and inference profiles",
+		Examples:   []string{"anthropic.claude-sonnet-5", "amazon.nova-lite-v1:0", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"},
+	}
+}
+
+// dailyWait is how long a model is left alone whose tokens of the day are used up; AWS does not say.
+const dailyWait = 10 * time.Minute
+
+// Provider calls Bedrock.
+type Provider struct {
+	client provider.Client
+	now    func() time.Time
+}
+
+var _ completion.Provider = (*Provider)(nil)
+
+// New returns a provider that sends over transport, which guards where calls may go.
+func New(transport http.RoundTripper) *Provider {
+	return &Provider{client: provider.NewClient(transport), now: time.Now}
+}
+
+// Serves knows conversations, vectors, and counts for Claude.
+func (p *Provider) Serves(op completion.Operation, name string, _ *completion.Credential) string {
+	m := modelOf(name, "", nil)
+	speaks := !m.embeds && !m.draws
+	switch op {
+	case completion.Chat:
+		if !speaks {
+			return "has no conversations with " + m.bare
+		}
+	case completion.Embeddings:
+		if embedding(m) == nil {
+			return "has no embeddings by " + m.bare + ", only by amazon.titan-embed-text and cohere.embed"
+		}
+	case completion.CountTokens:
+		if m.maker != claude && m.prefix != "" {
+			return "counts tokens for Claude only"
+		}
+	default:
+		return "has no " + string(op)
+	}
+	return ""
+}
+
+// Speaks is Anthropic's messages, for Claude.
+func (p *Provider) Speaks(d completion.Dialect, t *completion.Target) bool {
+	return d == completion.AnthropicMessages && modelOf(t.Name, "", nil).maker == claude
+}
+
+// Start sends the call. See completion.Provider.
+func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.Answer, error) {
+	a, err := p.open(call.Secret, call.BaseURL)
+	if err != nil {
+		return nil, err
+	}
+	var listed []string
+	if call.Credential != nil {
+		listed = call.Credential.Models
+	}
+	m := modelOf(call.Model, a.Region, listed)
+	switch {
+	case call.Request.Asks() == completion.Embeddings:
+		return p.embed(ctx, call, a, m)
+	case call.Request.Asks() == completion.CountTokens:
+		return p.count(ctx, call, a, m)
+	case call.Raw:
+		return p.invoke(ctx, call, a, m)
+	}
+	return p.converse(ctx, call, a, m)
+}
+
+// converse sends a prompt by Converse.
+func (p *Provider) converse(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
+	prompt, err := call.Request.Decode()
+	if err != nil {
+		return nil, err
+	}
+	if prompt, err = p.fetched(ctx, prompt, m); err != nil {
+		return nil, err
+	}
+	wire, names, err := encode(prompt, m)
+	if err != nil {
+		return nil, err
+	}
+	body, err := marshal(wire)
+	if err != nil {
+		return nil, err
+	}
+	// Some models call tools, but not in a stream: their answer comes in one piece.
+	streamed := call.Request.Stream && (!m.wholeTools || len(prompt.Tools) == 0)
+	path := "/converse"
+	if streamed {
+		path = "/converse-stream"
+	}
+	res, err := p.send(ctx, call, a, a.runtime+"/model/"+address(m.id)+path, body, streamed)
+	if err != nil {
+		return nil, err
+	}
+	r := reader{model: m, names: names}
+	if !streamed {
+		return a.whole(res, r), nil
+	}
+	if err := isStream(res); err != nil {
+		return nil, err
+	}
+	return &stream{res: res, frames: newFrames(res.Body), reader: r, account: a}, nil
+}
+
+// send sends a call and returns once a good answer has begun.
+func (p *Provider) send(ctx context.Context, call completion.Call, a account, url string, body []byte, streamed bool) (*provider.Response, error) {
+	header := http.Header{}
+	if streamed {
+		header.Set("Accept", mediaStream)
+	}
+	res, err := p.client.Send(ctx, provider.Outgoing{
+		Method: http.MethodPost, URL: url, Body: body, Stream: streamed, AttemptID: call.AttemptID, Auth: a.auth(), Header: header,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		return nil, a.refused(res)
+	}
+	return res, nil
+}
+
+// fetched is a prompt with the pictures that stand at addresses, which Converse takes as bytes only.
+func (p *Provider) fetched(ctx context.Context, prompt *completion.Prompt, m model) (*completion.Prompt, error) {
+	if m.noImages {
+		return prompt, nil
+	}
+	out := *prompt
+	out.Messages = slices.Clone(prompt.Messages)
+	for i := range out.Messages {
+		parts := out.Messages[i].Parts
+		for j := range parts {
+			if parts[j].ImageURL == "" || parts[j].ImageData != nil {
+				continue
+			}
+			data, mediaType, err := p.client.Picture(ctx, parts[j].ImageURL)
+			if err != nil {
+				return nil, err
+			}
+			parts = slices.Clone(parts)
+			parts[j].ImageData, parts[j].MediaType = data, mediaType
+			out.Messages[i].Parts = parts
+		}
+	}
+	return &out, nil
+}
