@@ -6,6 +6,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
 )
 
 // baseten serves models that all its customers share, and with a base URL of the customer's own their
@@ -13,7 +14,7 @@ import (
 func baseten() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "baseten", Name: "Baseten", BaseURL: "https://inference.baseten.co/v1", Forms: []string{"chat completions"},
+			Slug: "baseten", Name: "Baseten", BaseURL: "https://inference.baseten.co/v1", Forms: []string{"chat completions", "embeddings of dedicated deployments"},
 			Credential: "API key; a dedicated deployment besides with its own base URL, ending in `/sync/v1`", KeyTest: "lists the models",
 		},
 		Chat: chat.Vendor{
@@ -35,6 +36,13 @@ func baseten() Vendor {
 				{Words: []string{"MODEL_PREDICT_TIMEOUT"}, Class: completion.TimedOut},
 				{Status: 502, Text: []string{"starting", "scaling"}, Class: completion.Overloaded},
 			},
+		},
+		Embeddings: &embeddings.Vendor{},
+		Lacks: func(op completion.Operation, _ string, c *completion.Credential) string {
+			if op == completion.Embeddings && c != nil && c.BaseURL == "" {
+				return "has embeddings on dedicated deployments only"
+			}
+			return ""
 		},
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
+	"github.com/claviger/claviger/services/router/internal/provider/form/images"
 )
 
 // deepinfra lists its models for accounts that are empty, too, so it is asked for the account. Its address
@@ -14,7 +16,7 @@ import (
 func deepinfra() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "deepinfra", Name: "DeepInfra", BaseURL: "https://api.deepinfra.com/v1/openai", Forms: []string{"chat completions", "messages"},
+			Slug: "deepinfra", Name: "DeepInfra", BaseURL: "https://api.deepinfra.com/v1/openai", Forms: []string{"chat completions", "messages", "embeddings", "images"},
 			Credential: "API key or scoped token", KeyTest: "asks for the account and what it owes, then lists the models",
 		},
 		Chat: chat.Vendor{
@@ -23,7 +25,7 @@ func deepinfra() Vendor {
 			Lacks:     []completion.Feature{completion.FeatureVerbosity, completion.FeatureDocuments, completion.FeatureAudio},
 			Fields:    map[string]chat.Edit{"max_completion_tokens": chat.RenamedTo("max_tokens")},
 			Apart:     chat.IfMore,
-			Cost:      func(usage []byte) (int64, bool) { return chat.Dollars(jsonscan.Get(usage, "estimated_cost")) },
+			Cost:      estimatedCost,
 			Errors: []chat.Rule{
 				{Text: []string{"positive balance"}, Class: completion.QuotaExhausted},
 				{Text: []string{"not authenticated"}, Class: completion.AuthInvalid},
@@ -31,14 +33,39 @@ func deepinfra() Vendor {
 				{Text: []string{"rate limited"}, Class: completion.RateLimited},
 			},
 		},
-		Messages: func(base string) string { return deepinfraHost(base) + "/anthropic/v1/messages" },
-		Counts:   true,
+		Messages:   func(base string) string { return deepinfraHost(base) + "/anthropic/v1/messages" },
+		Counts:     true,
+		Embeddings: &embeddings.Vendor{Cost: estimatedCost},
+		Images:     &images.Vendor{Members: deepinfraPicture, PerImage: true, Cost: estimatedCost},
 		Account: []Question{
 			// Scoped tokens may be refused here. The method matters: DELETE would delete the account.
 			{URL: func(base string) string { return deepinfraHost(base) + "/v1/me" }, Read: readAnyObject, Optional: true},
 			{URL: func(base string) string { return deepinfraHost(base) + "/payment/checklist" }, Read: readChecklist, Optional: true},
 		},
 	}
+}
+
+// estimatedCost is in dollars.
+func estimatedCost(usage []byte) (int64, bool) {
+	return chat.Dollars(jsonscan.Get(usage, "estimated_cost"))
+}
+
+// deepinfraPicture are the members of a request for pictures, which are always bytes.
+func deepinfraPicture(_ string, in *completion.ImageInput) (map[string]any, error) {
+	if in.AspectRatio != "" {
+		return nil, provider.Uncarried("DeepInfra", "aspect_ratio", "it takes sizes only")
+	}
+	if err := withoutExtras("DeepInfra", in); err != nil {
+		return nil, err
+	}
+	out := map[string]any{"response_format": "b64_json"}
+	if in.Size != "" && in.Size != "auto" {
+		out["size"] = in.Size
+	}
+	if in.Count > 0 {
+		out["n"] = in.Count
+	}
+	return out, nil
 }
 
 // deepinfraHost is the base URL without the path of the form.

@@ -6,6 +6,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
 )
 
 // groq refuses fields that others ignore, counts in x_groq, and ends a stream that failed with an event of
@@ -13,7 +14,7 @@ import (
 func groq() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "groq", Name: "Groq", BaseURL: "https://api.groq.com/openai/v1", Forms: []string{"chat completions"},
+			Slug: "groq", Name: "Groq", BaseURL: "https://api.groq.com/openai/v1", Forms: []string{"chat completions", "responses"},
 			Credential: "API key", KeyTest: "lists the models",
 		},
 		Chat: chat.Vendor{
@@ -43,6 +44,7 @@ func groq() Vendor {
 				{Status: 424, Class: completion.ServerError},
 			},
 		},
+		Responses: &responses.Vendor{},
 	}
 }
 

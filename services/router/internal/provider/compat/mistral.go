@@ -6,6 +6,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
 )
 
 // mistral refuses every field that it does not know, gives thinking as parts of the content, and takes ids
@@ -13,7 +14,7 @@ import (
 func mistral() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "mistral", Name: "Mistral", BaseURL: "https://api.mistral.ai/v1", Forms: []string{"chat completions"},
+			Slug: "mistral", Name: "Mistral", BaseURL: "https://api.mistral.ai/v1", Forms: []string{"chat completions", "embeddings"},
 			Credential: "API key", KeyTest: "lists the models",
 		},
 		Chat: chat.Vendor{
@@ -48,6 +49,8 @@ func mistral() Vendor {
 				{Status: 400, Text: []string{"too large for model", "context length", "too long"}, Class: completion.TooLarge},
 			},
 		},
+		Embeddings: &embeddings.Vendor{Dimensions: "output_dimension", Floats: true, NoUser: true},
+		Converts:   []completion.Dialect{completion.OpenAIEmbeddings}, // OpenAI's names are refused there
 	}
 }
 

@@ -7,13 +7,18 @@ package compat
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
+	"github.com/claviger/claviger/services/router/internal/provider/form/images"
 	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
+	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
 )
 
 // Vendor describes one of them.
@@ -22,10 +27,21 @@ type Vendor struct {
 	Facts provider.Facts
 	// Chat says how its chat completions differ.
 	Chat chat.Vendor
-	// Messages is where Anthropic's messages are spoken, from the base URL; nil is nowhere.
+	// Messages is where Anthropic's messages are spoken, from the base URL; nil is nowhere. Counts says that
+	// tokens are counted there, too.
 	Messages func(base string) string
-	// Counts says that tokens are counted there, too.
-	Counts bool
+	Counts   bool
+	// Responses says how its responses differ from OpenAI's; nil is that it has none. They only pass: a call
+	// of another dialect goes as chat completions.
+	Responses *responses.Vendor
+	// Embeddings and Images say how these differ; nil is that it has none.
+	Embeddings *embeddings.Vendor
+	Images     *images.Vendor
+	// Converts are dialects of its own forms that do not pass as they are.
+	Converts []completion.Dialect
+	// Lacks says of an operation why it cannot be, for people, where a credential or model decides; empty if
+	// it can.
+	Lacks func(op completion.Operation, model string, c *completion.Credential) string
 	// Account are questions about a key, asked before the models are listed.
 	Account []Question
 	// Unlisted says that no list of models tells anything of a key.
@@ -49,9 +65,12 @@ func Vendors() []Vendor {
 
 // Provider calls one vendor.
 type Provider struct {
-	vendor   Vendor
-	chat     *chat.Form
-	messages *messages.Form
+	vendor     Vendor
+	chat       *chat.Form
+	messages   *messages.Form
+	responses  *responses.Form
+	embeddings *embeddings.Form
+	images     *images.Form
 }
 
 var _ completion.Provider = (*Provider)(nil)
@@ -60,40 +79,100 @@ var _ completion.Provider = (*Provider)(nil)
 func New(transport http.RoundTripper, vendor Vendor) *Provider {
 	client := provider.NewClient(transport)
 	vendor.Chat.Name = vendor.Facts.Name
-	return &Provider{vendor: vendor, chat: chat.For(client, vendor.Chat), messages: messages.New(client)}
+	p := &Provider{vendor: vendor, chat: chat.For(client, vendor.Chat), messages: messages.New(client)}
+	if v := vendor.Responses; v != nil {
+		its := *v
+		its.Name, its.Judge = vendor.Facts.Name, p.vendor.Chat.Judge
+		p.responses = responses.New(client, its)
+	}
+	if v := vendor.Embeddings; v != nil {
+		its := *v
+		its.Name, its.Judge = vendor.Facts.Name, p.vendor.Chat.Judge
+		p.embeddings = embeddings.New(client, its)
+	}
+	if v := vendor.Images; v != nil {
+		its := *v
+		its.Name, its.Judge = vendor.Facts.Name, p.vendor.Chat.Judge
+		p.images = images.New(client, its)
+	}
+	return p
 }
 
 // Serves says what the vendor is not asked for.
-func (p *Provider) Serves(op completion.Operation, _ string, _ *completion.Credential) string {
-	switch {
-	case op == completion.Chat, op == completion.CountTokens && p.vendor.Counts:
-		return ""
+func (p *Provider) Serves(op completion.Operation, model string, c *completion.Credential) string {
+	has := false
+	switch op {
+	case completion.Chat:
+		has = true
+	case completion.CountTokens:
+		has = p.vendor.Counts
+	case completion.Embeddings:
+		has = p.embeddings != nil
+	case completion.Images:
+		has = p.images != nil
+	case completion.Videos:
 	}
-	return "has no " + string(op)
+	if !has {
+		return "has no " + string(op)
+	}
+	if p.vendor.Lacks != nil {
+		return p.vendor.Lacks(op, model, c)
+	}
+	return ""
 }
 
 // Speaks is what passes as it is.
 func (p *Provider) Speaks(d completion.Dialect, _ *completion.Target) bool {
+	if slices.Contains(p.vendor.Converts, d) {
+		return false
+	}
 	switch d {
 	case completion.OpenAIChat:
 		return true
+	case completion.OpenAIResponses:
+		return p.responses != nil
+	case completion.OpenAIEmbeddings:
+		return p.embeddings != nil
+	case completion.OpenAIImages:
+		return p.images != nil
 	case completion.AnthropicMessages:
 		return p.vendor.Messages != nil
 	case completion.AnthropicCount:
 		return p.vendor.Counts
+	case completion.OpenAIVideos, completion.Typed:
 	}
 	return false
 }
 
 // Start sends the call. See completion.Provider.
 func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.Answer, error) {
-	switch {
-	case call.Request.Asks() == completion.CountTokens:
-		return p.messages.Count(ctx, call, p.messagesRoute(call, "/count_tokens"))
-	case call.Raw && call.Request.Dialect == completion.AnthropicMessages:
-		return p.messages.Start(ctx, call, p.messagesRoute(call, ""))
+	to := func(path string) provider.Route { return route(call.BaseURL+path, call.Secret) }
+	switch call.Request.Asks() {
+	case completion.Embeddings:
+		return p.embeddings.Start(ctx, call, to("/embeddings"))
+	case completion.Images:
+		return p.images.Start(ctx, call, to("/images/generations"))
+	case completion.CountTokens:
+		answer, err := p.messages.Count(ctx, call, p.messagesRoute(call, "/count_tokens"))
+		return answer, p.judged(err)
+	case completion.Chat, completion.Videos:
 	}
-	return p.chat.Start(ctx, call, route(call.BaseURL+"/chat/completions", call.Secret))
+	switch {
+	case call.Raw && call.Request.Dialect == completion.AnthropicMessages:
+		answer, err := p.messages.Start(ctx, call, p.messagesRoute(call, ""))
+		return answer, p.judged(err)
+	case call.Raw && call.Request.Dialect == completion.OpenAIResponses:
+		return p.responses.Start(ctx, call, to("/responses"))
+	}
+	return p.chat.Start(ctx, call, to("/chat/completions"))
+}
+
+// judged gives an error of messages the class that the vendor's words say.
+func (p *Provider) judged(err error) error {
+	if failed, ok := errors.AsType[*completion.ProviderError](err); ok {
+		p.vendor.Chat.Judge(failed)
+	}
+	return err
 }
 
 func route(url string, key secret.Text) provider.Route {

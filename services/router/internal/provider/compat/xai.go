@@ -8,6 +8,9 @@ import (
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
+	"github.com/claviger/claviger/services/router/internal/provider/form/images"
+	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
 )
 
 // xai is Grok. A wrong key is a 400 there, and an empty account a 403 or 429, so errors are told apart by
@@ -15,7 +18,7 @@ import (
 func xai() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "xai", Name: "xAI", BaseURL: "https://api.x.ai/v1", Forms: []string{"chat completions", "messages"},
+			Slug: "xai", Name: "xAI", BaseURL: "https://api.x.ai/v1", Forms: []string{"chat completions", "messages", "responses", "embeddings", "images"},
 			Credential: "API key", KeyTest: "asks what the key may do, then lists the models",
 		},
 		Chat: chat.Vendor{
@@ -38,8 +41,12 @@ func xai() Vendor {
 				{Status: 200, Text: []string{"unavailable"}, Class: completion.Overloaded},
 			},
 		},
-		Messages: below("/messages"),
-		Account:  []Question{{URL: below("/api-key"), Read: readGrokKey}},
+		Messages:   below("/messages"),
+		Responses:  &responses.Vendor{Cost: ticks},
+		Embeddings: &embeddings.Vendor{Cost: ticks},
+		Images:     &images.Vendor{Members: grokPicture, PerImage: true, Cost: ticks},
+		Converts:   []completion.Dialect{completion.OpenAIImages}, // "size" and more are refused there
+		Account:    []Question{{URL: below("/api-key"), Read: readGrokKey}},
 	}
 }
 
@@ -72,6 +79,35 @@ func grok(model string) chat.Model {
 		m.Lacks = append(m.Lacks, completion.FeatureReasoningEffort, completion.FeatureReasoningBudget)
 	}
 	return m
+}
+
+// grokPicture are the members of a request for pictures: shapes have names there, and no sizes.
+func grokPicture(_ string, in *completion.ImageInput) (map[string]any, error) {
+	out := map[string]any{}
+	switch in.Size {
+	case "", "auto":
+	case "1024x1024":
+		out["aspect_ratio"] = "1:1"
+	case "1536x1024":
+		out["aspect_ratio"] = "3:2"
+	case "1024x1536":
+		out["aspect_ratio"] = "2:3"
+	default:
+		return nil, provider.Uncarried("xAI", "size", "it takes aspect ratios only")
+	}
+	if err := withoutExtras("xAI", in); err != nil {
+		return nil, err
+	}
+	if in.AspectRatio != "" {
+		out["aspect_ratio"] = in.AspectRatio
+	}
+	if in.Count > 0 {
+		out["n"] = in.Count
+	}
+	if in.Base64 {
+		out["response_format"] = "b64_json"
+	}
+	return out, nil
 }
 
 // ticks are ten billionths of a dollar, after discounts and with the fees of tools.

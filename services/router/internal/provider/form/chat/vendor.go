@@ -142,6 +142,16 @@ func (r *Rule) fits(e *completion.ProviderError) bool {
 		(len(r.Text) == 0 || mentions(e, r.Text...))
 }
 
+// Judge gives an error of another form of the vendor's the class that its own words say.
+func (v *Vendor) Judge(e *completion.ProviderError) {
+	for i := range v.Errors {
+		if e.Status != 0 && v.Errors[i].fits(e) {
+			e.Class = v.Errors[i].Class
+			return
+		}
+	}
+}
+
 // name is what callers know the vendor as.
 func (v *Vendor) name() string {
 	if v.Name == "" {

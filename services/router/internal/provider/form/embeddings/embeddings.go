@@ -32,6 +32,8 @@ type Vendor struct {
 	// Floats says that the vendor gives numbers only; others are asked for base64, which is exact and a
 	// third of the size.
 	Floats bool
+	// NoUser says that the vendor refuses to be told the end user.
+	NoUser bool
 	// Members gives members of the vendor's own, for what the input says besides; nil is none.
 	Members func(in *completion.EmbeddingInput) map[string]any
 	// Judge changes the class of an error where the vendor has words of its own; nil is OpenAI's.
@@ -115,7 +117,7 @@ func (p *Form) body(call completion.Call) (body []byte, inputs int, err error) {
 	if in.Dimensions != nil {
 		w[p.vendor.Dimensions] = *in.Dimensions
 	}
-	if prompt.User != "" {
+	if prompt.User != "" && !p.vendor.NoUser {
 		w["user"] = prompt.User
 	}
 	if p.vendor.Members != nil {
