@@ -49,11 +49,11 @@ func NewTable(rows []Price) *Table {
 // own has those of the model with the same plain name: a region or a date in a name changes no price
 // unless the book says so.
 func (b *Table) At(model string, t time.Time) (Price, bool) {
-	versions, ok := b.models[model]
+	name, ok := b.Named(model)
 	if !ok {
-		versions = b.models[b.named(model)]
+		return Price{}, false
 	}
-	for _, version := range slices.Backward(versions) {
+	for _, version := range slices.Backward(b.models[name]) {
 		if !version.ValidFrom.After(t) {
 			return version, true
 		}

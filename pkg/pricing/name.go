@@ -111,16 +111,20 @@ func samePrices(a, b []Price) bool {
 	})
 }
 
-// named finds the model that another name means, or "".
-func (b *Table) named(model string) string {
+// Named finds the model of the table that a name means: the name itself, or one that differs in what is no
+// part of the model.
+func (b *Table) Named(model string) (string, bool) {
+	if _, own := b.models[model]; own {
+		return model, true
+	}
 	name := plainName(model)
 	for _, name := range [...]string{withoutFolders(model), name, withoutPlace(name)} {
 		if _, own := b.models[name]; own {
-			return name
+			return name, true
 		}
 		if found, ok := b.plain[name]; ok {
-			return found
+			return found, found != ""
 		}
 	}
-	return ""
+	return "", false
 }

@@ -82,7 +82,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.completions = completion.New(completion.Options{
 		Planner: planner{a}, Keyring: a.ring, Recorder: a.journal, Evidence: a.reporter, Providers: adapters, BaseURLs: urls,
 		Log: d.Log, Now: d.Now, Limits: d.Limits,
-		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Hosts: knownHosts(), Now: d.Now}),
+		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
 	if err := a.measure(d.Telemetry); err != nil {
 		return nil, errors.Join(err, a.journal.Close())

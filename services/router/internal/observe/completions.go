@@ -28,9 +28,6 @@ const (
 	attemptNumber = attribute.Key("claviger.attempt.number")
 )
 
-// operation is what all calls are so far.
-const operation = "chat"
-
 // client is the kind of a provider's call.
 var client = trace.WithSpanKind(trace.SpanKindClient)
 
@@ -43,6 +40,8 @@ type Options struct {
 	Telemetry *telemetry.Telemetry
 	// Models are models, as "provider/name", that measurements tell apart whoever names them.
 	Models []string
+	// Named finds the one of the models that another name means, such as that of a region. Nil finds none.
+	Named func(model string) (known string, ok bool)
 	// Hosts are the hosts of base URLs that everybody knows. Any other address is its tenant's business.
 	Hosts map[string]string
 	Now   func() time.Time
@@ -123,10 +122,7 @@ func classOf(err error) string {
 
 // Attempt implements completion.Observer.
 func (c *Completions) Attempt(ctx context.Context, t *completion.Target, e *usage.Event) completion.AttemptObserver {
-	a := &attempt{c: c, ctx: c.quiet, target: t, of: served{provider: t.Provider, model: t.Name, class: t.Class}}
-	if !c.known[t.Model] {
-		a.of.model = other
-	}
+	a := &attempt{c: c, ctx: c.quiet, target: t, of: served{operationOf(e), t.Provider, c.modelOf(t), t.Class}}
 	a.sets = c.measures.known.of(a.of)
 	above := trace.SpanFromContext(ctx)
 	if above.IsRecording() {
@@ -166,7 +162,7 @@ func (a *attempt) Calling(ctx context.Context, baseURL string) context.Context {
 	now := a.c.o.Now()
 	a.span.AddEvent("intent written", trace.WithTimestamp(now))
 	ctx = trace.ContextWithSpan(ctx, a.span)
-	ctx, call := a.c.tracer.Start(ctx, operation+" "+a.target.Name, client, trace.WithTimestamp(now)) //nolint:spancheck // Answered ends it
+	ctx, call := a.c.tracer.Start(ctx, a.of.operation+" "+a.target.Name, client, trace.WithTimestamp(now)) //nolint:spancheck // Answered ends it
 	a.call, a.host = call, a.c.o.Hosts[baseURL]
 	return ctx //nolint:spancheck // Answered ends it
 }
@@ -196,7 +192,7 @@ func (a *attempt) Answered(e *usage.Event) {
 func (a *attempt) called(e *usage.Event) []attribute.KeyValue {
 	t := a.target
 	out := append(make([]attribute.KeyValue, 0, 18),
-		telemetry.GenAIOperation.String(operation), telemetry.GenAIProvider.String(t.Provider),
+		telemetry.GenAIOperation.String(a.of.operation), telemetry.GenAIProvider.String(providerName(t.Provider)),
 		telemetry.GenAIRequestModel.String(t.Name), telemetry.GenAIRequestStream.Bool(e.Streamed),
 		telemetry.CredentialClass.String(t.Class.String()))
 	if a.host != "" {
@@ -237,7 +233,7 @@ func (a *attempt) tried(e *usage.Event) []attribute.KeyValue {
 	t := a.target
 	out := append(make([]attribute.KeyValue, 0, 14),
 		telemetry.AttemptID.String(e.AttemptID), telemetry.RequestID.String(e.RequestID), attemptNumber.Int(e.AttemptNumber),
-		telemetry.GenAIProvider.String(t.Provider), telemetry.GenAIRequestModel.String(t.Name),
+		telemetry.GenAIProvider.String(providerName(t.Provider)), telemetry.GenAIRequestModel.String(t.Name),
 		telemetry.CredentialClass.String(t.Class.String()), telemetry.CredentialID.String(e.CredentialID),
 		configVersion.Int64(e.ConfigVersion))
 	if t.PolicyID != "" {

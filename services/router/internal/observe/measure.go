@@ -15,8 +15,8 @@ import (
 
 // served is what measurements of attempts are told apart by.
 type served struct {
-	provider, model string
-	class           usage.Class
+	operation, provider, model string
+	class                      usage.Class
 }
 
 // pieceEvery is which share of the pieces of an answer is measured: recording each would cost a twentieth
@@ -59,7 +59,7 @@ type failed struct {
 // attributes are those that the conventions ask for, and who pays.
 func (s served) attributes(more ...attribute.KeyValue) []attribute.KeyValue {
 	return append([]attribute.KeyValue{
-		telemetry.GenAIOperation.String(operation), telemetry.GenAIProvider.String(s.provider),
+		telemetry.GenAIOperation.String(s.operation), telemetry.GenAIProvider.String(providerName(s.provider)),
 		telemetry.GenAIRequestModel.String(s.model), telemetry.CredentialClass.String(s.class.String()),
 	}, more...)
 }
@@ -85,13 +85,13 @@ func newMeasures(m metric.Meter) *measures {
 		}),
 		attempts: newTally(func(e ended) []attribute.KeyValue {
 			return []attribute.KeyValue{
-				telemetry.GenAIProvider.String(e.provider), telemetry.CredentialClass.String(e.class.String()),
+				telemetry.GenAIProvider.String(providerName(e.provider)), telemetry.CredentialClass.String(e.class.String()),
 				telemetry.Outcome.String(e.outcome.String()),
 			}
 		}),
 		fallbacks: newTally(func(f failed) []attribute.KeyValue {
 			return []attribute.KeyValue{
-				telemetry.GenAIProvider.String(f.provider), telemetry.CredentialClass.String(f.served.class.String()),
+				telemetry.GenAIProvider.String(providerName(f.provider)), telemetry.CredentialClass.String(f.served.class.String()),
 				telemetry.ErrorType.String(f.class),
 			}
 		}),

@@ -33,6 +33,9 @@ func newRig(t testing.TB) *rig {
 	t.Cleanup(func() { r.t.Shutdown(context.WithoutCancel(t.Context())) })
 	r.Completions = observe.New(observe.Options{
 		Telemetry: r.t, Models: []string{"openai/gpt-4o-mini"}, Now: time.Now,
+		Named: func(model string) (string, bool) {
+			return "bedrock/amazon.nova-pro-v1:0", model == "bedrock/us.amazon.nova-pro-v1:0"
+		},
 		Hosts: map[string]string{"https://api.openai.com/v1": "api.openai.com"},
 	})
 	return r
@@ -143,6 +146,61 @@ func TestTenantsMakeNoSeries(t *testing.T) {
 	}
 	if n := strings.Count(text, "gen_ai_client_operation_duration_seconds_count{"); n != 2 {
 		t.Errorf("one known model and 3002 others make %d series, want 2", n)
+	}
+}
+
+// TestProvidersHaveTheNamesOfTheConventions asks for one of each operation at each provider.
+func TestProvidersHaveTheNamesOfTheConventions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	names := map[string]string{
+		"anthropic": "anthropic", "azure": "azure.ai.openai", "baseten": "baseten", "bedrock": "aws.bedrock", "deepinfra": "deepinfra", "fal": "fal",
+		"google-ai-studio": "gcp.gemini", "groq": "groq", "mistral": "mistral_ai", "moonshot": "moonshot_ai", "openai": "openai",
+		"perplexity": "perplexity", "pollo": "pollo", "vertex": "gcp.vertex_ai", "xai": "x_ai",
+	}
+	operations := map[string]string{"": "chat", "chat": "chat", "embeddings": "embeddings", "images": "images", "count_tokens": "count_tokens", "videos": "videos", "made-up": "other"}
+	for slug, name := range names {
+		for asked, operation := range operations {
+			ctx, edge := r.t.Tracer().Start(t.Context(), "edge")
+			of := &completion.Target{Provider: slug, Model: slug + "/m", Name: "m", Class: usage.Own}
+			r.attempt(ctx, of, "", &usage.Event{Operation: asked, Outcome: usage.OK})
+			edge.End()
+			seen := false
+			for _, s := range r.memory.Trace(edge.SpanContext().TraceID().String()) {
+				if s.Name == operation+" m" {
+					seen = s.Attributes["gen_ai.provider.name"] == name && s.Attributes["gen_ai.operation.name"] == operation
+				}
+			}
+			if !seen {
+				t.Errorf("%s at %s: no span of %s at %s", asked, slug, operation, name)
+			}
+		}
+	}
+	text := r.metrics(t)
+	for _, name := range names {
+		for _, operation := range []string{"chat", "embeddings", "images", "count_tokens", "videos", "other"} {
+			if !strings.Contains(text, `gen_ai_operation_name="`+operation+`",gen_ai_provider_name="`+name+`",gen_ai_request_model="other"`) {
+				t.Errorf("%s at %s is not measured", operation, name)
+			}
+		}
+	}
+	if n := strings.Count(text, "gen_ai_client_operation_duration_seconds_count{"); n != 15*6 {
+		t.Errorf("%d series, want one for each provider and operation", n)
+	}
+	if strings.Contains(text, "made-up") || strings.Contains(text, "google-ai-studio") {
+		t.Error("a name of ours or of nobody is a label")
+	}
+}
+
+func TestAModelOfARegionIsMeasuredAsTheModel(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, name := range []string{"us.amazon.nova-pro-v1:0", "us.made-up"} {
+		r.attempt(t.Context(), &completion.Target{Provider: "bedrock", Model: "bedrock/" + name, Name: name, Class: usage.Own}, "", &usage.Event{Outcome: usage.OK})
+	}
+	text := r.metrics(t)
+	if !strings.Contains(text, `gen_ai_request_model="amazon.nova-pro-v1:0"`) || !strings.Contains(text, `gen_ai_request_model="other"`) || strings.Contains(text, `"us.`) {
+		t.Errorf("the model is not measured under its own name:\n%.1500s", text)
 	}
 }
 
