@@ -2,6 +2,7 @@ import { PasswordInput } from "@mantine/core";
 
 type Props = {
   ref: React.Ref<HTMLInputElement>;
+  name?: string;
   label: string;
   description?: React.ReactNode;
   error?: React.ReactNode;
@@ -14,10 +15,12 @@ type Props = {
  * in the input and nowhere else; whoever reads it through ref empties it. Password managers are asked
  * to leave it alone.
  */
-export function SecretInput({ ref, label, description, error, placeholder, autoFocus }: Props) {
+export function SecretInput({ ref, name, label, description, error, placeholder, autoFocus }: Props) {
   return (
     <PasswordInput
       ref={ref}
+      name={name}
+      data-secret
       label={label}
       description={description}
       error={error}

@@ -7,6 +7,7 @@ import { members } from "./en/members";
 import { overview } from "./en/overview";
 import { policies } from "./en/policies";
 import { requests } from "./en/requests";
+import { secret } from "./en/secret";
 import { usage } from "./en/usage";
 
 /**
@@ -22,6 +23,7 @@ export const en = {
   overview,
   firstKey,
   credentials,
+  secret,
   policies,
   apiKeys,
   usage,

@@ -3,6 +3,7 @@ import {
   IconArrowDown,
   IconArrowUp,
   IconDots,
+  IconListDetails,
   IconPencil,
   IconPlayerPause,
   IconPlayerPlay,
@@ -17,8 +18,8 @@ import { newIdempotencyKey, useAction } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
 import classes from "./CredentialsPage.module.css";
 import type { Dialog } from "./Dialogs";
+import { providerName } from "./names";
 import { moved } from "./order";
-import { providerName } from "./providers";
 
 type Props = {
   credential: Credential;
@@ -86,6 +87,12 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
           </ActionIcon>
         </Menu.Target>
         <Menu.Dropdown>
+          <Menu.Item
+            leftSection={<IconListDetails size={15} aria-hidden />}
+            onClick={() => onDialog({ kind: "details", credential })}
+          >
+            {t("secret.details.open")}
+          </Menu.Item>
           <Menu.Item
             leftSection={<IconRefresh size={15} aria-hidden />}
             onClick={() => onDialog({ kind: "rotate", credential })}

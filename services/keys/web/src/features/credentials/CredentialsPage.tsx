@@ -16,8 +16,8 @@ import { useNames } from "@/shared/useNames";
 import { CredentialActions } from "./CredentialActions";
 import classes from "./CredentialsPage.module.css";
 import type { Dialog } from "./Dialogs";
+import { providerName } from "./names";
 import { inOrder } from "./order";
-import { providerName } from "./providers";
 import { reasonParts, stateOf } from "./state";
 
 const Dialogs = lazy(() => import("./Dialogs"));
@@ -112,7 +112,7 @@ function List({ credentials, complete }: { credentials: Credential[]; complete: 
           <span className={classes.quiet}>
             {providerName(row.provider)}
             {row.hint && <code> {row.hint}</code>}
-            {row.baseUrl && <span className={classes.url}>{row.baseUrl}</span>}
+            <Places credential={row} />
           </span>
         </div>
       ),
@@ -165,6 +165,17 @@ function List({ credentials, complete }: { credentials: Credential[]; complete: 
       </Suspense>
     </>
   );
+}
+
+// Where the key may be sent, as far as the organization said so.
+function Places({ credential: { baseUrl, settings } }: { credential: Credential }) {
+  const { t } = useTranslation();
+  const { region, project, location, deployments } = settings ?? {};
+  const text =
+    baseUrl ||
+    [region, project, location].filter(Boolean).join(" · ") ||
+    (deployments?.length && t("secret.places", { count: deployments.length }));
+  return text ? <span className={classes.url}>{text}</span> : null;
 }
 
 function StateCell({ credential }: { credential: Credential }) {

@@ -5,17 +5,21 @@ import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/crede
 import { useClient } from "@/session/context";
 import { ConfirmDialog } from "@/shared/ConfirmDialog";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
+import { problemOf } from "@/shared/errors/problem";
 import { done } from "@/shared/errors/toast";
-import { SecretInput, takeSecret } from "@/shared/SecretInput";
 import { Status } from "@/shared/Status";
 import { newIdempotencyKey, useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
-import { isUrl, looksLikeKey } from "./checks";
-import { providerName, providers } from "./providers";
+import { BaseUrl } from "./BaseUrl";
+import { isUrl } from "./checks";
+import { Details } from "./Details";
+import { providerName } from "./names";
+import { providerOf } from "./providers";
+import { draftOf, SecretForm } from "./secret/SecretForm";
 import { Verdict } from "./Verdict";
 
 /** Dialog is what is open over the list. */
-export type Dialog = { kind: "test" | "rotate" | "edit" | "remove"; credential: Credential };
+export type Dialog = { kind: "details" | "test" | "rotate" | "edit" | "remove"; credential: Credential };
 
 type Props = { dialog: Dialog; onDialog: (dialog: Dialog) => void; onClose: () => void };
 
@@ -51,9 +55,10 @@ export default function Dialogs({ dialog, onDialog, onClose }: Props) {
     <Modal
       opened
       onClose={onClose}
-      title={t(`credentials.${kind}.title`, { label })}
+      title={kind === "details" ? label : t(`credentials.${kind}.title`, { label })}
       size={kind === "test" ? "md" : "lg"}
     >
+      {kind === "details" && <Details credential={credential} />}
       {kind === "test" && (
         <Test credential={credential} onReplace={() => onDialog({ kind: "rotate", credential })} />
       )}
@@ -112,7 +117,7 @@ function Test({ credential, onReplace }: { credential: Credential; onReplace: ()
   );
 }
 
-// Two steps: paste, then confirm what follows. The key waits in a ref, and is gone when it was sent.
+// Two steps: paste, then confirm what follows. The secret waits in a ref, and is gone when it was sent.
 function Rotate({
   credential,
   onClose,
@@ -126,14 +131,14 @@ function Rotate({
   const client = useClient(CredentialService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const provider = providerName(credential.provider);
-  const input = useRef<HTMLInputElement>(null);
+  const provider = providerOf(credential.provider);
   const secret = useRef("");
-  const [end, setEnd] = useState("");
-  const [error, setError] = useState("");
+  const [shown, setShown] = useState("");
+  const [draft, setDraft] = useState(() => draftOf(credential.settings));
+  const [again, setAgain] = useState(false);
   const forget = () => {
     secret.current = "";
-    setEnd("");
+    setShown("");
   };
   useEffect(
     () => () => {
@@ -144,24 +149,26 @@ function Rotate({
   const action = useAction(async () => {
     const fresh = secret.current;
     forget();
-    setError(t("credentials.rotate.again"));
+    setAgain(true);
     const { id, etag } = credential;
     const answer = await once((idempotencyKey) =>
       client.rotateCredential({ id, etag, secret: fresh, idempotencyKey }),
     );
     done(t("credentials.done.rotated", { label: credential.label }));
+    for (const { field, description } of answer.warnings)
+      done(`${t("secret.warned")}: ${field} ${description}`);
     await refresh(CredentialService);
     onTest(answer.credential ?? credential);
   });
 
-  if (end || action.busy) {
+  if (shown || action.busy) {
     return (
       <Stack gap="md">
         <Text fw={600}>{t("credentials.rotate.confirmTitle")}</Text>
-        <Text size="sm">{t("credentials.rotate.confirm", { provider })}</Text>
-        {end && (
+        <Text size="sm">{t("credentials.rotate.confirm", { provider: provider.name })}</Text>
+        {shown && (
           <Text size="sm">
-            {t("credentials.rotate.fingerprint")} <code>…{end}</code>
+            {t("credentials.rotate.fingerprint")} <code>{shown}</code>
           </Text>
         )}
         <Group justify="flex-end">
@@ -176,40 +183,30 @@ function Rotate({
     );
   }
   return (
-    <form
-      autoComplete="off"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const pasted = input.current?.value.trim() ?? "";
-        if (!looksLikeKey(pasted)) {
-          setError(t("credentials.rotate.malformed"));
-          return input.current?.focus();
-        }
-        setError("");
-        action.clear();
-        secret.current = takeSecret(input.current);
-        setEnd(pasted.slice(-4));
-      }}
-    >
-      <Stack gap="md">
-        {action.error !== null && (
-          <ProblemPanel title={t("credentials.rotate.failed")} error={action.error} />
-        )}
-        <SecretInput
-          ref={input}
-          label={t("credentials.rotate.key")}
-          description={t("credentials.rotate.keyHint", { provider })}
-          error={error}
-          autoFocus
-        />
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {t("common.cancel")}
-          </Button>
-          <Button type="submit">{t("common.next")}</Button>
-        </Group>
-      </Stack>
-    </form>
+    <Stack gap="md">
+      {action.error !== null && <ProblemPanel title={t("credentials.rotate.failed")} error={action.error} />}
+      {provider.hint && (
+        <Text size="sm" c="dimmed">
+          {provider.hint}
+        </Text>
+      )}
+      <SecretForm
+        provider={provider}
+        draft={draft}
+        errors={action.error === null ? undefined : problemOf(action.error).fields}
+        again={again ? t("credentials.rotate.again") : undefined}
+        label={t("credentials.rotate.key")}
+        hint={t("credentials.rotate.keyHint", { provider: provider.name })}
+        submit={t("common.next")}
+        onCancel={onClose}
+        onTake={(taken) => {
+          action.clear();
+          secret.current = taken.secret;
+          setDraft(taken.draft);
+          setShown(taken.shown);
+        }}
+      />
+    </Stack>
   );
 }
 
@@ -220,7 +217,7 @@ function Edit({ credential, onClose }: { credential: Credential; onClose: () => 
   const [label, setLabel] = useState(credential.label);
   const [priority, setPriority] = useState<number | string>(credential.priority);
   const [baseUrl, setBaseUrl] = useState(credential.baseUrl);
-  const movable = providers.find(({ slug }) => slug === credential.provider)?.baseUrl ?? false;
+  const { addresses, hosts } = providerOf(credential.provider);
   const url = baseUrl.trim();
   const discards = url !== credential.baseUrl;
   const action = useAction(async () => {
@@ -268,15 +265,14 @@ function Edit({ credential, onClose }: { credential: Credential; onClose: () => 
           required
           withAsterisk={false}
         />
-        {movable && (
-          <TextInput
+        {addresses !== "fixed" && (
+          <BaseUrl
+            listed={addresses === "listed"}
+            hosts={hosts ?? []}
             label={t("credentials.edit.baseUrl")}
-            description={t("credentials.edit.baseUrlHint")}
+            hint={t("credentials.edit.baseUrlHint")}
             value={baseUrl}
-            maxLength={512}
-            type="url"
-            autoComplete="off"
-            onChange={(event) => setBaseUrl(event.currentTarget.value)}
+            onChange={setBaseUrl}
           />
         )}
         {discards && <Alert color="yellow">{t("credentials.edit.discards")}</Alert>}

@@ -2,7 +2,7 @@ import { Button } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { type Credential, CredentialState } from "@/gen/claviger/keys/v1/credential_pb";
 import { Status } from "@/shared/Status";
-import { providerName } from "./providers";
+import { providerName } from "./names";
 import { reasonParts } from "./state";
 import classes from "./Verdict.module.css";
 
@@ -25,6 +25,9 @@ export function Verdict({ credential, tested, onTestAgain, onReplace, testing }:
     <div className={classes.verdict} data-tone={outcome.tone} role="status">
       <Status tone={outcome.tone}>{t(`credentials.verdict.${outcome.key}.title`, { provider })}</Status>
       {what && outcome.key !== "works" && <p>{what}</p>}
+      {outcome.tone !== "bad" && tested && credential.models.length > 0 && (
+        <p>{t("secret.models", { count: credential.models.length })}</p>
+      )}
       <p className={classes.next}>{next || t(`credentials.verdict.${outcome.key}.next`, { provider })}</p>
       {(onTestAgain || onReplace) && outcome.key !== "works" && (
         <div className={classes.actions}>

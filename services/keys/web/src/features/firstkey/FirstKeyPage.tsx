@@ -1,15 +1,26 @@
-import { Anchor, Button, Checkbox, TextInput } from "@mantine/core";
-import { IconArrowRight, IconExternalLink, IconKey, IconLock, IconRoute } from "@tabler/icons-react";
+import { Alert, Anchor, Button, Checkbox, TextInput } from "@mantine/core";
+import {
+  IconArrowRight,
+  IconExternalLink,
+  IconKey,
+  IconLock,
+  IconRoute,
+  IconSearch,
+} from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
-import { useEffect, useRef, useState } from "react";
+import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { isUrl, looksLikeKey } from "@/features/credentials/checks";
-import { type Provider, providers } from "@/features/credentials/providers";
+import { BaseUrl } from "@/features/credentials/BaseUrl";
+import { isUrl } from "@/features/credentials/checks";
+import { matching, type Provider } from "@/features/credentials/providers";
+import type { Draft } from "@/features/credentials/secret/draft";
+import { draftOf, SecretForm, type Taken } from "@/features/credentials/secret/SecretForm";
 import { outcomeOf, Verdict } from "@/features/credentials/Verdict";
+import type { Credential } from "@/gen/claviger/keys/v1/credential_pb";
 import { useSession } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
+import { problemOf } from "@/shared/errors/problem";
 import { Page } from "@/shared/Page";
-import { emptySecret, SecretInput, takeSecret } from "@/shared/SecretInput";
 import { Status } from "@/shared/Status";
 import { Empty } from "@/shared/states";
 import classes from "./FirstKeyPage.module.css";
@@ -41,8 +52,13 @@ function Story() {
 function Steps({ onAgain }: { onAgain: () => void }) {
   const { t } = useTranslation();
   const first = useFirstKey();
-  const { step, provider, label, baseUrl, end } = first;
-  const kept = end ? `…${end}` : first.credential?.hint;
+  const { step, provider, label, baseUrl, shown } = first;
+  const kept = shown || first.credential?.hint;
+  const host = provider.hosts?.find((host) => host.baseUrl === baseUrl)?.name;
+  const whereTo = () => {
+    if (baseUrl) return host ?? baseUrl;
+    return provider.form === "api_key" && t("firstKey.name.ownAddress", { provider: provider.name });
+  };
   return (
     <ol className={classes.steps}>
       <Step
@@ -61,13 +77,19 @@ function Steps({ onAgain }: { onAgain: () => void }) {
         summary={kept && <code>{kept}</code>}
         onChange={first.goTo}
       >
-        <KeyStep provider={provider} again={first.again} error={first.create.error} onKey={first.keep} />
+        <KeyStep
+          provider={provider}
+          draft={first.draft}
+          again={first.again}
+          error={first.create.error}
+          onKey={first.keep}
+        />
       </Step>
       <Step
         number={3}
         title={t("firstKey.steps.name")}
         at={step}
-        summary={`${label} · ${baseUrl || t("firstKey.name.ownAddress", { provider: provider.name })}`}
+        summary={[label, whereTo()].filter(Boolean).join(" · ")}
         onChange={first.goTo}
       >
         <NameStep
@@ -97,17 +119,40 @@ function Steps({ onAgain }: { onAgain: () => void }) {
 function ProviderStep({ value, onChoose }: { value: Provider; onChoose: (provider: Provider) => void }) {
   const { t } = useTranslation();
   const [chosen, setChosen] = useState(value.slug);
+  const [search, setSearch] = useState("");
+  const found = matching(search);
   return (
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        const provider = providers.find(({ slug }) => slug === chosen);
+        const provider = found.find(({ slug }) => slug === chosen);
         if (provider) onChoose(provider);
       }}
     >
+      <TextInput
+        type="search"
+        label={t("firstKey.provider.search")}
+        placeholder={t("firstKey.provider.searchHint")}
+        leftSection={<IconSearch size={15} aria-hidden />}
+        value={search}
+        autoComplete="off"
+        spellCheck={false}
+        mb="sm"
+        onChange={(event) => {
+          const text = event.currentTarget.value;
+          setSearch(text);
+          // What is not shown any more cannot be what goes on.
+          const next = matching(text);
+          const [first] = next;
+          if (first && !next.some(({ slug }) => slug === chosen)) setChosen(first.slug);
+        }}
+      />
+      <p className="visually-hidden" role="status">
+        {search && t("firstKey.provider.found", { count: found.length })}
+      </p>
       <fieldset className={classes.choices}>
         <legend className="visually-hidden">{t("firstKey.provider.legend")}</legend>
-        {providers.map(({ slug, name }) => (
+        {found.map(({ slug, name, about }) => (
           <label key={slug} className={classes.choice}>
             <input
               type="radio"
@@ -121,57 +166,64 @@ function ProviderStep({ value, onChoose }: { value: Provider; onChoose: (provide
             <span>
               <span className={classes.choiceName}>{name}</span>
               <span className={classes.quiet} id={`about-${slug}`}>
-                {t(`firstKey.provider.${slug}` as "firstKey.provider.openai")}
+                {about}
               </span>
             </span>
           </label>
         ))}
+        {found.length === 0 && <p className={classes.quiet}>{t("firstKey.provider.none")}</p>}
       </fieldset>
-      <Button type="submit">{t("common.next")}</Button>
+      <Button type="submit" disabled={found.length === 0}>
+        {t("common.next")}
+      </Button>
     </form>
   );
 }
 
 function KeyStep({
   provider,
+  draft,
   again,
   error,
   onKey,
 }: {
   provider: Provider;
+  draft: Draft;
   again: boolean;
   error: unknown;
-  onKey: (secret: string) => void;
+  onKey: (taken: Taken) => void;
 }) {
   const { t } = useTranslation();
-  const input = useRef<HTMLInputElement>(null);
-  const [malformed, setMalformed] = useState(false);
+  const refused = again && error !== null;
   return (
-    <form
-      className={classes.form}
-      autoComplete="off"
-      onSubmit={(event) => {
-        event.preventDefault();
-        const secret = input.current?.value.trim() ?? "";
-        setMalformed(!looksLikeKey(secret));
-        if (!looksLikeKey(secret)) return input.current?.focus();
-        onKey(takeSecret(input.current));
-      }}
-    >
-      {again && error !== null && <ProblemPanel title={t("firstKey.failed")} error={error} />}
-      <SecretInput
-        ref={input}
+    <div className={classes.form}>
+      {refused && <ProblemPanel title={t("firstKey.failed")} error={error} />}
+      <p className={classes.about}>
+        {provider.hint}{" "}
+        <Anchor
+          href={provider.keysUrl}
+          target="_blank"
+          rel="noreferrer"
+          size="sm"
+          inherit
+          className={classes.out}
+        >
+          {t("firstKey.key.make", { provider: provider.name })}
+          <IconExternalLink size={14} aria-hidden />
+        </Anchor>
+      </p>
+      <SecretForm
+        key={provider.slug}
+        provider={provider}
+        draft={draft}
+        errors={refused ? problemOf(error).fields : undefined}
+        again={again ? t("firstKey.key.again") : undefined}
         label={t("firstKey.key.label", { provider: provider.name })}
-        description={t("firstKey.key.hint")}
-        placeholder={provider.keyExample}
-        error={malformed ? t("firstKey.key.malformed") : again ? t("firstKey.key.again") : undefined}
+        hint={t("firstKey.key.hint")}
+        submit={t("common.next")}
+        onTake={onKey}
       />
-      <Anchor href={provider.keysUrl} target="_blank" rel="noreferrer" size="sm" className={classes.out}>
-        {t("firstKey.key.make", { provider: provider.name })}
-        <IconExternalLink size={14} aria-hidden />
-      </Anchor>
-      <Button type="submit">{t("common.next")}</Button>
-    </form>
+    </div>
   );
 }
 
@@ -205,7 +257,7 @@ function NameStep({
       onSubmit={(event) => {
         event.preventDefault();
         setTried(true);
-        if (!labelError && !urlError) onName(trimmed, provider.baseUrl ? url.trim() : "");
+        if (!labelError && !urlError) onName(trimmed, provider.addresses === "fixed" ? "" : url.trim());
       }}
     >
       <TextInput
@@ -217,19 +269,15 @@ function NameStep({
         error={(tried || taken(trimmed)) && labelError}
         onChange={(event) => setDraft(event.currentTarget.value)}
       />
-      {provider.baseUrl && (
-        <TextInput
-          label={t("firstKey.name.baseUrl")}
-          description={t("firstKey.name.baseUrlHint")}
-          placeholder="https://"
-          type="url"
-          inputMode="url"
+      {provider.addresses !== "fixed" && (
+        <BaseUrl
+          listed={provider.addresses === "listed"}
+          hosts={provider.hosts ?? []}
+          label={t(provider.addresses === "listed" ? "firstKey.name.platform" : "firstKey.name.baseUrl")}
+          hint={t("firstKey.name.baseUrlHint")}
           value={url}
-          maxLength={512}
-          autoComplete="off"
-          spellCheck={false}
           error={tried && urlError}
-          onChange={(event) => setUrl(event.currentTarget.value)}
+          onChange={setUrl}
         />
       )}
       <Button type="submit">{t("common.next")}</Button>
@@ -280,6 +328,11 @@ function TestStep({ first, onAgain }: { first: ReturnType<typeof useFirstKey>; o
   return (
     <div className={classes.form}>
       <Status tone="good">{t("firstKey.stored", { label: credential.label })}</Status>
+      {first.warnings.map(({ field, description }) => (
+        <Alert key={field} color="yellow" title={t("secret.warned")}>
+          <code>{field}</code> {description}
+        </Alert>
+      ))}
       {first.testing && <Status tone="busy">{t("firstKey.testing", { provider: provider.name })}</Status>}
       {first.test.error !== null && (
         <ProblemPanel
@@ -300,9 +353,10 @@ function TestStep({ first, onAgain }: { first: ReturnType<typeof useFirstKey>; o
       {replacing && (
         <Replace
           provider={provider}
+          credential={credential}
           busy={first.replacing}
           error={first.rotate.error}
-          onKey={async (secret) => {
+          onKey={async ({ secret }) => {
             if (await first.replace(secret)) setReplacing(false);
           }}
         />
@@ -363,45 +417,30 @@ function NextStep(props: {
 // The stored credential stays; only its key is another one.
 function Replace({
   provider,
+  credential,
   busy,
   error,
   onKey,
 }: {
   provider: Provider;
+  credential: Credential;
   busy: boolean;
   error: unknown;
-  onKey: (secret: string) => Promise<void>;
+  onKey: (taken: Taken) => Promise<void>;
 }) {
   const { t } = useTranslation();
-  const input = useRef<HTMLInputElement>(null);
-  const [malformed, setMalformed] = useState(false);
-  useEffect(() => {
-    const field = input.current;
-    field?.focus();
-    return () => emptySecret(field);
-  }, []);
   return (
-    <form
-      className={classes.form}
-      autoComplete="off"
-      aria-label={t("firstKey.replace.title")}
-      onSubmit={(event) => {
-        event.preventDefault();
-        const ok = looksLikeKey(input.current?.value.trim() ?? "");
-        setMalformed(!ok);
-        if (ok) void onKey(takeSecret(input.current));
-      }}
-    >
-      <SecretInput
-        ref={input}
-        label={t("firstKey.key.label", { provider: provider.name })}
-        placeholder={provider.keyExample}
-        error={malformed && t("firstKey.key.malformed")}
-      />
+    <section className={classes.form} aria-label={t("firstKey.replace.title")}>
       {error !== null && <ProblemPanel title={t("firstKey.replaceFailed")} error={error} />}
-      <Button type="submit" loading={busy}>
-        {t("firstKey.replace.submit")}
-      </Button>
-    </form>
+      <SecretForm
+        provider={provider}
+        draft={draftOf(credential.settings)}
+        errors={error === null ? undefined : problemOf(error).fields}
+        label={t("firstKey.key.label", { provider: provider.name })}
+        submit={t("firstKey.replace.submit")}
+        busy={busy}
+        onTake={(taken) => void onKey(taken)}
+      />
+    </section>
   );
 }

@@ -1,7 +1,9 @@
 import { useQuery } from "@connectrpc/connect-query";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { type Provider, providers } from "@/features/credentials/providers";
-import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
+import type { Draft } from "@/features/credentials/secret/draft";
+import type { Taken } from "@/features/credentials/secret/SecretForm";
+import { type Credential, CredentialService, type SecretWarning } from "@/gen/claviger/keys/v1/credential_pb";
 import { useClient } from "@/session/context";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
@@ -19,7 +21,9 @@ export function useFirstKey() {
   const secret = useRef("");
   const [step, setStep] = useState(1);
   const [provider, setProvider] = useState<Provider>(openai as Provider);
-  const [end, setEnd] = useState("");
+  const [shown, setShown] = useState("");
+  const [draft, setDraft] = useState<Draft>([]);
+  const [warnings, setWarnings] = useState<SecretWarning[]>([]);
   const [again, setAgain] = useState(false);
   const [label, setLabel] = useState("");
   const [baseUrl, setBaseUrl] = useState("");
@@ -28,7 +32,7 @@ export function useFirstKey() {
 
   const forget = useCallback(() => {
     secret.current = "";
-    setEnd("");
+    setShown("");
   }, []);
   useEffect(() => {
     return () => {
@@ -52,6 +56,7 @@ export function useFirstKey() {
     const sent = { provider: provider.slug, label, baseUrl, secret: secret.current, acceptTerms: true };
     forget();
     const answer = await once((idempotencyKey) => client.createCredential({ ...sent, idempotencyKey }));
+    setWarnings(answer.warnings);
     await refresh(CredentialService);
     return answer.credential;
   });
@@ -60,13 +65,16 @@ export function useFirstKey() {
     const answer = await once((idempotencyKey) =>
       client.rotateCredential({ id, etag, secret: fresh, idempotencyKey }),
     );
+    setWarnings(answer.warnings);
     return answer.credential;
   });
 
   return {
     step,
     provider,
-    end,
+    shown,
+    draft,
+    warnings,
     again,
     label,
     baseUrl,
@@ -84,15 +92,19 @@ export function useFirstKey() {
       if (chosen.slug !== provider.slug) {
         forget();
         setBaseUrl("");
+        setDraft([]);
+        setAgain(false);
+        create.clear();
       }
       setProvider(chosen);
       if (!label || label === provider.name) setLabel(chosen.name);
       setStep(2);
     },
     /** Keeps the key until it is sent. */
-    keep(pasted: string) {
-      secret.current = pasted;
-      setEnd(pasted.slice(-4));
+    keep(taken: Taken) {
+      secret.current = taken.secret;
+      setShown(taken.shown);
+      setDraft(taken.draft);
       setAgain(false);
       setStep(3);
     },

@@ -3,7 +3,7 @@ import { Button } from "@mantine/core";
 import { IconArrowRight, IconCheck } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
-import { providerName } from "@/features/credentials/providers";
+import { providerName } from "@/features/credentials/names";
 import { reasonParts, stateOf } from "@/features/credentials/state";
 import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";

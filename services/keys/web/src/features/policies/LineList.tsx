@@ -2,7 +2,7 @@ import { ActionIcon, Autocomplete, SegmentedControl } from "@mantine/core";
 import { IconArrowDown, IconArrowUp, IconGripVertical, IconTrash } from "@tabler/icons-react";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { providerName } from "@/features/credentials/providers";
+import { providerName } from "@/features/credentials/names";
 import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
 import classes from "./LineList.module.css";
 import { check, type Errors, type Line, move, providerOf } from "./lines";

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { useEffect, useMemo } from "react";
-import { providers } from "@/features/credentials/providers";
+import { providerSlugs } from "@/features/credentials/names";
 import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
 import { CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
 import { PriceService } from "@/gen/claviger/metering/v1/price_pb";
@@ -43,7 +43,7 @@ export function useModels(): Models {
 
   return useMemo(() => {
     const priced = new Set(prices.data?.pages.flatMap((page) => page.prices.map(({ model }) => model)));
-    const served = new Set(providers.map(({ slug }) => slug));
+    const served = new Set(providerSlugs);
     const own = credentials.data && new Set(credentials.data.credentials.map(({ provider }) => provider));
     const names = [...priced].filter((model) => served.has(model.split("/", 1)[0] ?? "")).sort();
     const ownFirst = [

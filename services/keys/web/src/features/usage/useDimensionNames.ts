@@ -1,6 +1,6 @@
 import { useCallback } from "react";
 import { useTranslation } from "react-i18next";
-import { providerName } from "@/features/credentials/providers";
+import { providerName } from "@/features/credentials/names";
 import type { FilterName } from "@/shared/filters";
 import { useNames } from "@/shared/useNames";
 import { useObjectNames } from "@/shared/useObjectNames";

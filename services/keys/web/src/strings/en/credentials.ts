@@ -109,7 +109,7 @@ export const credentials = {
     labelHint: "For people to tell it apart, such as the team that pays for it",
     priority: "Order",
     baseUrl: "Base URL",
-    baseUrlHint: "Of an OpenAI-compatible server. Empty for OpenAI itself.",
+    baseUrlHint: "Empty for the provider's usual address.",
     discards:
       "Another address discards the key, so that it can never be sent there. You will have to paste it again.",
     failed: "The credential could not be saved",

@@ -15,8 +15,11 @@ export const firstKey = {
   change: "Change {{what}}",
   provider: {
     legend: "Whose key is it?",
-    openai: "GPT models, and any server that speaks the same API",
-    anthropic: "Claude models",
+    search: "Find a provider",
+    searchHint: "Name or model",
+    none: "No provider is called so, and none has such models.",
+    found_one: "One provider",
+    found_other: "{{count}} providers",
   },
   key: {
     label: "API key of {{provider}}",
@@ -30,9 +33,10 @@ export const firstKey = {
     hint: "For people to tell it apart, such as the team that pays for it",
     taken: "There is a credential with this label already.",
     missing: "Give it a label.",
+    platform: "Platform",
     baseUrl: "Base URL",
     baseUrlHint:
-      "Only for a server that speaks OpenAI's API at another address. The key is sent there and nowhere else.",
+      "Only for another address than the provider's usual one. The key is sent there and nowhere else.",
     baseUrlBad: "A whole address, beginning with https://",
     ownAddress: "{{provider}}'s own address",
   },
