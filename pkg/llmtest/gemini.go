@@ -339,7 +339,15 @@ func (g *gemini) checkContents(b *geminiBody) (last string, _ *wire) {
 	return last, nil
 }
 
-func (g *gemini) failure(f Failure) wire { return geminiFailures(f, g.vertex != nil) }
+func (g *gemini) failure(f Failure) wire {
+	if w, other := vertexFailures[f]; other && g.vertex != nil {
+		return w
+	}
+	if w, known := geminiFailures[f]; known {
+		return w
+	}
+	return geminiFailures[ErrServer]
+}
 
 func (g *gemini) envelope(c *call, w wire) []byte {
 	details := []any{}
@@ -371,53 +379,32 @@ func (g *gemini) envelope(c *call, w wire) []byte {
 }
 
 // geminiFailures are the failures in Google's words. What stands at param is the id of the quota.
-func geminiFailures(f Failure, vertex bool) wire {
-	switch f {
-	case ErrAuth:
-		if vertex {
-			return wire{401, "UNAUTHENTICATED", "ACCESS_TOKEN_EXPIRED", "", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential."}
-		}
-		return wire{400, "INVALID_ARGUMENT", "API_KEY_INVALID", "", "API key not valid. Please pass a valid API key."}
-	case ErrScopes:
-		if vertex {
-			return wire{403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "", "Permission 'aiplatform.endpoints.predict' denied on resource (or it may not exist)."}
-		}
-		return wire{403, "PERMISSION_DENIED", "API_KEY_SERVICE_BLOCKED", "", "Requests to this API method are blocked."}
-	case ErrForbidden:
-		return wire{400, "FAILED_PRECONDITION", "", "", "User location is not supported for the API use."}
-	case ErrOrganizationIP:
-		return wire{403, "PERMISSION_DENIED", "API_KEY_IP_ADDRESS_BLOCKED", "", "The provided API key has an IP address restriction."}
-	case ErrModel:
-		return wire{404, "NOT_FOUND", "", "", "models/%MODEL% is not found for API version v1beta, or is not supported for generateContent."}
-	case ErrRateLimit:
-		return wire{429, "RESOURCE_EXHAUSTED", "", "GenerateRequestsPerMinutePerProjectPerModel", "You exceeded your current quota, please check your plan and billing details."}
-	case ErrSlowDown:
-		return wire{429, "RESOURCE_EXHAUSTED", "", "", "Resource has been exhausted (e.g. check quota)."}
-	case ErrQuota:
-		return wire{429, "RESOURCE_EXHAUSTED", "", "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "You exceeded your current quota, please check your plan and billing details."}
-	case ErrSpendLimit:
-		return wire{429, "RESOURCE_EXHAUSTED", "", "", "Your project has exceeded its monthly spending cap."}
-	case ErrBilling:
-		return wire{403, "PERMISSION_DENIED", "BILLING_DISABLED", "", "This API method requires billing to be enabled."}
-	case ErrBadRequest:
-		return wire{400, "INVALID_ARGUMENT", "", "", "Invalid value at 'generation_config.temperature' (TYPE_FLOAT), 3"}
-	case ErrUnsupported:
-		return wire{400, "INVALID_ARGUMENT", "", "", "Penalty is not enabled for models/%MODEL%"}
-	case ErrContextLength:
-		return wire{400, "INVALID_ARGUMENT", "", "", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."}
-	case ErrTooLarge:
-		return wire{413, "", "", "", "<!DOCTYPE html><html lang=en><title>Error 413 (Request Entity Too Large)!!1</title></html>"}
-	case ErrContent:
-		return wire{400, "INVALID_ARGUMENT", "", "", "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI practices."}
-	case ErrTimeout:
-		return wire{504, "DEADLINE_EXCEEDED", "", "", "Deadline expired before operation could complete."}
-	case ErrOverloaded:
-		return wire{503, "UNAVAILABLE", "", "", "The model is overloaded. Please try again later."}
-	case ErrGatewayHTML:
-		return wire{502, "", "", "", "<!DOCTYPE html><html lang=en><title>Error 502 (Server Error)!!1</title></html>"}
-	case ErrServer:
-	}
-	return wire{500, "INTERNAL", "", "", "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/troubleshooting"}
+var geminiFailures = map[Failure]wire{
+	ErrAuth:           {400, "INVALID_ARGUMENT", "API_KEY_INVALID", "", "API key not valid. Please pass a valid API key."},
+	ErrScopes:         {403, "PERMISSION_DENIED", "API_KEY_SERVICE_BLOCKED", "", "Requests to this API method are blocked."},
+	ErrForbidden:      {400, "FAILED_PRECONDITION", "", "", "User location is not supported for the API use."},
+	ErrOrganizationIP: {403, "PERMISSION_DENIED", "API_KEY_IP_ADDRESS_BLOCKED", "", "The provided API key has an IP address restriction."},
+	ErrModel:          {404, "NOT_FOUND", "", "", "models/%MODEL% is not found for API version v1beta, or is not supported for generateContent."},
+	ErrRateLimit:      {429, "RESOURCE_EXHAUSTED", "", "GenerateRequestsPerMinutePerProjectPerModel", "You exceeded your current quota, please check your plan and billing details."},
+	ErrSlowDown:       {429, "RESOURCE_EXHAUSTED", "", "", "Resource has been exhausted (e.g. check quota)."},
+	ErrQuota:          {429, "RESOURCE_EXHAUSTED", "", "GenerateRequestsPerDayPerProjectPerModel-FreeTier", "You exceeded your current quota, please check your plan and billing details."},
+	ErrSpendLimit:     {429, "RESOURCE_EXHAUSTED", "", "", "Your project has exceeded its monthly spending cap."},
+	ErrBilling:        {403, "PERMISSION_DENIED", "BILLING_DISABLED", "", "This API method requires billing to be enabled."},
+	ErrBadRequest:     {400, "INVALID_ARGUMENT", "", "", "Invalid value at 'generation_config.temperature' (TYPE_FLOAT), 3"},
+	ErrUnsupported:    {400, "INVALID_ARGUMENT", "", "", "Penalty is not enabled for models/%MODEL%"},
+	ErrContextLength:  {400, "INVALID_ARGUMENT", "", "", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."},
+	ErrTooLarge:       {413, "", "", "", "<!DOCTYPE html><html lang=en><title>Error 413 (Request Entity Too Large)!!1</title></html>"},
+	ErrContent:        {400, "INVALID_ARGUMENT", "", "", "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI practices."},
+	ErrTimeout:        {504, "DEADLINE_EXCEEDED", "", "", "Deadline expired before operation could complete."},
+	ErrOverloaded:     {503, "UNAVAILABLE", "", "", "The model is overloaded. Please try again later."},
+	ErrGatewayHTML:    {502, "", "", "", "<!DOCTYPE html><html lang=en><title>Error 502 (Server Error)!!1</title></html>"},
+	ErrServer:         {500, "INTERNAL", "", "", "An internal error has occurred. Please retry or report in https://developers.generativeai.google/guide/troubleshooting"},
+}
+
+// vertexFailures are those for which Vertex AI has other words.
+var vertexFailures = map[Failure]wire{
+	ErrAuth:   {401, "UNAUTHENTICATED", "ACCESS_TOKEN_EXPIRED", "", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential."},
+	ErrScopes: {403, "PERMISSION_DENIED", "IAM_PERMISSION_DENIED", "", "Permission 'aiplatform.endpoints.predict' denied on resource (or it may not exist)."},
 }
 
 // geminiList serves the list of models, or one of them.
@@ -519,15 +506,15 @@ func (g *gemini) embedded(b *geminiBody) ([]string, *wire) {
 			texts = append(texts, *c.Parts[0].Text)
 		}
 	}
-	switch {
-	case g.method == "predict":
+	switch g.method {
+	case "predict":
 		for _, i := range b.Instances {
 			texts = append(texts, i.Content)
 		}
 		if len(texts) > 1 && strings.HasPrefix(g.model, "gemini-embedding") {
 			return nil, g.invalid("Only one instance is supported per request for this model.")
 		}
-	case g.method == "batchEmbedContents":
+	case "batchEmbedContents":
 		for _, r := range b.Requests {
 			if r.Model != "models/"+g.model {
 				return nil, g.invalid("* BatchEmbedContentsRequest.requests[0].model: unexpected model name format")

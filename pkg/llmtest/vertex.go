@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -28,8 +29,8 @@ import (
 //	POST {base}/v1/publishers/google/models/{m}:{method}                with an API key, in express mode
 //	GET  {base}/v1beta1/publishers/google/models
 //
-// Assertions are signed with VertexKey; an access token stands for the private_key_id, which is what
-// the ledger calls the key and where a script can stand.
+// Assertions are signed with VertexKey; an access token stands for the private_key_id, or for
+// the key that VertexAccount wrote into it: that is what the ledger calls the key, and where a script can stand.
 type vertexPlace struct{ project, location string }
 
 // VertexURL is the base address of Vertex's paths, as adapters are given it.
@@ -53,10 +54,14 @@ func VertexKey() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// VertexAccount is the JSON of a service account whose private_key_id is the key.
+// keyID is what the id of a private key begins with that stands for a key, in hexadecimal digits: ids of
+// private keys have no room for scripts.
+const keyID = "key-"
+
+// VertexAccount is the JSON of a service account whose tokens stand for the key.
 func VertexAccount(key string) string {
-	b, err := json.Marshal(map[string]any{
-		"type": "service_account", "project_id": "acme-prod", "private_key_id": key, "private_key": VertexKey(),
+	b, err := json.Marshal(map[string]any{ //nolint:gosec // a key of this process alone
+		"type": "service_account", "project_id": "acme-prod", "private_key_id": keyID + hex.EncodeToString([]byte(key)), "private_key": VertexKey(),
 		"client_email": "router@acme-prod.iam.gserviceaccount.com", "client_id": "1", "token_uri": "https://oauth2.googleapis.com/token",
 		"universe_domain": "googleapis.com",
 	})
@@ -153,8 +158,8 @@ func (p *Provider) vertexBearer(r *http.Request) string {
 
 // vertexToken serves the token endpoint.
 func (p *Provider) vertexToken(w http.ResponseWriter, r *http.Request) {
-	refuse := func(status int, code, description string) {
-		writeJSON(w, status, map[string]any{"error": code, "error_description": description})
+	refuse := func(code, description string) {
+		writeJSON(w, http.StatusBadRequest, map[string]any{"error": code, "error_description": description})
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
@@ -162,20 +167,20 @@ func (p *Provider) vertexToken(w http.ResponseWriter, r *http.Request) {
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil || r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		refuse(400, "invalid_request", "Bad Request")
+		refuse("invalid_request", "Bad Request")
 		return
 	}
 	if form.Get("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
-		refuse(400, "unsupported_grant_type", "Invalid grant_type: "+form.Get("grant_type"))
+		refuse("unsupported_grant_type", "Invalid grant_type: "+form.Get("grant_type"))
 		return
 	}
 	key, problem := readAssertion(form.Get("assertion"), p.now())
 	if problem != "" {
-		refuse(400, "invalid_grant", problem)
+		refuse("invalid_grant", problem)
 		return
 	}
 	if !p.accepts("vertex", key) {
-		refuse(400, "invalid_grant", "Invalid JWT Signature.")
+		refuse("invalid_grant", "Invalid JWT Signature.")
 		return
 	}
 	t := &p.tokens
@@ -220,6 +225,11 @@ func readAssertion(assertion string, now time.Time) (kid, problem string) {
 		return "", "Invalid JWT: Failed audience check."
 	case claims.Exp <= claims.Iat || claims.Exp-claims.Iat > 3600 || now.Unix()-claims.Iat > 600 || claims.Iat-now.Unix() > 600:
 		return "", "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."
+	}
+	if digits, ok := strings.CutPrefix(header.Kid, keyID); ok {
+		if key, err := hex.DecodeString(digits); err == nil {
+			return string(key), ""
+		}
 	}
 	return header.Kid, ""
 }

@@ -196,10 +196,17 @@ func (f *format) counted(body []byte) (completion.Chunk, string, error) {
 // Count asks how many tokens a word is, which shows that a credential may use a model and takes none.
 func (f *Form) Count(ctx context.Context, route provider.Route) *completion.ProviderError {
 	text := "hi"
-	_, _, err := f.post(ctx, completion.Call{}, route, wireRequest{
+	res, key, err := f.post(ctx, completion.Call{}, route, wireRequest{
 		Contents: []wireContent{{Role: roleUser, Parts: []wirePart{{Text: &text}}}},
 	}, false)
-	return failureOf(err)
+	if err != nil {
+		return failureOf(err)
+	}
+	reads := &format{key: key, id: res.RequestID()}
+	if _, _, err = reads.counted(res.ErrorBody()); err != nil { // bounded: it is one number
+		return failureOf(err)
+	}
+	return nil
 }
 
 const (
