@@ -3,6 +3,7 @@ package openai_test
 import (
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -137,6 +138,127 @@ func TestConvertedAnswersReadBack(t *testing.T) {
 	}
 }
 
+// rich is an answer with all that OpenAI's own field names do not cover.
+func rich() completion.Delta {
+	return completion.Delta{
+		Text: "é ok", Reasoning: "hmsum",
+		Thoughts: []completion.Reasoning{
+			{Text: "hm", Signature: "c2ln", Format: completion.AnthropicState},
+			{Text: "sum", Summary: true, Encrypted: "enc", Format: completion.OpenAIState, ID: "rs_1"},
+			{Encrypted: "ZGF0YQ==", Format: completion.AnthropicState},
+		},
+		ToolCalls: []completion.ToolCallDelta{{ID: "c", Name: "f", Arguments: "{}", Signature: "gs", Format: completion.GoogleState}},
+		Logprobs:  []completion.Logprob{{Token: "é", Logprob: -0.5, Top: []completion.Logprob{{Token: "e", Logprob: math.Inf(-1)}}}, {Token: " ok", Logprob: -1}},
+		Citations: []completion.Citation{{URL: "https://example.com", Title: "A \"b\"", Start: 3, End: 5}},
+	}
+}
+
+// pieces are rich as it comes in a stream.
+func pieces() []completion.Chunk {
+	r := rich()
+	out := make([]completion.Chunk, 0, 8)
+	add := func(d completion.Delta) { out = append(out, completion.Chunk{Delta: d}) }
+	for _, t := range r.Thoughts {
+		if t.Text != "" {
+			add(completion.Delta{Reasoning: t.Text[:1]})
+			add(completion.Delta{Reasoning: t.Text[1:]})
+		}
+		t.Text = ""
+		add(completion.Delta{State: &t})
+	}
+	add(completion.Delta{Text: r.Text, Logprobs: r.Logprobs, Citations: r.Citations})
+	add(completion.Delta{ToolCalls: r.ToolCalls})
+	return append(out, completion.Chunk{Finish: completion.ToolCalls})
+}
+
+// TestReasoningComesBackAsItWasGiven: what a caller keeps of an answer, whole or put together from a stream,
+// and sends back is what the provider gave.
+func TestReasoningComesBackAsItWasGiven(t *testing.T) {
+	t.Parallel()
+	var answer struct {
+		Choices []struct {
+			Message, Delta json.RawMessage
+		}
+	}
+	b := whole("req_1", "m").AppendWhole(nil, &completion.Chunk{Delta: rich()}, completion.Final{Finish: completion.ToolCalls})
+	golden(t, "completion_rich.json", b)
+	if err := json.Unmarshal(b, &answer); err != nil {
+		t.Fatalf("%s: %v", b, err)
+	}
+	sentBack := map[string]json.RawMessage{"whole": answer.Choices[0].Message}
+
+	s := encoder("req_1", "m", false)
+	b = nil
+	for _, c := range pieces() {
+		b = s.AppendChunk(b, &c)
+	}
+	golden(t, "stream_rich.txt", b)
+	var details, calls []json.RawMessage
+	for line := range strings.Lines(string(b)) {
+		data, isData := strings.CutPrefix(line, "data: ")
+		if !isData {
+			continue
+		}
+		if err := json.Unmarshal([]byte(data), &answer); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		var delta struct {
+			Details []json.RawMessage `json:"reasoning_details"`
+			Calls   []json.RawMessage `json:"tool_calls"`
+		}
+		if err := json.Unmarshal(answer.Choices[0].Delta, &delta); err != nil {
+			t.Fatal(err)
+		}
+		details, calls = append(details, delta.Details...), append(calls, delta.Calls...)
+	}
+	together, err := json.Marshal(map[string]any{"role": "assistant", "content": "é ok", "reasoning_details": details, "tool_calls": calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentBack["stream"] = together
+
+	want := completion.Message{Role: completion.Assistant}
+	for _, r := range rich().Thoughts {
+		want.Parts = append(want.Parts, completion.Part{Reasoning: &r})
+	}
+	want.Parts = append(want.Parts, completion.Part{Text: "é ok"})
+	want.ToolCalls = []completion.ToolCall{{ID: "c", Name: "f", Arguments: "{}", Signature: "gs", Format: completion.GoogleState}}
+	for name, message := range sentBack {
+		req, err := openai.Decode([]byte(`{"messages":[` + string(message) + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := req.Decode()
+		if err != nil {
+			t.Errorf("%s: %s: %v", name, message, err)
+			continue
+		}
+		if diff := cmp.Diff(want, p.Messages[0]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestHiddenReasoningKeepsItsState(t *testing.T) {
+	t.Parallel()
+	for _, raw := range []string{`{"reasoning":{"exclude":true}}`, `{"include_reasoning":false}`} {
+		for _, stream := range []bool{true, false} {
+			e := openai.NewEncoder(&completion.Request{ID: "r", Stream: stream, Raw: []byte(raw)}, "m", created)
+			var b []byte
+			if stream {
+				for _, c := range pieces() {
+					b = e.AppendChunk(b, &c)
+				}
+			} else {
+				b = e.AppendWhole(nil, &completion.Chunk{Delta: rich()}, completion.Final{})
+			}
+			if got := string(b); strings.Contains(got, "hm") || strings.Contains(got, "sum\"") || strings.Contains(got, `"delta":{}},`) || !strings.Contains(got, "c2ln") || !strings.Contains(got, "enc") {
+				t.Errorf("stream %v: %s", stream, got)
+			}
+		}
+	}
+}
+
 func TestRoleComesFirstAndOnce(t *testing.T) {
 	t.Parallel()
 	b := string(encodeStream(false))
@@ -163,7 +285,7 @@ func TestModelsAreListed(t *testing.T) {
 
 func TestEncodingAllocatesNothing(t *testing.T) {
 	s := encoder("req_1", "anthropic/claude-x", true)
-	all := chunks()
+	all := append(chunks(), pieces()...)
 	buffer := make([]byte, 0, 8<<10)
 	if n := testing.AllocsPerRun(100, func() {
 		b := buffer[:0]

@@ -1,10 +1,8 @@
 package openai
 
 import (
-	"encoding/base64"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect"
@@ -34,6 +32,10 @@ func decodePrompt(body []byte) (*completion.Prompt, error) {
 	if p.User == "" {
 		p.User = d.safety
 	}
+	if p.TopLogprobs > 0 {
+		p.Logprobs = true
+	}
+	markLast(p.Messages, d.cache)
 	return p, nil
 }
 
@@ -41,6 +43,7 @@ type promptDecoder struct {
 	p             *completion.Prompt
 	maxCompletion *int64
 	safety        string
+	cache         string // a mark on the whole
 }
 
 func (d *promptDecoder) field(name string, v []byte) (err error) {
@@ -64,8 +67,34 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 		p.TopP, err = dialect.Decimal(name, v, 0, 1)
 	case "stop":
 		p.Stop, err = decodeStop(v)
+	case "top_k":
+		p.TopK, err = dialect.Whole(name, v, 0)
+	case "frequency_penalty":
+		p.FrequencyPenalty, err = penalty(name, v)
+	case "presence_penalty":
+		p.PresencePenalty, err = penalty(name, v)
+	case "logprobs":
+		p.Logprobs, err = dialect.Truth(name, v)
+	case "top_logprobs":
+		p.TopLogprobs, err = topLogprobs(name, v)
+	case "verbosity":
+		if p.Verbosity, err = dialect.OneOf(name, v, "low", "medium", "high"); p.Verbosity == "medium" {
+			p.Verbosity = "" // everybody's default
+		}
+	case "service_tier":
+		if p.ServiceTier, err = dialect.Text(name, v, 64); p.ServiceTier == "auto" || p.ServiceTier == "default" {
+			p.ServiceTier = ""
+		}
+	case "prompt_cache_key":
+		p.CacheKey, err = dialect.Text(name, v, 1024)
+	case "cache_control":
+		d.cache, err = cacheTTL(name, v)
 	case "reasoning_effort":
-		p.ReasoningEffort, err = dialect.OneOf(name, v, "none", "minimal", "low", "medium", "high", "xhigh", "max")
+		p.ReasoningEffort, err = effort(name, v)
+	case "reasoning":
+		err = d.reasoning(v)
+	case "include_reasoning":
+		p.ShowReasoning, err = dialect.Truth(name, v)
 	case "response_format":
 		p.ResponseFormat, err = decodeFormat(v)
 	case "seed":
@@ -88,26 +117,17 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 func passedOver(name string, v []byte) error {
 	fine := false
 	switch name {
-	case "model", "stream", "stream_options", "metadata", dialect.RoutingField, "prompt_cache_key", "prompt_cache_retention":
+	case "model", "stream", "stream_options", "metadata", dialect.RoutingField, "prompt_cache_retention", "prompt_cache_options":
 		fine = true
 	case "n":
 		n, ok := jsonscan.Int(v)
 		fine = ok && n == 1
-	case "store", "logprobs":
+	case "store":
 		yes, ok := jsonscan.True(v)
 		fine = ok && !yes
-	case "top_logprobs", "frequency_penalty", "presence_penalty":
-		f, ok := jsonscan.Float(v)
-		fine = ok && f == 0
 	case "logit_bias":
 		m := jsonscan.Object(v)
 		fine = !m.Next() && m.Err() == nil
-	case "service_tier":
-		tier, _ := jsonscan.Text(v)
-		fine = tier == "auto" || tier == "default"
-	case "verbosity":
-		verbosity, _ := jsonscan.Text(v)
-		fine = verbosity == "medium"
 	case "modalities":
 		kinds := jsonscan.Array(v)
 		fine = kinds.Next() && string(kinds.Value) == `"text"` && !kinds.Next() && kinds.Err() == nil
@@ -116,211 +136,6 @@ func passedOver(name string, v []byte) error {
 		return nil
 	}
 	return dialect.Unknown(dialect.Clip(name))
-}
-
-func decodeMessages(v []byte) ([]completion.Message, error) {
-	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
-		return nil, dialect.Invalid("messages", "must be an array")
-	}
-	var out []completion.Message
-	messages := jsonscan.Array(v)
-	for messages.Next() {
-		at := fmt.Sprintf("messages[%d]", len(out))
-		if jsonscan.KindOf(messages.Value) != jsonscan.ObjectKind {
-			return nil, dialect.Invalid(at, "must be an object")
-		}
-		m, err := decodeMessage(at, messages.Value)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, m)
-	}
-	return out, nil
-}
-
-func decodeMessage(at string, v []byte) (completion.Message, error) {
-	var out completion.Message
-	role, ok := jsonscan.Text(jsonscan.Get(v, "role"))
-	if !ok {
-		return out, dialect.Invalid(at+".role", "is required")
-	}
-	switch role {
-	case "developer", "system":
-		out.Role = completion.System
-	case "user", "assistant", "tool":
-		out.Role = completion.Role(role)
-	case "function":
-		return out, dialect.Uncarried(at+".role", "functions are the older form of tools")
-	default:
-		return out, dialect.Invalid(at+".role", "must be one of developer, system, user, assistant, tool")
-	}
-	m := jsonscan.Object(v)
-	for m.Next() {
-		if !jsonscan.Given(m.Value) {
-			continue
-		}
-		if err := messageField(&out, at, string(m.Name), m.Value); err != nil {
-			return out, err
-		}
-	}
-	if out.Role == completion.ToolRole && out.ToolCallID == "" {
-		return out, dialect.Invalid(at+".tool_call_id", "is required")
-	}
-	return out, nil
-}
-
-func messageField(out *completion.Message, at, name string, v []byte) error {
-	param := at + "." + dialect.Clip(name)
-	switch name {
-	case "role":
-	case "content":
-		parts, err := decodeContent(param, v, out.Role == completion.User)
-		if err != nil {
-			return err
-		}
-		out.Parts = append(out.Parts, parts...)
-	case "tool_calls":
-		if out.Role != completion.Assistant {
-			return dialect.Invalid(param, "is for messages of the assistant")
-		}
-		calls, err := decodeToolCalls(param, v)
-		if err != nil {
-			return err
-		}
-		out.ToolCalls = calls
-	case "tool_call_id":
-		id, ok := jsonscan.Text(v)
-		if !ok {
-			return dialect.Invalid(param, "must be a string")
-		}
-		out.ToolCallID = id
-	case "refusal": // what the assistant said, in another field
-		said, err := dialect.Text(param, v, len(v))
-		if err != nil {
-			return err
-		}
-		if said != "" {
-			out.Parts = append(out.Parts, completion.Part{Text: said})
-		}
-	case "reasoning_content", "reasoning", "annotations": // an answer sent back; no provider wants it
-	case "name":
-		if out.Role != completion.ToolRole { // there tool_call_id says it
-			return dialect.Unknown(param)
-		}
-	default:
-		return dialect.Unknown(param)
-	}
-	return nil
-}
-
-func decodeContent(param string, v []byte, pictures bool) ([]completion.Part, error) {
-	switch jsonscan.KindOf(v) {
-	case jsonscan.String:
-		s, _ := jsonscan.Text(v)
-		return []completion.Part{{Text: s}}, nil
-	case jsonscan.ArrayKind:
-	case jsonscan.Missing, jsonscan.Null, jsonscan.Bool, jsonscan.Number, jsonscan.ObjectKind:
-		return nil, dialect.Invalid(param, "must be a string or an array of parts")
-	}
-	var out []completion.Part
-	parts := jsonscan.Array(v)
-	for parts.Next() {
-		part, err := decodePart(fmt.Sprintf("%s[%d]", param, len(out)), parts.Value, pictures)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, part)
-	}
-	return out, nil
-}
-
-func decodePart(at string, v []byte, pictures bool) (completion.Part, error) {
-	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return completion.Part{}, dialect.Invalid(at, "must be an object")
-	}
-	kind, _ := jsonscan.Text(jsonscan.Get(v, "type"))
-	field := kind
-	switch kind {
-	case "text", "refusal":
-	case "image_url":
-		if !pictures {
-			return completion.Part{}, dialect.Invalid(at+".type", "can only be image_url in a user's message")
-		}
-	case "":
-		return completion.Part{}, dialect.Invalid(at+".type", "is required")
-	default:
-		return completion.Part{}, dialect.Uncarried(at+".type", "parts of type "+dialect.Clip(kind)+" have no counterpart")
-	}
-	m := jsonscan.Object(v)
-	for m.Next() {
-		if name := string(m.Name); name != "type" && name != field && jsonscan.Given(m.Value) {
-			return completion.Part{}, dialect.Unknown(at + "." + dialect.Clip(name))
-		}
-	}
-	value := jsonscan.Get(v, field)
-	if kind == "image_url" {
-		return decodeImage(at+".image_url", value)
-	}
-	s, ok := jsonscan.Text(value)
-	if !ok {
-		return completion.Part{}, dialect.Invalid(at+"."+field, "must be a string")
-	}
-	return completion.Part{Text: s}, nil
-}
-
-func decodeImage(at string, v []byte) (completion.Part, error) {
-	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return completion.Part{}, dialect.Invalid(at, "must be an object")
-	}
-	url, ok := jsonscan.Text(jsonscan.Get(v, "url"))
-	if !ok || url == "" {
-		return completion.Part{}, dialect.Invalid(at+".url", "must be a string")
-	}
-	detail, err := dialect.Text(at+".detail", jsonscan.Get(v, "detail"), 16)
-	if err != nil {
-		return completion.Part{}, err
-	}
-	part := completion.Part{Detail: detail}
-	rest, isData := strings.CutPrefix(url, "data:")
-	if !isData {
-		if !strings.HasPrefix(url, "https://") && !strings.HasPrefix(url, "http://") {
-			return completion.Part{}, dialect.Invalid(at+".url", "must be an http, https or data URL")
-		}
-		part.ImageURL = url
-		return part, nil
-	}
-	media, data, found := strings.Cut(rest, ",")
-	media, isBase64 := strings.CutSuffix(media, ";base64")
-	if !found || !isBase64 {
-		return completion.Part{}, dialect.Invalid(at+".url", "must be data in base64")
-	}
-	if part.ImageData, err = base64.StdEncoding.DecodeString(data); err != nil {
-		return completion.Part{}, dialect.Invalid(at+".url", "is not valid base64")
-	}
-	part.MediaType, _, _ = strings.Cut(media, ";")
-	return part, nil
-}
-
-func decodeToolCalls(at string, v []byte) ([]completion.ToolCall, error) {
-	if jsonscan.KindOf(v) != jsonscan.ArrayKind {
-		return nil, dialect.Invalid(at, "must be an array")
-	}
-	var out []completion.ToolCall
-	calls := jsonscan.Array(v)
-	for calls.Next() {
-		param := fmt.Sprintf("%s[%d]", at, len(out))
-		if kind, _ := jsonscan.Text(jsonscan.Get(calls.Value, "type")); kind != "function" && kind != "" {
-			return nil, dialect.Uncarried(param+".type", "only functions have a counterpart")
-		}
-		id, ok1 := jsonscan.Text(jsonscan.Get(calls.Value, "id"))
-		name, ok2 := jsonscan.Text(jsonscan.Get(calls.Value, "function", "name"))
-		arguments, ok3 := jsonscan.Text(jsonscan.Get(calls.Value, "function", "arguments"))
-		if !ok1 || !ok2 || !ok3 {
-			return nil, dialect.Invalid(param, "needs id, function.name and function.arguments, all strings")
-		}
-		out = append(out, completion.ToolCall{ID: id, Name: name, Arguments: arguments})
-	}
-	return out, nil
 }
 
 func decodeTools(v []byte) ([]completion.Tool, error) {
@@ -334,8 +149,12 @@ func decodeTools(v []byte) ([]completion.Tool, error) {
 		if kind, _ := jsonscan.Text(jsonscan.Get(tools.Value, "type")); kind != "function" {
 			return nil, dialect.Uncarried(at+".type", "only functions have a counterpart")
 		}
+		ttl, err := cacheTTL(at+".cache_control", jsonscan.Get(tools.Value, "cache_control"))
+		if err != nil {
+			return nil, err
+		}
 		m := jsonscan.Object(jsonscan.Get(tools.Value, "function"))
-		var tool completion.Tool
+		tool := completion.Tool{CacheTTL: ttl}
 		for m.Next() {
 			if !jsonscan.Given(m.Value) {
 				continue
@@ -437,4 +256,21 @@ func decodeFormat(v []byte) (completion.ResponseFormat, error) {
 		return out, dialect.Invalid("response_format.json_schema.schema", "is required")
 	}
 	return out, nil
+}
+
+// penalty reads a penalty. None is everybody's default.
+func penalty(param string, v []byte) (*float64, error) {
+	f, err := dialect.Decimal(param, v, -2, 2)
+	if err != nil || *f == 0 {
+		return nil, err
+	}
+	return f, nil
+}
+
+func topLogprobs(param string, v []byte) (int, error) {
+	n, ok := jsonscan.Int(v)
+	if !ok || n < 0 || n > 20 {
+		return 0, dialect.Invalid(param, "must be a whole number from 0 to 20")
+	}
+	return int(n), nil
 }

@@ -219,43 +219,52 @@ func TestWhatCannotBeCarriedIsNamed(t *testing.T) {
 	t.Parallel()
 	user := func(part string) string { return `"messages":[{"role":"user","content":[` + part + `]}]` }
 	for fields, param := range map[string]string{
-		`"n":2,` + messages:                                       "n",
-		`"logprobs":true,` + messages:                             "logprobs",
-		`"top_logprobs":3,` + messages:                            "top_logprobs",
-		`"frequency_penalty":0.5,` + messages:                     "frequency_penalty",
-		`"logit_bias":{"1":2},` + messages:                        "logit_bias",
-		`"modalities":["text","audio"],` + messages:               "modalities",
-		`"audio":{"voice":"x"},` + messages:                       "audio",
-		`"functions":[],` + messages:                              "functions",
-		`"function_call":"auto",` + messages:                      "function_call",
-		`"store":true,` + messages:                                "store",
-		`"service_tier":"flex",` + messages:                       "service_tier",
-		`"prediction":{},` + messages:                             "prediction",
-		`"web_search_options":{},` + messages:                     "web_search_options",
-		`"brand_new":1,` + messages:                               "brand_new",
-		`"tools":[{"type":"custom"}],` + messages:                 "tools[0].type",
-		`"tool_choice":{"type":"allowed_tools"},` + messages:      "tool_choice.type",
-		`"messages":[{"role":"user","content":"x","name":"bob"}]`: "messages[0].name",
-		`"messages":[{"role":"function","content":"x"}]`:          "messages[0].role",
-		`"messages":[{"role":"assistant","audio":{"id":"x"}}]`:    "messages[0].audio",
-		`"messages":[{"role":"assistant","function_call":{}}]`:    "messages[0].function_call",
-		user(`{"type":"input_audio","input_audio":{}}`):           "messages[0].content[0].type",
-		user(`{"type":"file","file":{}}`):                         "messages[0].content[0].type",
-		user(`{"type":"text","text":"x","cache_control":{}}`):     "messages[0].content[0].cache_control",
+		`"n":2,` + messages:                                    "n",
+		`"logit_bias":{"1":2},` + messages:                     "logit_bias",
+		`"modalities":["text","audio"],` + messages:            "modalities",
+		`"audio":{"voice":"x"},` + messages:                    "audio",
+		`"functions":[],` + messages:                           "functions",
+		`"function_call":"auto",` + messages:                   "function_call",
+		`"store":true,` + messages:                             "store",
+		`"prediction":{},` + messages:                          "prediction",
+		`"web_search_options":{},` + messages:                  "web_search_options",
+		`"brand_new":1,` + messages:                            "brand_new",
+		`"tools":[{"type":"custom"}],` + messages:              "tools[0].type",
+		`"tool_choice":{"type":"allowed_tools"},` + messages:   "tool_choice.type",
+		`"messages":[{"role":"function","content":"x"}]`:       "messages[0].role",
+		`"messages":[{"role":"assistant","audio":{"id":"x"}}]`: "messages[0].audio",
+		`"messages":[{"role":"assistant","function_call":{}}]`: "messages[0].function_call",
+		user(`{"type":"video_url","video_url":{}}`):            "messages[0].content[0].type",
+		user(`{"type":"file","file":{"file_id":"f"}}`):         "messages[0].content[0].file.file_id",
+		`"reasoning":{"new":1},` + messages:                    "reasoning.new",
+		user(`{"type":"text","text":"x","new":{}}`):            "messages[0].content[0].new",
 	} {
 		check(t, fields, param, "NOT_CONVERTIBLE")
 	}
 	for fields, param := range map[string]string{
-		`"temperature":3,` + messages:                  "temperature",
-		`"temperature":"1",` + messages:                "temperature",
-		`"top_p":-1,` + messages:                       "top_p",
-		`"max_tokens":0,` + messages:                   "max_tokens",
-		`"max_completion_tokens":1.5,` + messages:      "max_completion_tokens",
-		`"stop":["a","b","c","d","e"],` + messages:     "stop",
-		`"stop":7,` + messages:                         "stop",
-		`"seed":1.5,` + messages:                       "seed",
-		`"reasoning_effort":"huge",` + messages:        "reasoning_effort",
-		`"response_format":{"type":"xml"},` + messages: "response_format.type",
+		`"frequency_penalty":3,` + messages:                                                               "frequency_penalty",
+		`"top_logprobs":21,` + messages:                                                                   "top_logprobs",
+		`"verbosity":"mute",` + messages:                                                                  "verbosity",
+		`"reasoning":"high",` + messages:                                                                  "reasoning",
+		`"reasoning":{"effort":"huge"},` + messages:                                                       "reasoning.effort",
+		`"cache_control":{"type":"x"},` + messages:                                                        "cache_control.type",
+		user(`{"type":"text","text":"x","cache_control":{}}`):                                             "messages[0].content[0].cache_control.type",
+		user(`{"type":"input_audio","input_audio":{}}`):                                                   "messages[0].content[0].input_audio.data",
+		user(`{"type":"input_audio","input_audio":{"data":"?","format":"wav"}}`):                          "messages[0].content[0].input_audio.data",
+		user(`{"type":"file","file":{}}`):                                                                 "messages[0].content[0].file.file_data",
+		user(`{"type":"file","file":{"file_data":"?"}}`):                                                  "messages[0].content[0].file.file_data",
+		`"messages":[{"role":"assistant","content":"x","reasoning_details":[{"type":"new"}]}]`:            "messages[0].reasoning_details[0].type",
+		`"messages":[{"role":"assistant","content":"x","reasoning_details":{}}]`:                          "messages[0].reasoning_details",
+		`"temperature":3,` + messages:                                                                     "temperature",
+		`"temperature":"1",` + messages:                                                                   "temperature",
+		`"top_p":-1,` + messages:                                                                          "top_p",
+		`"max_tokens":0,` + messages:                                                                      "max_tokens",
+		`"max_completion_tokens":1.5,` + messages:                                                         "max_completion_tokens",
+		`"stop":["a","b","c","d","e"],` + messages:                                                        "stop",
+		`"stop":7,` + messages:                                                                            "stop",
+		`"seed":1.5,` + messages:                                                                          "seed",
+		`"reasoning_effort":"huge",` + messages:                                                           "reasoning_effort",
+		`"response_format":{"type":"xml"},` + messages:                                                    "response_format.type",
 		`"response_format":{"type":"json_schema","json_schema":{"name":"x"}},` + messages:                 "response_format.json_schema.schema",
 		`"tool_choice":"always",` + messages:                                                              "tool_choice",
 		`"tools":[{"type":"function","function":{}}],` + messages:                                         "tools[0].function.name",
@@ -289,6 +298,41 @@ func check(t *testing.T, fields, param, reason string) {
 	f, ok := fault.Of(err)
 	if !ok || f.Kind() != fault.Invalid || f.Reason() != reason || f.Facts()["param"] != param {
 		t.Errorf("{%s}: %v %v, want %s naming %s", fields, err, f, reason, param)
+	}
+}
+
+// TestReasoningIsAskedForInManyWords: OpenAI's field, and the object that callers of many providers write.
+func TestReasoningIsAskedForInManyWords(t *testing.T) {
+	t.Parallel()
+	for fields, want := range map[string]completion.Prompt{
+		`"reasoning_effort":"low"`:                              {ReasoningEffort: "low"},
+		`"reasoning":{"effort":"high"}`:                         {ReasoningEffort: "high", ShowReasoning: true},
+		`"reasoning":{"effort":"high","exclude":true}`:          {ReasoningEffort: "high"},
+		`"reasoning":{"max_tokens":2000}`:                       {ReasoningBudget: new(int64(2000)), ShowReasoning: true},
+		`"reasoning":{"max_tokens":2000,"enabled":true}`:        {ReasoningBudget: new(int64(2000)), ShowReasoning: true},
+		`"reasoning":{"enabled":true}`:                          {ReasoningEffort: "medium", ShowReasoning: true},
+		`"reasoning":{"enabled":false,"max_tokens":2000}`:       {ReasoningEffort: "none"},
+		`"reasoning":{"effort":"none"}`:                         {ReasoningEffort: "none"},
+		`"reasoning":{"effort":"low","summary":"auto"}`:         {ReasoningEffort: "low", ShowReasoning: true},
+		`"include_reasoning":true`:                              {ShowReasoning: true},
+		`"cache_control":{"type":"ephemeral"},"top_logprobs":1`: {Logprobs: true, TopLogprobs: 1},
+	} {
+		req, err := openai.Decode([]byte(`{` + fields + `,` + messages + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := req.Decode()
+		if err != nil {
+			t.Errorf("%s: %v", fields, err)
+			continue
+		}
+		if strings.Contains(fields, "cache_control") && got.Messages[0].Parts[0].CacheTTL != "5m" {
+			t.Errorf("%s: %+v", fields, got.Messages)
+		}
+		got.Messages = nil
+		if diff := cmp.Diff(&want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", fields, diff)
+		}
 	}
 }
 
