@@ -46,6 +46,8 @@ type Deps struct {
 	// MaxBodyBytes bounds a request. Default 20 MiB.
 	MaxBodyBytes int64
 	Limits       completion.Limits
+	// Media is how jobs are followed.
+	Media Media
 	// Telemetry takes traces and measurements. Nil takes none.
 	Telemetry *telemetry.Telemetry
 }

@@ -10,9 +10,12 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
+	"github.com/claviger/claviger/services/router/internal/provider/bedrock"
 	"github.com/claviger/claviger/services/router/internal/provider/compat"
+	"github.com/claviger/claviger/services/router/internal/provider/fal"
 	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
+	"github.com/claviger/claviger/services/router/internal/provider/pollo"
 )
 
 // registration is a provider: what it says of itself, and its adapter over a transport.
@@ -25,8 +28,11 @@ type registration struct {
 func registered() []registration {
 	all := []registration{
 		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
+		{bedrock.Facts(), func(t http.RoundTripper) completion.Provider { return bedrock.New(t) }},
+		{fal.Facts(), func(t http.RoundTripper) completion.Provider { return fal.New(t) }},
 		{googleaistudio.Facts(), func(t http.RoundTripper) completion.Provider { return googleaistudio.New(t) }},
 		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
+		{pollo.Facts(), func(t http.RoundTripper) completion.Provider { return pollo.New(t) }},
 	}
 	for _, v := range compat.Vendors() {
 		all = append(all, registration{v.Facts, func(t http.RoundTripper) completion.Provider { return compat.New(t, v) }})

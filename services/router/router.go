@@ -22,6 +22,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
 	"github.com/claviger/claviger/services/router/internal/keyring"
+	"github.com/claviger/claviger/services/router/internal/media"
 	"github.com/claviger/claviger/services/router/internal/observe"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/report"
@@ -40,6 +41,8 @@ type App struct {
 	completions *completion.Service
 	planner     *plan.Planner
 	ring        *keyring.Keyring
+	media       *media.Service
+	webhooks    map[string]httpapi.Webhook
 }
 
 // New opens the journal and the last configuration, and builds the router. It serves from the
@@ -58,7 +61,8 @@ func New(ctx context.Context, d Deps) (*App, error) {
 
 	// Small buffers: a connection per open stream holds them for as long as the stream is open, and
 	// pieces of an answer are far smaller.
-	adapters := providers(d.Egress.Transport(egress.TransportOptions{ReadBuffer: 2 << 10, WriteBuffer: 2 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024}))
+	transport := d.Egress.Transport(egress.TransportOptions{ReadBuffer: 2 << 10, WriteBuffer: 2 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024})
+	adapters := providers(transport)
 	urls := baseURLs(d.BaseURLs)
 	memory := plan.NewMemory(d.Now)
 	a.ring = keyring.New(d.Environment, d.Opener, d.Now, d.Log, d.Telemetry)
@@ -68,8 +72,11 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
 		Credential: a.credential, Version: a.version, Log: d.Log, Now: d.Now,
 	})
+	if err := a.openMedia(adapters, urls, transport); err != nil {
+		return nil, errors.Join(err, a.journal.Close())
+	}
 	if a.follower, err = snapshot.New(snapshot.Options{
-		Environment: d.Environment, Dir: d.DataDir, Key: d.ConfigKey, Pepper: d.Pepper, Client: client, Log: d.Log, Now: d.Now,
+		Environment: d.Environment, Dir: d.DataDir, Key: d.ConfigKey, Pepper: a.pepper, Client: client, Log: d.Log, Now: d.Now,
 		OnProbe: a.reporter.Probe,
 		OnChange: func(s *snapshot.State) {
 			var credentials []*completion.Credential
@@ -80,7 +87,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	a.completions = completion.New(completion.Options{
-		Planner: planner{a}, Keyring: a.ring, Recorder: a.journal, Evidence: a.reporter, Providers: adapters, BaseURLs: urls,
+		Planner: planner{a}, Keyring: a.ring, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
 		Log: d.Log, Now: d.Now, Limits: d.Limits,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
@@ -135,6 +142,12 @@ func (a *App) Public() *connect.Server {
 			return out, err
 		},
 	})
+	routerv1connect.RegisterMediaServiceHandler(server, &rpc.MediaServer{
+		Completions: a.completions, Jobs: a.media,
+		Caller: func(ctx context.Context) completion.Caller {
+			return a.follower.ByID(authn.FromContext(ctx).APIKeyID)
+		},
+	})
 	return server
 }
 
@@ -161,7 +174,7 @@ func (a *App) HTTP() http.Handler {
 	}
 	return httpapi.New(httpapi.Options{
 		Completions: a.completions, Caller: a.follower.Caller, Models: a.models, MaxBodyBytes: maxBody, Log: a.d.Log, Now: a.d.Now,
-		Telemetry: a.d.Telemetry,
+		Telemetry: a.d.Telemetry, Media: a.media, Webhooks: a.webhooks,
 	})
 }
 
@@ -224,6 +237,7 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.reporter.Run(ctx) })
+	group.Go(func() error { return a.media.Run(ctx) })
 	group.Go(func() error { return a.publisher.Run(publishing) })
 	group.Go(func() error {
 		defer stopPublishing()

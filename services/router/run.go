@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,7 @@ import (
 	"github.com/claviger/claviger/pkg/transit"
 	settingsv1 "github.com/claviger/claviger/proto/gen/claviger/settings/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/media"
 )
 
 const (
@@ -80,7 +82,11 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 		Opener: vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
 		NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
 		JournalMaxBytes: s.GetJournalMaxBytes(), MaxBodyBytes: s.GetMaxBodyBytes(),
-		Limits:    completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
+		Limits: completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
+		Media: Media{
+			PublicURL: strings.TrimSuffix(s.GetMedia().GetPublicUrl(), "/"), FalKeys: s.GetMedia().GetFalJwksUrls(),
+			Limits: media.Limits{Jobs: int(s.GetMedia().GetMaxOpenJobs()), MaxAge: s.GetMedia().GetMaxAge().AsDuration()},
+		},
 		Telemetry: told,
 	})
 	if err != nil {

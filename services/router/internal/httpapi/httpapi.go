@@ -46,6 +46,9 @@ type Options struct {
 	Caller func(presented string) (completion.Caller, error)
 	// Models lists what a caller may name.
 	Models func(caller completion.Caller) ([]string, error)
+	// Media follows jobs; nil has no routes for them. Webhooks are by which providers tell of their end.
+	Media    Media
+	Webhooks map[string]Webhook
 	// MaxBodyBytes bounds a request.
 	MaxBodyBytes int64
 	Log          *slog.Logger
@@ -65,6 +68,8 @@ func New(o Options) http.Handler {
 	for i := range edges {
 		mux.HandleFunc(edges[i].pattern, a.handle(edges[i].pattern, edges[i].of, a.complete(&edges[i])))
 	}
+	a.mountVideos(mux)
+	a.mountHooks(mux)
 	mux.HandleFunc("/v1/models", a.handle("/v1/models", openAI, a.models))
 	mux.HandleFunc("/v1/models/{model...}", a.handle("/v1/models/{model}", openAI, a.model))
 	mux.HandleFunc("/v1/", a.handle("/v1/", openAI, func(ctx context.Context, x *exchange) {

@@ -243,8 +243,10 @@ type Router struct {
 	// provider_base_urls replaces the address of a fixed provider, such as a regional or test host. The
 	// address is bound into nothing: it is the operator's, and the same for all organizations.
 	ProviderBaseUrls map[string]string `protobuf:"bytes,20,rep,name=provider_base_urls,json=providerBaseUrls,proto3" json:"provider_base_urls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// media is how media jobs are followed.
+	Media         *Media `protobuf:"bytes,21,opt,name=media,proto3" json:"media,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Router) Reset() {
@@ -413,6 +415,13 @@ func (x *Router) GetLogFormat() string {
 func (x *Router) GetProviderBaseUrls() map[string]string {
 	if x != nil {
 		return x.ProviderBaseUrls
+	}
+	return nil
+}
+
+func (x *Router) GetMedia() *Media {
+	if x != nil {
+		return x.Media
 	}
 	return nil
 }
@@ -855,6 +864,82 @@ func (x *Nats) GetReplicas() int32 {
 	return 0
 }
 
+// Media configures how a router follows media jobs.
+type Media struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// public_url is where providers reach this router from the internet, such as "https://router.example".
+	// They are then asked to tell of the end of jobs below /hooks/. Empty asks nobody: jobs are polled, as
+	// they are anyway.
+	PublicUrl string `protobuf:"bytes,1,opt,name=public_url,json=publicUrl,proto3" json:"public_url,omitempty"`
+	// fal_jwks_urls is where fal publishes the keys of its webhooks; the first that has any is used. Default
+	// are fal's own.
+	FalJwksUrls []string `protobuf:"bytes,2,rep,name=fal_jwks_urls,json=falJwksUrls,proto3" json:"fal_jwks_urls,omitempty"`
+	// max_open_jobs bounds the jobs that this router follows; more submits are refused. Default 10000.
+	MaxOpenJobs int32 `protobuf:"varint,3,opt,name=max_open_jobs,json=maxOpenJobs,proto3" json:"max_open_jobs,omitempty"`
+	// max_age is how long a job is followed; what it took is then an estimate. Default 24 h.
+	MaxAge        *durationpb.Duration `protobuf:"bytes,4,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Media) Reset() {
+	*x = Media{}
+	mi := &file_claviger_settings_v1_settings_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Media) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Media) ProtoMessage() {}
+
+func (x *Media) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_settings_v1_settings_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Media.ProtoReflect.Descriptor instead.
+func (*Media) Descriptor() ([]byte, []int) {
+	return file_claviger_settings_v1_settings_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Media) GetPublicUrl() string {
+	if x != nil {
+		return x.PublicUrl
+	}
+	return ""
+}
+
+func (x *Media) GetFalJwksUrls() []string {
+	if x != nil {
+		return x.FalJwksUrls
+	}
+	return nil
+}
+
+func (x *Media) GetMaxOpenJobs() int32 {
+	if x != nil {
+		return x.MaxOpenJobs
+	}
+	return 0
+}
+
+func (x *Media) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
 // Egress are the operator's rules for calls to the outside.
 type Egress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -867,7 +952,7 @@ type Egress struct {
 
 func (x *Egress) Reset() {
 	*x = Egress{}
-	mi := &file_claviger_settings_v1_settings_proto_msgTypes[7]
+	mi := &file_claviger_settings_v1_settings_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +964,7 @@ func (x *Egress) String() string {
 func (*Egress) ProtoMessage() {}
 
 func (x *Egress) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_settings_v1_settings_proto_msgTypes[7]
+	mi := &file_claviger_settings_v1_settings_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +977,7 @@ func (x *Egress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Egress.ProtoReflect.Descriptor instead.
 func (*Egress) Descriptor() ([]byte, []int) {
-	return file_claviger_settings_v1_settings_proto_rawDescGZIP(), []int{7}
+	return file_claviger_settings_v1_settings_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Egress) GetAllow() []string {
@@ -926,7 +1011,7 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x06egress\x18\r \x01(\v2\x1c.claviger.settings.v1.EgressR\x06egress\x122\n" +
 	"\n" +
 	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x125\n" +
-	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\x97\t\n" +
+	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\xca\t\n" +
 	"\x06Router\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x124\n" +
 	"\x04name\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\"\n" +
@@ -953,7 +1038,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\rdrain_timeout\x18\x12 \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x122\n" +
 	"\n" +
 	"log_format\x18\x13 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x12`\n" +
-	"\x12provider_base_urls\x18\x14 \x03(\v22.claviger.settings.v1.Router.ProviderBaseUrlsEntryR\x10providerBaseUrls\x1aC\n" +
+	"\x12provider_base_urls\x18\x14 \x03(\v22.claviger.settings.v1.Router.ProviderBaseUrlsEntryR\x10providerBaseUrls\x121\n" +
+	"\x05media\x18\x15 \x01(\v2\x1b.claviger.settings.v1.MediaR\x05media\x1aC\n" +
 	"\x15ProviderBaseUrlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x04\n" +
@@ -996,7 +1082,13 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x03url\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\x03url\x12)\n" +
 	"\x10credentials_file\x18\x02 \x01(\tR\x0fcredentialsFile\x12+\n" +
 	"\x03tls\x18\x03 \x01(\v2\x19.claviger.settings.v1.TlsR\x03tls\x12%\n" +
-	"\breplicas\x18\x04 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x05(\x00R\breplicas\"-\n" +
+	"\breplicas\x18\x04 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x05(\x00R\breplicas\"\xdb\x01\n" +
+	"\x05Media\x12<\n" +
+	"\n" +
+	"public_url\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x18\x18\x80\x042\x13^(https://[^?#]+)?$R\tpublicUrl\x123\n" +
+	"\rfal_jwks_urls\x18\x02 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10\x04\"\x05r\x03\x18\x80\x04R\vfalJwksUrls\x12+\n" +
+	"\rmax_open_jobs\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\vmaxOpenJobs\x122\n" +
+	"\amax_age\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\"-\n" +
 	"\x06Egress\x12#\n" +
 	"\x05allow\x18\x01 \x03(\tB\r\xbaH\n" +
 	"\x92\x01\a\"\x05r\x03\x18\x80\x01R\x05allowB\xe3\x01\n" +
@@ -1014,7 +1106,7 @@ func file_claviger_settings_v1_settings_proto_rawDescGZIP() []byte {
 	return file_claviger_settings_v1_settings_proto_rawDescData
 }
 
-var file_claviger_settings_v1_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_claviger_settings_v1_settings_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_claviger_settings_v1_settings_proto_goTypes = []any{
 	(*Keys)(nil),                // 0: claviger.settings.v1.Keys
 	(*Router)(nil),              // 1: claviger.settings.v1.Router
@@ -1023,32 +1115,35 @@ var file_claviger_settings_v1_settings_proto_goTypes = []any{
 	(*Database)(nil),            // 4: claviger.settings.v1.Database
 	(*Vault)(nil),               // 5: claviger.settings.v1.Vault
 	(*Nats)(nil),                // 6: claviger.settings.v1.Nats
-	(*Egress)(nil),              // 7: claviger.settings.v1.Egress
-	nil,                         // 8: claviger.settings.v1.Router.ProviderBaseUrlsEntry
-	(*durationpb.Duration)(nil), // 9: google.protobuf.Duration
+	(*Media)(nil),               // 7: claviger.settings.v1.Media
+	(*Egress)(nil),              // 8: claviger.settings.v1.Egress
+	nil,                         // 9: claviger.settings.v1.Router.ProviderBaseUrlsEntry
+	(*durationpb.Duration)(nil), // 10: google.protobuf.Duration
 }
 var file_claviger_settings_v1_settings_proto_depIdxs = []int32{
 	3,  // 0: claviger.settings.v1.Keys.tls:type_name -> claviger.settings.v1.Tls
 	4,  // 1: claviger.settings.v1.Keys.database:type_name -> claviger.settings.v1.Database
 	5,  // 2: claviger.settings.v1.Keys.vault:type_name -> claviger.settings.v1.Vault
-	7,  // 3: claviger.settings.v1.Keys.egress:type_name -> claviger.settings.v1.Egress
+	8,  // 3: claviger.settings.v1.Keys.egress:type_name -> claviger.settings.v1.Egress
 	3,  // 4: claviger.settings.v1.Router.tls:type_name -> claviger.settings.v1.Tls
 	5,  // 5: claviger.settings.v1.Router.vault:type_name -> claviger.settings.v1.Vault
 	6,  // 6: claviger.settings.v1.Router.nats:type_name -> claviger.settings.v1.Nats
-	7,  // 7: claviger.settings.v1.Router.egress:type_name -> claviger.settings.v1.Egress
-	9,  // 8: claviger.settings.v1.Router.first_byte_timeout:type_name -> google.protobuf.Duration
-	9,  // 9: claviger.settings.v1.Router.idle_timeout:type_name -> google.protobuf.Duration
-	9,  // 10: claviger.settings.v1.Router.drain_timeout:type_name -> google.protobuf.Duration
-	8,  // 11: claviger.settings.v1.Router.provider_base_urls:type_name -> claviger.settings.v1.Router.ProviderBaseUrlsEntry
-	3,  // 12: claviger.settings.v1.Metering.tls:type_name -> claviger.settings.v1.Tls
-	4,  // 13: claviger.settings.v1.Metering.database:type_name -> claviger.settings.v1.Database
-	6,  // 14: claviger.settings.v1.Metering.nats:type_name -> claviger.settings.v1.Nats
-	3,  // 15: claviger.settings.v1.Nats.tls:type_name -> claviger.settings.v1.Tls
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	8,  // 7: claviger.settings.v1.Router.egress:type_name -> claviger.settings.v1.Egress
+	10, // 8: claviger.settings.v1.Router.first_byte_timeout:type_name -> google.protobuf.Duration
+	10, // 9: claviger.settings.v1.Router.idle_timeout:type_name -> google.protobuf.Duration
+	10, // 10: claviger.settings.v1.Router.drain_timeout:type_name -> google.protobuf.Duration
+	9,  // 11: claviger.settings.v1.Router.provider_base_urls:type_name -> claviger.settings.v1.Router.ProviderBaseUrlsEntry
+	7,  // 12: claviger.settings.v1.Router.media:type_name -> claviger.settings.v1.Media
+	3,  // 13: claviger.settings.v1.Metering.tls:type_name -> claviger.settings.v1.Tls
+	4,  // 14: claviger.settings.v1.Metering.database:type_name -> claviger.settings.v1.Database
+	6,  // 15: claviger.settings.v1.Metering.nats:type_name -> claviger.settings.v1.Nats
+	3,  // 16: claviger.settings.v1.Nats.tls:type_name -> claviger.settings.v1.Tls
+	10, // 17: claviger.settings.v1.Media.max_age:type_name -> google.protobuf.Duration
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_claviger_settings_v1_settings_proto_init() }
@@ -1062,7 +1157,7 @@ func file_claviger_settings_v1_settings_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_settings_v1_settings_proto_rawDesc), len(file_claviger_settings_v1_settings_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,6 +26,14 @@ const BaseURL = "https://queue.fal.run"
 // place of the queue's serves both.
 const platformURL = "https://api.fal.ai"
 
+// Facts are what the docs say of it.
+func Facts() provider.Facts {
+	return provider.Facts{
+		Slug: "fal", Name: "Fal.AI", BaseURL: BaseURL, Forms: []string{"queue"},
+		Credential: "API key, `id:secret`", KeyTest: "asks for the price of a model",
+	}
+}
+
 // Provider calls fal.
 type Provider struct {
 	client  provider.Client
@@ -39,11 +47,14 @@ var (
 	_ media.Canceler      = (*Provider)(nil)
 )
 
-// New returns a provider that sends over transport, which guards where calls may go. Webhook is where fal is
-// asked to tell of the end of jobs; empty is nowhere.
-func New(transport http.RoundTripper, webhook string) *Provider {
-	return &Provider{client: provider.NewClient(transport), webhook: webhook, now: time.Now}
+// New returns a provider that sends over transport, which guards where calls may go.
+func New(transport http.RoundTripper) *Provider {
+	return &Provider{client: provider.NewClient(transport), now: time.Now}
 }
+
+// NotifyAt makes submits ask fal to tell of the end of jobs at an address. It is called before the first
+// submit.
+func (p *Provider) NotifyAt(url string) { p.webhook = url }
 
 // Serves is pictures and videos: what a model makes only trying can tell.
 func (p *Provider) Serves(op completion.Operation, _ string, _ *completion.Credential) string {

@@ -19,6 +19,14 @@ import (
 // BaseURL is Pollo's own address.
 const BaseURL = "https://pollo.ai/api/platform"
 
+// Facts are what the docs say of it.
+func Facts() provider.Facts {
+	return provider.Facts{
+		Slug: "pollo", Name: "Pollo.AI", BaseURL: BaseURL, Forms: []string{"generation tasks"},
+		Credential: "API key", KeyTest: "asks for the balance",
+	}
+}
+
 // Provider calls Pollo.
 type Provider struct {
 	client  provider.Client
@@ -31,11 +39,14 @@ var (
 	_ media.Provider      = (*Provider)(nil)
 )
 
-// New returns a provider that sends over transport, which guards where calls may go. Webhook is where Pollo
-// is asked to tell of the end of jobs; empty is nowhere.
-func New(transport http.RoundTripper, webhook string) *Provider {
-	return &Provider{client: provider.NewClient(transport), webhook: webhook, now: time.Now}
+// New returns a provider that sends over transport, which guards where calls may go.
+func New(transport http.RoundTripper) *Provider {
+	return &Provider{client: provider.NewClient(transport), now: time.Now}
 }
+
+// NotifyAt makes submits ask Pollo to tell of the end of jobs at an address. It is called before the first
+// submit.
+func (p *Provider) NotifyAt(url string) { p.webhook = url }
 
 // Serves is videos.
 func (p *Provider) Serves(op completion.Operation, _ string, _ *completion.Credential) string {
