@@ -32,7 +32,7 @@ func (a account) failedInStream(f frame, id string) *completion.ProviderError {
 // describe fills in what AWS says. Its name for an error stands in a header or in the body, with its own
 // address before or behind it; in streams it begins with a small letter.
 func (a account) describe(failure *completion.ProviderError, name string, body []byte) {
-	original := 0
+	original, message := 0, "" // as it came, for what only its words tell
 	m := jsonscan.Object(body)
 	for m.Next() {
 		switch string(m.Name) {
@@ -42,7 +42,7 @@ func (a account) describe(failure *completion.ProviderError, name string, body [
 			}
 		case "message", "Message":
 			if text, ok := jsonscan.Text(m.Value); ok && text != "" {
-				failure.Message = a.scrub(text)
+				message, failure.Message = provider.Bounded(text, 16<<10), a.scrub(text)
 			}
 		case "originalStatusCode":
 			if n, ok := jsonscan.Int(m.Value); ok && n >= 400 && n < 600 {
@@ -62,20 +62,20 @@ func (a account) describe(failure *completion.ProviderError, name string, body [
 			failure.Message = "the provider reports an error without a message"
 		}
 	}
-	failure.Class = classify(failure, original)
+	failure.Class = classify(failure, message, original)
 	if failure.Class == completion.CredentialError {
 		failure.Message = "the clock of this router is wrong, so AWS takes no signature of it (" + failure.Message + ")"
 	}
-	if failure.Class == completion.RateLimited && strings.Contains(strings.ToLower(failure.Message), "per day") {
+	if failure.Class == completion.RateLimited && contains(message, "per day") {
 		failure.RetryAfter = max(failure.RetryAfter, dailyWait)
 	}
 }
 
 // classify decides by the error's name. Messages are read only where nothing else tells a case apart.
-func classify(e *completion.ProviderError, original int) completion.Class {
+func classify(e *completion.ProviderError, message string, original int) completion.Class {
 	switch e.Type {
 	case "ValidationException":
-		return classifyInvalid(e.Message)
+		return classifyInvalid(message)
 	case "ConflictException", "SerializationException":
 		return completion.InvalidRequest
 	case "ServiceQuotaExceededException":
@@ -83,11 +83,11 @@ func classify(e *completion.ProviderError, original int) completion.Class {
 	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch", "ExpiredTokenException", "ExpiredToken",
 		"IncompleteSignature", "IncompleteSignatureException", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "NotAuthorizedException",
 		"RequestExpired", "RequestExpiredException", "RequestTimeTooSkewed":
-		return classifySignature(e)
+		return classifySignature(e.Type, message)
 	case "AccessDeniedException", "AccessDenied", "OptInRequired":
-		return classifyDenied(e.Message)
+		return classifyDenied(message)
 	case "ResourceNotFoundException":
-		if contains(e.Message, "use case details") {
+		if contains(message, "use case details") {
 			return completion.AuthLimited // the account has not told Anthropic what it is for
 		}
 		return completion.ModelNotFound
@@ -108,7 +108,7 @@ func classify(e *completion.ProviderError, original int) completion.Class {
 		return completion.ServerError
 	}
 	if e.Status == http.StatusForbidden {
-		return classifyDenied(e.Message)
+		return classifyDenied(message)
 	}
 	return classifyStatus(e.Status)
 }
@@ -129,8 +129,8 @@ func classifyInvalid(message string) completion.Class {
 }
 
 // classifySignature tells a wrong key from a wrong clock, which is no fault of the key's owner.
-func classifySignature(e *completion.ProviderError) completion.Class {
-	if strings.HasPrefix(e.Type, "Request") || contains(e.Message, "signature expired", "not yet current") {
+func classifySignature(name, message string) completion.Class {
+	if strings.HasPrefix(name, "Request") || contains(message, "signature expired", "not yet current") {
 		return completion.CredentialError
 	}
 	return completion.AuthInvalid
