@@ -1,5 +1,13 @@
 package cli
 
+import (
+	"bytes"
+	"context"
+	"time"
+
+	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
+)
+
 // What the tests look at from outside.
 var (
 	Money      = money
@@ -12,4 +20,24 @@ var (
 	Cells      = cells
 	ShellWords = shellWords
 	Escaped    = escaped
+	UnitText   = unitText
 )
+
+// ShownAttempts is the table of a request's attempts, whose names of things are empty.
+func ShownAttempts(ctx context.Context, answer *meteringv1.GetRequestResponse) (string, error) {
+	var out bytes.Buffer
+	t := &terminal{Streams: Streams{Out: &out}}
+	err := t.showAttempts(ctx, namesOf(nil), answer)
+	return out.String(), err
+}
+
+// ShownUsage is the table of a sum, and what is said of its certainty.
+func ShownUsage(ctx context.Context, answer *meteringv1.QueryUsageResponse) (string, error) {
+	var out bytes.Buffer
+	t := &terminal{Streams: Streams{Out: &out}}
+	if err := t.printTable((&usageCommand{}).table(ctx, nil, &meteringv1.QueryUsageRequest{}, answer)); err != nil {
+		return "", err
+	}
+	err := t.printCertainty(answer, time.Now())
+	return out.String(), err
+}

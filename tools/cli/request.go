@@ -184,6 +184,12 @@ func (l *attemptList) row(ctx context.Context, a *meteringv1.Attempt) []cell {
 		}
 		in, out = mark+number(e.GetTokens().GetInputTotal()), mark+number(e.GetTokens().GetOutputTotal())
 	}
+	if in == "unknown" && len(e.GetUnits()) > 0 { // what was counted instead; lines that are printed at once have no room
+		in, out = "-", "-"
+		if l.whole {
+			out = unitText(e.GetUnits())
+		}
+	}
 	first := "-"
 	if e.GetFirstContentMicros() > 0 {
 		first = took(micros(e.GetFirstContentMicros()))
@@ -298,6 +304,7 @@ func (t *terminal) showRequest(ctx context.Context, api *client, answer *meterin
 		[2]string{"trace", trace.GetLink()},
 		[2]string{"began", moment(e.GetStartedTime(), time.Now())},
 		[2]string{"asked for", asked},
+		[2]string{"operation", e.GetOperation()},
 		[2]string{"API", form},
 		[2]string{"API key", named.key(ctx, e.GetApiKeyId())},
 		[2]string{"member", named.member(ctx, e.GetMemberId())},
@@ -337,14 +344,23 @@ func (t *terminal) showAttempts(ctx context.Context, named *names, answer *meter
 		{title: "IN", right: true},
 		{title: "OUT", right: true},
 		{title: "COST", right: true},
-		{title: "END", drop: 3},
-		{title: "PROVIDER'S ID", drop: 4},
+		{title: "COST BY", drop: 3},
+		{title: "PROVIDER SAYS", right: true, drop: 1},
+		{title: "UNITS", shrink: true, drop: 1},
+		{title: "END", drop: 4},
+		{title: "PROVIDER'S ID", drop: 5},
 	}}
-	var costs []string
+	var costs, reported []string
+	units := false
 	for _, a := range answer.GetAttempts() {
-		costs = append(costs, attemptCost(a))
+		costs, reported = append(costs, attemptCost(a)), append(reported, reportedCost(a.GetEvent()))
+		units = units || len(a.GetEvent().GetUnits()) > 0
 	}
-	costs = amounts(costs)
+	says := slices.ContainsFunc(reported, func(text string) bool { return text != "-" })
+	tab.columns = slices.DeleteFunc(tab.columns, func(c column) bool { // what no attempt has
+		return c.title == "PROVIDER SAYS" && !says || c.title == "UNITS" && !units
+	})
+	costs, reported = amounts(costs), amounts(reported)
 	for i, a := range answer.GetAttempts() {
 		e := a.GetEvent()
 		status := "-"
@@ -362,8 +378,17 @@ func (t *terminal) showAttempts(ctx context.Context, named *names, answer *meter
 		if end == "" {
 			end = "-"
 		}
-		tab.add(plain(strconv.Itoa(int(e.GetAttemptNumber()))), cell{outcome(e), outcomeStyle(e)}, plain(status), plain(e.GetModel()), plain(word(e.GetCredentialClass())),
-			plain(named.credential(ctx, e.GetCredentialId())), plain(in), plain(out), cell{costs[i], bold}, plain(end), cell{e.GetProviderRequestId(), dim})
+		row := []cell{
+			plain(strconv.Itoa(int(e.GetAttemptNumber()))), {outcome(e), outcomeStyle(e)}, plain(status), plain(e.GetModel()), plain(word(e.GetCredentialClass())),
+			plain(named.credential(ctx, e.GetCredentialId())), plain(in), plain(out), {costs[i], bold}, plain(costSource(a)),
+		}
+		if says {
+			row = append(row, plain(reported[i]))
+		}
+		if units {
+			row = append(row, plain(unitText(e.GetUnits())))
+		}
+		tab.add(append(row, plain(end), cell{e.GetProviderRequestId(), dim})...)
 	}
 	if err := t.print(""); err != nil {
 		return err

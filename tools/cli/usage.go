@@ -137,6 +137,10 @@ func (c *usageCommand) table(ctx context.Context, api *client, request *metering
 		column{title: "ERRORS", right: true, drop: 2}, column{title: "TOKENS IN", right: true}, column{title: "CACHED", right: true, drop: 4},
 		column{title: "TOKENS OUT", right: true}, column{title: "COST", right: true},
 	)
+	counted := len(answer.GetTotal().GetUnits()) > 0
+	if counted {
+		tab.columns = append(tab.columns, column{title: "UNITS", drop: 5})
+	}
 	// Without groups the one row is the total.
 	totals := []*meteringv1.UsageTotals{}
 	if c.Bucket != "" || len(c.By) > 0 {
@@ -163,10 +167,14 @@ func (c *usageCommand) table(ctx context.Context, api *client, request *metering
 		if sum.GetErrors() > 0 {
 			errors.style = red
 		}
-		tab.add(append(
+		row = append(
 			row, plain(number(sum.GetRequests())), plain(number(sum.GetAttempts())), errors, plain(number(sum.GetTokens().GetInputTotal())),
 			plain(number(sum.GetTokens().GetCacheRead())), plain(number(sum.GetTokens().GetOutputTotal())), cell{costs[i], bold},
-		)...)
+		)
+		if counted {
+			row = append(row, plain(unitText(sum.GetUnits())))
+		}
+		tab.add(row...)
 	}
 	return tab
 }
@@ -229,6 +237,9 @@ func (t *terminal) printCertainty(answer *meteringv1.QueryUsageResponse, now tim
 	default:
 		lines = append(lines, fmt.Sprintf("Estimates: %s of %s attempts (%s), %s of the cost.", number(sum.GetEstimatedAttempts()), number(sum.GetAttempts()),
 			share(sum.GetEstimatedAttempts(), sum.GetAttempts()), money(sum.GetEstimatedCostNanoUsd())))
+	}
+	if n := sum.GetProviderCostNanoUsd(); n > 0 {
+		lines = append(lines, fmt.Sprintf("As providers say: %s of the cost, which no price gives or where a price leaves it to them.", money(n)))
 	}
 	if n := sum.GetUnknownCostAttempts(); n > 0 {
 		lines = append(lines, style(yellow, fmt.Sprintf("Unknown cost: %s of %s attempts, which no sum holds.", number(n), number(sum.GetAttempts()))))
