@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/pricing"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 )
@@ -357,8 +358,8 @@ func (c *completer) values(ctx context.Context, of *kong.Value) *candidates {
 			add(d, "")
 		}
 	case "provider":
-		for _, p := range providers() {
-			add(p, "")
+		for _, p := range keyform.Providers() {
+			add(p, writtenAs[keyform.KindOf(p)])
 		}
 	case "model", "target":
 		c.models(found, what == "target")
@@ -366,6 +367,14 @@ func (c *completer) values(ctx context.Context, of *kong.Value) *candidates {
 		c.live(ctx, what, add)
 	}
 	return found
+}
+
+// writtenAs says how credentials of a form are written.
+var writtenAs = map[keyform.Kind]string{
+	keyform.Key:        "an API key",
+	keyform.AzureList:  "a JSON list of deployments",
+	keyform.AWSObject:  "a JSON object with a region",
+	keyform.GoogleFile: "the JSON file of a service account",
 }
 
 // models offers models in steps: there are many.

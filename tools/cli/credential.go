@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/tools/spelling"
@@ -46,8 +47,12 @@ func (f *secretFlags) AfterApply() error {
 	return nil
 }
 
-func (f *secretFlags) source() source {
-	return source{what: "provider key", flag: "secret", stdin: f.SecretStdin, file: f.SecretFile}
+func (f *secretFlags) source(provider string) source {
+	what := "provider key"
+	if keyform.KindOf(provider) != keyform.Key {
+		what = "JSON of " + provider + ", in one line" // what is typed ends with its line, what is read does not
+	}
+	return source{what: what, flag: "secret", stdin: f.SecretStdin, file: f.SecretFile}
 }
 
 func (c *client) eachCredential(ctx context.Context) iter.Seq2[*keysv1.Credential, error] {
@@ -257,19 +262,56 @@ func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Cr
 		state += ": " + o.GetStateReason()
 	}
 	names := namesOf(api)
-	return t.printFacts(
-		[2]string{"id", o.GetId()},
-		[2]string{"label", o.GetLabel()},
-		[2]string{"provider", o.GetProvider()},
-		[2]string{"address", o.GetBaseUrl()},
-		[2]string{"key", o.GetHint() + ", revision " + strconv.Itoa(int(o.GetRevision()))},
+	facts := [][2]string{
+		{"id", o.GetId()},
+		{"label", o.GetLabel()},
+		{"provider", o.GetProvider()},
+		{"address", o.GetBaseUrl()},
+		{"key", o.GetHint() + ", revision " + strconv.Itoa(int(o.GetRevision()))},
+	}
+	facts = append(facts, settingFacts(o)...)
+	return t.printFacts(append(facts,
 		[2]string{"priority", strconv.Itoa(int(o.GetPriority()))},
 		[2]string{"state", state},
 		[2]string{"decided", moment(o.GetStateTime(), now)},
 		[2]string{"last used", lastUse(uses, o.GetId(), now).text},
 		[2]string{"added", moment(o.GetCreateTime(), now) + by(names.member(ctx, o.GetCreatedBy()))},
 		[2]string{"changed", moment(o.GetUpdateTime(), now) + by(names.member(ctx, o.GetUpdatedBy()))},
-	)
+	)...)
+}
+
+// settingFacts are the readable parts of a secret, and the ends of the others.
+func settingFacts(o *keysv1.Credential) [][2]string {
+	s := o.GetSettings()
+	facts := [][2]string{
+		{"region", s.GetRegion()},
+		{"project", s.GetProject()},
+		{"location", s.GetLocation()},
+		{"account", s.GetClientEmail()},
+	}
+	for i, d := range s.GetDeployments() {
+		line := d.GetModelSlug() + " is " + d.GetModelId() + " at " + d.GetEndpointUrl()
+		if i < len(s.GetSecrets()) {
+			line += ", key " + s.GetSecrets()[i].GetHint()
+		}
+		facts = append(facts, [2]string{"deployment " + strconv.Itoa(i+1), line})
+	}
+	if len(s.GetDeployments()) == 0 {
+		for _, m := range s.GetSecrets() {
+			facts = append(facts, [2]string{m.GetField(), m.GetHint()})
+		}
+	}
+	if n := len(o.GetModels()); n > 0 {
+		facts = append(facts, [2]string{"models", strconv.Itoa(n) + ", as of the last test"})
+	}
+	return facts
+}
+
+// warnOf says what was accepted and may not be meant.
+func (t *terminal) warnOf(warnings []*keysv1.SecretWarning) {
+	for _, w := range warnings {
+		t.warn("%s %s", w.GetField(), w.GetDescription())
+	}
 }
 
 func by(who string) string {
@@ -282,9 +324,9 @@ func by(who string) string {
 type credentialCreateCommand struct {
 	Common      common      `embed:""`
 	SecretFlags secretFlags `embed:""`
-	Provider    string      `required:"" complete:"provider" placeholder:"SLUG" help:"The provider's slug, such as openai or anthropic."`
+	Provider    string      `required:"" complete:"provider" placeholder:"SLUG" help:"The provider's slug, such as openai, azure or bedrock; Tab shows all."`
 	Label       string      `required:"" placeholder:"NAME" help:"Its name for people, unique in the organization."`
-	BaseURL     string      `name:"base-url" placeholder:"URL" help:"Address of an OpenAI-compatible server; the provider's own if not given."`
+	BaseURL     string      `name:"base-url" placeholder:"URL" help:"Another address than the provider's own, where it takes one: openai, moonshot, baseten."`
 	Priority    int32       `placeholder:"N" help:"Order among the credentials of a provider: 0 to 1000, lower is tried first."`
 	AcceptTerms bool        `help:"Accept the terms: the organization may use this key here, and the provider bills it."`
 	NoTest      bool        `help:"Do not wait for the verdict of the test."`
@@ -295,11 +337,18 @@ func (credentialCreateCommand) Help() string {
 	return `The secret is typed without showing it, or read with --secret-stdin or --secret-file. It is sealed at
 once. A router then tries the key at the provider, free of tokens, and the verdict is printed.
 
+The secret of azure, bedrock and vertex is JSON, and every mistake in it is told by its field:
+
+    azure    [{"model_slug": "openai/gpt-4o", "endpoint_url": "…", "api_key": "…", "model_id": "…"}]
+    bedrock  {"accessKeyId": "…", "secretAccessKey": "…", "region": "us-east-1"}
+    vertex   the file of a service account; "location" and "project" can be added to it
+
 Examples:
 
     claviger credential create --provider openai --label main
     pass show openai | claviger credential create --provider openai --label main --secret-stdin --accept-terms
-    claviger credential create --provider groq --label fast --base-url https://api.groq.com/openai/v1 --secret-file key.txt`
+    claviger credential create --provider moonshot --label kimi --base-url https://api.moonshot.cn/v1 --secret-file key.txt
+    claviger credential create --provider bedrock --label aws --secret-file bedrock.json`
 }
 
 // Run creates one.
@@ -309,7 +358,7 @@ func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	defer api.close()
-	plain, err := t.secret(ctx, c.SecretFlags.source())
+	plain, err := t.secret(ctx, c.SecretFlags.source(c.Provider))
 	if err != nil {
 		return err
 	}
@@ -334,6 +383,7 @@ func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	made := answer.GetCredential()
 	t.note("Sealed. No command and no method shows the key again.")
+	t.warnOf(answer.GetWarnings())
 	if !c.NoTest {
 		made = t.tryKey(ctx, api, made)
 	}
@@ -462,25 +512,27 @@ func (c *credentialRotateCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	plain, err := t.secret(ctx, c.SecretFlags.source())
+	plain, err := t.secret(ctx, c.SecretFlags.source(found.GetProvider()))
 	if err != nil {
 		return err
 	}
 	key := rand.Text()
 	var changed *keysv1.Credential
+	var warnings []*keysv1.SecretWarning
 	err = updating("the credential "+found.GetLabel(),
 		func() (*keysv1.Credential, error) { return api.credential(ctx, found.GetId()) },
 		func(read *keysv1.Credential) error {
 			answer, err := call(ctx, api, api.credentials.RotateCredential, &keysv1.RotateCredentialRequest{
 				Id: read.GetId(), Secret: plain.Reveal(), Etag: read.GetEtag(), IdempotencyKey: key,
 			})
-			changed = answer.GetCredential()
+			changed, warnings = answer.GetCredential(), answer.GetWarnings()
 			return err
 		})
 	if err != nil {
 		return err
 	}
 	t.note("The new key is sealed; it is revision %d.", changed.GetRevision())
+	t.warnOf(warnings)
 	if !c.NoTest {
 		changed = t.tryKey(ctx, api, changed)
 	}

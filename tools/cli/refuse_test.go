@@ -236,7 +236,7 @@ func TestSecretsComeFromStandardInputOrAFile(t *testing.T) {
 	create := []string{"credential", "create", "--provider", "openai", "--accept-terms", "--no-test", "--label"}
 	p.run("", append(create, "a")...).exits(2).complains("nobody is there to ask", "--secret-stdin or --secret-file")
 	p.run("\n", append(create, "a", "--secret-stdin")...).exits(2).complains("is empty")
-	p.run(strings.Repeat("x", 20<<10), append(create, "a", "--secret-stdin")...).exits(2).complains("too long")
+	p.run(strings.Repeat("x", 70<<10), append(create, "a", "--secret-stdin")...).exits(2).complains("too long")
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte(goodKey+"\r\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -245,7 +245,7 @@ type source struct {
 }
 
 // longest is the size of the largest secret that any method takes, and a little more.
-const longest = 16 << 10
+const longest = 66 << 10
 
 func (t *terminal) secret(ctx context.Context, from source) (secret.Text, error) {
 	switch {
