@@ -134,7 +134,7 @@ func (b *Book) Price(a *usage.Attempt) {
 	if ok && (a.Tokens != nil || len(version.Units) > 0 || version.Reported) {
 		a.PriceID = version.ID // also when a rate is unknown: it says which version lacks it
 	}
-	if ok && !(version.Reported && a.ReportedNano != nil) {
+	if ok && (!version.Reported || a.ReportedNano == nil) {
 		if nano, known, _ := pricing.CostOf(version, pricing.Used{Tokens: a.Tokens, Units: a.Units}); known && nano <= usage.MaxCost {
 			a.CostNano, a.CostSource = &nano, usage.CostByPrice
 			return

@@ -102,6 +102,13 @@ func TestRebuildEqualsAggregates(t *testing.T) {
 			attempts[i].Outcome = []usage.Outcome{usage.OutcomeUnknown, usage.OK, usage.Failed, usage.Broken, usage.Canceled, usage.NotSent, usage.RouterCrash}[i%7]
 			attempts[i].Source = []usage.Source{usage.SourceUnknown, usage.ProviderFinal, usage.ProviderPartial, usage.Estimated, usage.NoUsage}[i%5]
 			attempts[i].Class = []usage.Class{usage.NoClass, usage.Own, usage.Platform}[i%3]
+			if i%4 == 0 {
+				attempts[i].Units = []pricing.Unit{{Name: pricing.UnitNames[i/4%len(pricing.UnitNames)], Milli: int64(i)}}
+			}
+			if i%6 == 0 {
+				attempts[i].ReportedNano, attempts[i].CostSource = new(int64(i)), usage.CostByProvider
+				attempts[i].CostNano = attempts[i].ReportedNano
+			}
 		}
 		apply(t, s, usage.Batch{Attempts: attempts})
 		mustVerify(t, s)
@@ -110,6 +117,9 @@ func TestRebuildEqualsAggregates(t *testing.T) {
 		// Whatever happens to the sums, they can be had again.
 		for _, damage := range []string{
 			"UPDATE usage_rollup SET cost_nano_usd = cost_nano_usd + 1 WHERE org_id = 'org_05'",
+			"UPDATE usage_rollup SET unit_image = COALESCE(unit_image, 0) + 1 WHERE org_id = 'org_05'",
+			"UPDATE usage_rollup SET provider_cost_nano_usd = NULL WHERE org_id IN ('org_05', 'org_06')",
+			"UPDATE usage_day SET reported_cost_nano_usd = 1 WHERE org_id = 'org_05'",
 			"DELETE FROM usage_rollup WHERE org_id = 'org_05'",
 			"UPDATE usage_rollup SET model = 'other' WHERE org_id = 'org_05'",
 			"UPDATE usage_day SET requests = requests + 1 WHERE org_id = 'org_05'",
