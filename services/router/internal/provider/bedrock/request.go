@@ -84,11 +84,15 @@ func (e *encoder) refuse() error {
 // numbers sets the limits and how the model draws its words. Claude's follow its own rules.
 func (e *encoder) numbers() error {
 	p := e.prompt
-	n := wireInference{MaxTokens: p.MaxOutputTokens, Temperature: p.Temperature, TopP: p.TopP}
+	n := wireInference{MaxTokens: p.MaxOutputTokens, TopP: p.TopP}
 	for _, s := range p.Stop {
 		if strings.TrimSpace(s) != "" { // such ones are refused
 			n.StopSequences = append(n.StopSequences, s)
 		}
+	}
+	if p.Temperature != nil { // OpenAI's go up to 2
+		t := min(*p.Temperature, 1)
+		n.Temperature = &t
 	}
 	e.w.Inference = &n
 	if p.TopK != nil {
