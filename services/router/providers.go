@@ -16,6 +16,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 	"github.com/claviger/claviger/services/router/internal/provider/pollo"
+	"github.com/claviger/claviger/services/router/internal/provider/vertex"
 )
 
 // registration is a provider: what it says of itself, and its adapter over a transport.
@@ -33,6 +34,7 @@ func registered() []registration {
 		{googleaistudio.Facts(), func(t http.RoundTripper) completion.Provider { return googleaistudio.New(t) }},
 		{openai.Facts(), func(t http.RoundTripper) completion.Provider { return openai.New(t) }},
 		{pollo.Facts(), func(t http.RoundTripper) completion.Provider { return pollo.New(t) }},
+		{vertex.Facts(), func(t http.RoundTripper) completion.Provider { return vertex.New(t) }},
 	}
 	for _, v := range compat.Vendors() {
 		all = append(all, registration{v.Facts, func(t http.RoundTripper) completion.Provider { return compat.New(t, v) }})
