@@ -29,7 +29,7 @@ func deepinfra() Vendor {
 			Errors: []chat.Rule{
 				{Text: []string{"positive balance"}, Class: completion.QuotaExhausted},
 				{Text: []string{"not authenticated"}, Class: completion.AuthInvalid},
-				{Status: 429, Text: []string{"busy", "scaling"}, Class: completion.Overloaded},
+				{Text: []string{"model busy", "model is busy"}, Class: completion.Overloaded},
 				{Text: []string{"rate limited"}, Class: completion.RateLimited},
 			},
 		},

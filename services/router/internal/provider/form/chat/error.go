@@ -73,7 +73,9 @@ func readEnvelope(failure *completion.ProviderError, body []byte, key secret.Tex
 		case "code":
 			failure.Code = provider.Words(m.Value, key, 64)
 		case "param":
-			failure.Param = provider.Words(m.Value, key, 128)
+			if param := provider.Words(m.Value, key, 128); param != "" {
+				failure.Param = param
+			}
 		case "status_code", "statusCode", "raw_status_code":
 			if status, ok := jsonscan.Int(m.Value); ok && failure.Status == http.StatusOK && status >= 400 && status < 600 {
 				failure.Status = int(status)

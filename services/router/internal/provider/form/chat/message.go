@@ -76,7 +76,8 @@ func (p *Form) encodeMessage(ctx context.Context, m *completion.Message, model M
 	for i := range m.Parts {
 		part := &m.Parts[i]
 		if part.Reasoning != nil {
-			if part.Reasoning.Text != "" {
+			// Another vendor's thinking is no model's own, and goes only where there must be some.
+			if part.Reasoning.Text != "" && (part.Reasoning.Format == "" || model.NeedsReasoning) {
 				thoughts = append(thoughts, part.Reasoning.Text)
 			}
 			continue
