@@ -18,7 +18,9 @@ type scripted struct {
 	base  string // below the server
 	// noReasoning says that the vendor counts no thinking.
 	noReasoning bool
-	classes     map[llmtest.Failure]completion.Class
+	// writes says that the vendor counts what is written to its cache.
+	writes  bool
+	classes map[llmtest.Failure]completion.Class
 }
 
 // common are the classes of failures that all vendors tell in OpenAI's words.
@@ -58,6 +60,10 @@ func adapter(v compat.Vendor, s scripted) providertest.Adapter {
 			t := usage.Tokens{
 				InputTotal: int64(u.Input), InputUncached: int64(u.Input - u.Cached), CacheRead: int64(u.Cached),
 				OutputTotal: int64(u.Output), Reasoning: int64(u.Reasoning),
+			}
+			if s.writes {
+				t.CacheWrite30m = int64(u.CacheWrite + u.CacheWrite1h)
+				t.InputUncached -= t.CacheWrite30m
 			}
 			if s.noReasoning {
 				t.Reasoning = 0
