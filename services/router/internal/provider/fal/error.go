@@ -120,6 +120,12 @@ func classify(e *completion.ProviderError) completion.Class {
 	return completion.ServerError
 }
 
+// canceled reports whether a job failed because its end was asked for.
+func canceled(e *completion.ProviderError) bool {
+	message := strings.ToLower(e.Message)
+	return strings.Contains(message, "cancelled") || strings.Contains(message, "canceled")
+}
+
 // failedByItself tells the error of a job, which its result's status repeats, from one of asking for it.
 func failedByItself(status int, e *completion.ProviderError) bool {
 	switch e.Class {

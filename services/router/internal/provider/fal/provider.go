@@ -28,7 +28,7 @@ const platformURL = "https://api.fal.ai"
 
 // Facts are what the docs say of it.
 func Facts() provider.Facts {
-	return provider.Facts{
+	return provider.Facts{ //nolint:gosec // says what a key looks like
 		Slug: "fal", Name: "Fal.AI", BaseURL: BaseURL, Forms: []string{"queue"},
 		Credential: "API key, `id:secret`", KeyTest: "asks for the price of a model",
 	}
@@ -167,6 +167,8 @@ func (p *Provider) result(ctx context.Context, at media.At, path string) (media.
 			return media.State{}, media.ErrUnknown
 		case strings.Contains(strings.ToLower(failure.Message), "still in progress"):
 			return media.State{Status: media.InProgress}, nil
+		case canceled(failure):
+			return media.State{Status: media.Canceled}, nil
 		case !failedByItself(res.StatusCode, failure):
 			return media.State{}, failure // the account's or a proxy's error, not the job's
 		}

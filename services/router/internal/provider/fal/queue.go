@@ -42,7 +42,7 @@ func pathsOf(ref string) paths {
 // parseSubmit reads the answer to a submit.
 func parseSubmit(body []byte, base, endpoint string) (*completion.Job, error) {
 	id := words(body, "request_id", maxID)
-	if id == "" || strings.ContainsAny(id, "/?#% ") {
+	if strings.Trim(id, ".") == "" || strings.ContainsAny(id, "/?#%\\ ") {
 		return nil, errShape
 	}
 	// What is not said, or leads elsewhere, is where fal's own clients look: without the model's sub-path.

@@ -40,7 +40,7 @@ func unwrap(body []byte) []byte {
 func parseSubmit(body []byte) *completion.Job {
 	answer := unwrap(body)
 	text, _ := jsonscan.Text(jsonscan.Get(answer, "taskId"))
-	if text == "" || len(text) > maxID || provider.Bounded(text, maxID) != text {
+	if strings.Trim(text, ".") == "" || provider.Bounded(text, maxID) != text || strings.ContainsAny(text, "/\\?#% ") {
 		return nil
 	}
 	said, _ := jsonscan.Text(jsonscan.Get(answer, "status"))
