@@ -71,6 +71,9 @@ func signatureOf(authorization string) signature {
 	return s
 }
 
+// authority is what HTTP/2 has in place of the header Host; AWS's SDK for JavaScript signs it there.
+const authority = ":authority"
+
 const awsTime = "20060102T150405Z"
 
 // verifySignature computes the signature anew, as AWS does.
@@ -82,7 +85,8 @@ func verifySignature(r *http.Request, body []byte, now time.Time) *wire {
 	if r.Header.Get("Authorization") == "" {
 		return refuse("MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
-	if s.keyID == "" || s.hex == "" || !slices.Contains(s.names, "host") || !slices.Contains(s.names, "x-amz-date") {
+	named := slices.Contains(s.names, "host") || slices.Contains(s.names, authority)
+	if s.keyID == "" || s.hex == "" || !named || !slices.Contains(s.names, "x-amz-date") {
 		w := refuse("IncompleteSignatureException", "Authorization header requires 'Credential', 'Signature' and 'SignedHeaders' parameters.")
 		w.status = http.StatusBadRequest
 		return w
@@ -127,7 +131,7 @@ func canonicalRequest(r *http.Request, names []string, body []byte) string {
 	for _, name := range names {
 		value := strings.Join(r.Header.Values(name), ",")
 		switch name {
-		case "host":
+		case "host", authority:
 			value = r.Host
 		case "content-length":
 			value = fmt.Sprint(len(body))
