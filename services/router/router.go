@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -184,26 +183,6 @@ func (a *App) MaxMessageBytes() int {
 		return defaultBodyBytes
 	}
 	return int(a.d.MaxBodyBytes)
-}
-
-// models lists what a caller may name: the policies, and the known models of providers for which
-// the organization has credentials of its own.
-func (a *App) models(caller completion.Caller) ([]string, error) {
-	state, err := a.follower.State()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, name := range state.Policies(caller.OrgID) {
-		out = append(out, plan.PolicyPrefix+name)
-	}
-	own := state.Providers(caller.OrgID)
-	for _, model := range pricing.Models() {
-		if provider, _, _ := strings.Cut(model, "/"); slices.Contains(own, provider) {
-			out = append(out, model)
-		}
-	}
-	return out, nil
 }
 
 // Ready says what is missing to serve.

@@ -30,7 +30,7 @@ const restTime = 5 * time.Second
 
 // The faults of this edge.
 var (
-	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST /v1/chat/completions and GET /v1/models are; the typed API is claviger.router.v1.CompletionService")
+	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST /v1/chat/completions, POST /v1/messages and GET /v1/models are; the typed API is claviger.router.v1.CompletionService")
 	errMethod   = fault.New(fault.Invalid, "METHOD_NOT_SUPPORTED", "this route does not know the method").Hinting("the header Allow names the method that it knows")
 	errEncoding = fault.New(fault.Invalid, "CONTENT_ENCODING_NOT_SUPPORTED", "request bodies must not be compressed").Hinting("send the body without Content-Encoding")
 	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large").Hinting("shorten the conversation, or name pictures by their address")
@@ -73,6 +73,7 @@ func New(o Options) http.Handler {
 	mux.HandleFunc("/v1/models", a.handle("/v1/models", openAI, a.models))
 	mux.HandleFunc("/v1/models/{model...}", a.handle("/v1/models/{model}", openAI, a.model))
 	mux.HandleFunc("/v1/", a.handle("/v1/", openAI, func(ctx context.Context, x *exchange) {
+		x.of = familyOf(x.r)
 		a.fail(ctx, x, errRoute.With("path", x.r.URL.Path))
 	}))
 	return a.recovering(mux)
