@@ -11,7 +11,10 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/anthropic"
+	"github.com/claviger/claviger/services/router/internal/dialect/embeddings"
+	"github.com/claviger/claviger/services/router/internal/dialect/images"
 	"github.com/claviger/claviger/services/router/internal/dialect/openai"
+	"github.com/claviger/claviger/services/router/internal/dialect/responses"
 )
 
 // family is what routes of one vendor's API have in common.
@@ -47,6 +50,12 @@ var openAI = &family{
 	fail: func(err error, requestID string) dialect.Failure { return openai.Fail(err, requestID) },
 }
 
+// openAIEvents is for streams in which an error is an event with a name.
+var openAIEvents = &family{
+	name: "openai", pulse: comment,
+	fail: func(err error, requestID string) dialect.Failure { return responses.Fail(err, requestID) },
+}
+
 var anthropicFamily = &family{
 	name: "anthropic", pulse: anthropic.Heartbeat, idHeader: "Request-Id",
 	headers: []string{headerVersion, "Anthropic-Beta"},
@@ -62,6 +71,24 @@ var edges = []edge{
 		pattern: "/v1/chat/completions", of: openAI, decode: openai.Decode,
 		encoder: func(req *completion.Request, served completion.Served, now time.Time) dialect.Encoder {
 			return openai.NewEncoder(req, served.Target.Model, now)
+		},
+	},
+	{
+		pattern: "/v1/responses", of: openAIEvents, decode: responses.Decode,
+		encoder: func(req *completion.Request, served completion.Served, now time.Time) dialect.Encoder {
+			return responses.NewEncoder(req, served.Target.Model, now)
+		},
+	},
+	{
+		pattern: "/v1/embeddings", of: openAI, decode: embeddings.Decode,
+		encoder: func(req *completion.Request, served completion.Served, _ time.Time) dialect.Encoder {
+			return embeddings.NewEncoder(req, served.Target.Model)
+		},
+	},
+	{
+		pattern: "/v1/images/generations", of: openAIEvents, decode: images.Decode,
+		encoder: func(req *completion.Request, _ completion.Served, now time.Time) dialect.Encoder {
+			return images.NewEncoder(req, now)
 		},
 	},
 	{

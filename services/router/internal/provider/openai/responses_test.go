@@ -58,6 +58,10 @@ func TestNothingIsStoredUnasked(t *testing.T) {
 		"false":   {`{"store":false,"model":"a","input":"hi"}`, `{"store":false,"model":"gpt-x","input":"hi"}`},
 		"inside":  {`{"input":[{"store":true}],"model":"a"}`, `{"store":false,"input":[{"store":true}],"model":"gpt-x"}`},
 		"routing": {`{"model":"a","claviger":{"tags":{}},"input":"hi","tools":[{"type":"web_search"}]}`, `{"store":false,"model":"gpt-x","input":"hi","tools":[{"type":"web_search"}]}`},
+		"others' reasoning": {
+			`{"store":false,"input":[{"type":"reasoning","summary":[],"encrypted_content":"gAAA"} , {"type":"reasoning","encrypted_content":"clv1.anthropic.sig"},{"role":"user","content":"\"clv1.x"}],"model":"a"}`,
+			`{"store":false,"input":[{"type":"reasoning","summary":[],"encrypted_content":"gAAA"},{"role":"user","content":"\"clv1.x"}],"model":"gpt-x"}`,
+		},
 		"nothing": {`{"input":"hi"}`, `{"model":"gpt-x","store":false,"input":"hi"}`},
 	} {
 		for _, stream := range []bool{false, true} {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 )
@@ -30,26 +31,68 @@ func (p *Form) body(call completion.Call) ([]byte, error) {
 //   - "model" becomes the provider's own name of the model, and is added if it is missing;
 //   - our own routing field is taken out;
 //   - "store" becomes false where it is null, and is added so if it is missing: nothing is stored at a
-//     provider unasked, and the provider's default is to store. Callers who ask for it are refused before.
+//     provider unasked, and the provider's default is to store. Callers who ask for it are refused before;
+//   - reasoning of other vendors, which their answers brought into the conversation and this API would
+//     refuse, is taken out of "input".
 //
 // Every other byte stays as it came.
 func editBody(raw []byte, model string) ([]byte, error) {
 	told := false
+	mixed := bytes.Contains(raw, []byte(`"`+dialect.WrappedPrefix))
 	return provider.Rewrite(raw, model, func(m *jsonscan.Members) []jsonscan.Edit {
-		if string(m.Name) != "store" {
-			return nil
+		value := jsonscan.Edit{Start: m.ValueAt, End: m.ValueAt + len(m.Value)}
+		switch string(m.Name) {
+		case "store":
+			told = true
+			if jsonscan.Given(m.Value) {
+				return nil
+			}
+			value.With = "false"
+			return []jsonscan.Edit{value}
+		case "input":
+			if !mixed {
+				return nil
+			}
+			if kept, some := own(m.Value); some {
+				value.With = kept
+				return []jsonscan.Edit{value}
+			}
 		}
-		told = true
-		if jsonscan.Given(m.Value) {
-			return nil
-		}
-		return []jsonscan.Edit{{Start: m.ValueAt, End: m.ValueAt + len(m.Value), With: "false"}}
+		return nil
 	}, func() string {
 		if told {
 			return ""
 		}
 		return `"store":false,`
 	})
+}
+
+// own is the input without the reasoning of others, and whether there was some.
+func own(input []byte) (kept string, some bool) {
+	if jsonscan.KindOf(input) != jsonscan.ArrayKind {
+		return "", false
+	}
+	out := []byte{'['}
+	items := jsonscan.Array(input)
+	for items.Next() {
+		if isForeign(items.Value) {
+			some = true
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, items.Value...)
+	}
+	return string(append(out, ']')), some
+}
+
+func isForeign(item []byte) bool {
+	if of, _ := jsonscan.Text(jsonscan.Get(item, "type")); of != "reasoning" {
+		return false
+	}
+	state, _ := jsonscan.Text(jsonscan.Get(item, "encrypted_content"))
+	return dialect.Wrapped(state)
 }
 
 // carried are the features of a prompt that this form has.
