@@ -138,7 +138,7 @@ func (b *converseBody) check(model string) (last, problem string) {
 		return "", problem
 	}
 	if problem = b.checkNumbers(); problem == "" {
-		problem = b.checkTools(model)
+		problem = b.checkTools()
 	}
 	if problem == "" && strings.HasPrefix(model, "anthropic.claude") {
 		problem = b.checkAsClaude(claudeModel(model))
@@ -165,7 +165,7 @@ func (b *converseBody) checkNumbers() string {
 	return ""
 }
 
-func (b *converseBody) checkTools(model string) string {
+func (b *converseBody) checkTools() string {
 	if b.Tools == nil {
 		return ""
 	}

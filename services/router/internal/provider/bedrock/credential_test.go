@@ -1,6 +1,7 @@
 package bedrock_test
 
 import (
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,9 +22,7 @@ func TestCallsAreSignedAsAWSDoes(t *testing.T) {
 	t.Parallel()
 	example := map[string]string{"accessKeyId": "AKIDEXAMPLE", "secretAccessKey": llmtest.AWSSecret("AKIDEXAMPLE"), "region": "us-east-1"}
 	temporary := map[string]string{"sessionToken": "TOKENEXAMPLE"}
-	for name, v := range example {
-		temporary[name] = v
-	}
+	maps.Copy(temporary, example)
 	const scope = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261122/us-east-1/bedrock/aws4_request, SignedHeaders="
 	for key, want := range map[string]string{
 		credential(example):   scope + "content-length;content-type;host;x-amz-date, Signature=59237ee91f391adc6fc5acfae55662c8f813509c0440bf1d2334f910a4a85946",

@@ -17,7 +17,7 @@ import (
 
 // Facts are what the docs say of it.
 func Facts() provider.Facts {
-	return provider.Facts{
+	return provider.Facts{ //nolint:gosec // says what a credential is, and is none
 		Slug: "bedrock", Name: "AWS Bedrock",
 		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings)", "CountTokens"},
 		Credential: `JSON: {"accessKeyId","secretAccessKey","region"}, with "sessionToken" if temporary, or {"apiKey","region"}`,

@@ -57,7 +57,7 @@ func (e *encoder) effort() string {
 // asClaude takes what Anthropic's own API would be told for this model besides the conversation: how it
 // draws its words, thinks and chooses tools. The rules stand with that form.
 func (e *encoder) asClaude() error {
-	body, _, err := messages.Body(outline(e.prompt), e.model.claudeName(), false)
+	body, _, err := messages.Body(e.outline(), e.model.claudeName(), false)
 	if err != nil {
 		return err
 	}
@@ -103,15 +103,20 @@ func (e *encoder) asClaude() error {
 		case "any":
 			e.w.Tools.Choice = &wireChoice{Any: &struct{}{}}
 		case "tool":
-			e.w.Tools.Choice = &wireChoice{Tool: &wireNamed{Name: e.names.tool(own.Choice.Name)}}
+			e.w.Tools.Choice = &wireChoice{Tool: &wireNamed{Name: own.Choice.Name}}
 		}
 	}
 	return nil
 }
 
-// outline is a prompt without what Converse carries by itself: instructions, texts, files and schemas.
-func outline(p *completion.Prompt) *completion.Prompt {
+// outline is the prompt without what Converse carries by itself: instructions, texts, files and schemas.
+// Tools have the names that they are sent as.
+func (e *encoder) outline() *completion.Prompt {
+	p := e.prompt
 	out := *p
+	if p.ToolChoice.Name != "" {
+		out.ToolChoice.Name = e.names.tool(p.ToolChoice.Name)
+	}
 	out.ServiceTier, out.User, out.CacheKey = "", "", ""
 	out.Messages = make([]completion.Message, 0, len(p.Messages))
 	for _, m := range p.Messages {
@@ -127,13 +132,13 @@ func outline(p *completion.Prompt) *completion.Prompt {
 			turn.Parts = append(turn.Parts, completion.Part{Text: "-"})
 		}
 		for _, c := range m.ToolCalls {
-			turn.ToolCalls = append(turn.ToolCalls, completion.ToolCall{ID: c.ID, Name: c.Name})
+			turn.ToolCalls = append(turn.ToolCalls, completion.ToolCall{ID: c.ID, Name: e.names.tool(c.Name)})
 		}
 		out.Messages = append(out.Messages, turn)
 	}
 	out.Tools = make([]completion.Tool, len(p.Tools))
 	for i, t := range p.Tools {
-		out.Tools[i] = completion.Tool{Name: t.Name}
+		out.Tools[i] = completion.Tool{Name: e.names.tool(t.Name)}
 	}
 	if out.ResponseFormat.Kind == "json_schema" {
 		out.ResponseFormat.Schema = "{}"

@@ -3,6 +3,7 @@ package bedrock
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -124,8 +125,8 @@ func (r *reader) call(tool []byte, index int) completion.ToolCallDelta {
 // tool finds the tool call of a block, -1 if it is none.
 func (r *reader) tool(payload []byte) int {
 	index, _ := jsonscan.Int(jsonscan.Get(payload, "contentBlockIndex"))
-	for i := len(r.blocks) - 1; i >= 0; i-- {
-		if r.blocks[i] == index {
+	for i, block := range slices.Backward(r.blocks) {
+		if block == index {
 			return i
 		}
 	}

@@ -325,7 +325,8 @@ func TestClaudesBodiesPass(t *testing.T) {
 		{nil, ` {"messages":[],"anthropic_version":"bedrock-2023-05-31","model":"x"} `, `{"anthropic_version":"bedrock-2023-05-31","messages":[]}`},
 		{nil, `{}`, `{"anthropic_version":"bedrock-2023-05-31"}`},
 		{
-			map[string]string{"Anthropic-Version": "2023-06-01", "Anthropic-Beta": "context-1m-2025-08-07, interleaved-thinking-2025-05-14"}, `{"model":"x","a":1}`,
+			map[string]string{"Anthropic-Version": "2023-06-01", "Anthropic-Beta": "context-1m-2025-08-07, interleaved-thinking-2025-05-14"},
+			`{"model":"x","a":1}`,
 			`{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14"],"a":1}`,
 		},
 		{map[string]string{"Anthropic-Version": "2026-10-21"}, `{"anthropic_beta":["x"]}`, `{"anthropic_version":"2026-10-21","anthropic_beta":["x"]}`},
