@@ -39,6 +39,7 @@ type Provider struct {
 	messages *messages.Form
 	chat     *chat.Form
 	tokens   *tokens
+	parsed   *parsed
 }
 
 var _ completion.Provider = (*Provider)(nil)
@@ -51,6 +52,7 @@ func New(transport http.RoundTripper) *Provider {
 		messages: messages.New(client),
 		chat:     chat.For(client, chat.Vendor{Name: who}),
 		tokens:   newTokens(client),
+		parsed:   newParsed(),
 	}
 }
 
@@ -88,7 +90,7 @@ func (p *Provider) Speaks(d completion.Dialect, t *completion.Target) bool {
 // Start sends the call. See completion.Provider. If a token is refused, it is sent once more with a fresh
 // one: nothing was generated.
 func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.Answer, error) {
-	credential, err := keyform.ParseGoogle(call.Secret)
+	credential, err := p.parsed.read(call.Credential, call.Secret)
 	if err != nil {
 		return nil, &completion.ProviderError{Class: completion.CredentialError, Message: "the credential is not in the form of a service account; an owner has to enter it again"}
 	}
@@ -166,7 +168,7 @@ var counted = []string{"gemini-3.5-flash", "gemini-3.8-flash", "gemini-2.5-flash
 // Test exchanges a token and asks for a count, which takes no tokens: the first shows that the account's
 // key is good, the second that it may do something in its project and location.
 func (p *Provider) Test(ctx context.Context, where completion.Place) completion.Verdict {
-	credential, err := keyform.ParseGoogle(where.Secret)
+	credential, err := p.parsed.read(nil, where.Secret)
 	if err != nil {
 		return completion.Verdict{State: "rejected", Reason: "the credential is not in the form of a service account, nor a key of express mode; enter it again"}
 	}

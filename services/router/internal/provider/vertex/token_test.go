@@ -136,6 +136,38 @@ func TestRevisionsOfACredentialHaveTokensOfTheirOwn(t *testing.T) {
 	}
 }
 
+// TestCallsDoNotReadTheirCredentialEachTime: reading one checks an RSA key.
+func TestCallsDoNotReadTheirCredentialEachTime(t *testing.T) {
+	p := vertex.New(&google{answer: func(string) (int, string) { return 200, whole }})
+	again := call(vertex.BaseURL, model, 1)
+	least := testing.AllocsPerRun(20, func() {
+		if err := send(t, p, again); err != nil {
+			t.Fatal(err)
+		}
+	})
+	other := call(vertex.BaseURL, model, 1)
+	other.Credential = nil
+	if most := testing.AllocsPerRun(20, func() {
+		if err := send(t, p, other); err != nil {
+			t.Fatal(err)
+		}
+	}); least > most-200 {
+		t.Errorf("%v allocations with a credential that was read before, %v without", least, most)
+	}
+	changed := call(vertex.BaseURL, model, 1)
+	changed.Secret = located("eu", "")
+	g := &google{}
+	p = vertex.New(g)
+	for _, c := range []completion.Call{again, changed} {
+		if err := send(t, p, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if urls, _ := g.seen(); !strings.HasPrefix(urls[len(urls)-1], "https://aiplatform.eu.rep.") {
+		t.Errorf("a credential that was changed is read as before: %v", urls)
+	}
+}
+
 func TestCallsWaitForOneExchange(t *testing.T) {
 	llmtest.VertexKey()
 	synctest.Test(t, func(t *testing.T) {
