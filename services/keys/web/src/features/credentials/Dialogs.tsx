@@ -184,7 +184,9 @@ function Rotate({
   }
   return (
     <Stack gap="md">
-      {action.error !== null && <ProblemPanel title={t("credentials.rotate.failed")} error={action.error} />}
+      {action.error !== null && (
+        <ProblemPanel title={t("credentials.rotate.failed")} error={action.error} beside />
+      )}
       {provider.hint && (
         <Text size="sm" c="dimmed">
           {provider.hint}

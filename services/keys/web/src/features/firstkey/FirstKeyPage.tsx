@@ -197,7 +197,7 @@ function KeyStep({
   const refused = again && error !== null;
   return (
     <div className={classes.form}>
-      {refused && <ProblemPanel title={t("firstKey.failed")} error={error} />}
+      {refused && <ProblemPanel title={t("firstKey.failed")} error={error} beside />}
       <p className={classes.about}>
         {provider.hint}{" "}
         <Anchor
@@ -431,7 +431,7 @@ function Replace({
   const { t } = useTranslation();
   return (
     <section className={classes.form} aria-label={t("firstKey.replace.title")}>
-      {error !== null && <ProblemPanel title={t("firstKey.replaceFailed")} error={error} />}
+      {error !== null && <ProblemPanel title={t("firstKey.replaceFailed")} error={error} beside />}
       <SecretForm
         provider={provider}
         draft={draftOf(credential.settings)}

@@ -10,12 +10,14 @@ type Props = {
   error: unknown;
   /** What could not be done, such as "The credentials could not be loaded". */
   title?: string;
+  /** Whether broken fields are shown where they are, too. */
+  beside?: boolean;
   onRetry?: () => void;
   retrying?: boolean;
 };
 
 /** ProblemPanel says what happened, what to do next, and under which request id it can be found. */
-export function ProblemPanel({ error, title, onRetry, retrying }: Props) {
+export function ProblemPanel({ error, title, beside, onRetry, retrying }: Props) {
   const { t } = useTranslation();
   const problem = problemOf(error);
   const words = problemWords(t, problem);
@@ -32,7 +34,7 @@ export function ProblemPanel({ error, title, onRetry, retrying }: Props) {
             {words.next}
           </Text>
         )}
-        <Fields fields={problem.fields} />
+        {!beside && <Fields fields={problem.fields} />}
         {(onRetry || problem.requestId) && (
           <div className={classes.foot}>
             {onRetry && (

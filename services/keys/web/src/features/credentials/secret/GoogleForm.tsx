@@ -204,13 +204,15 @@ export default function GoogleForm({ draft, errors, onTake, ...buttons }: Secret
             </div>
           )}
           {inFile.length > 0 && (
-            <ul className={classes.wrong} role="alert">
-              {inFile.map((field) => (
-                <li key={field}>
-                  <code>{field}</code> {mistakes.of(field)}
-                </li>
-              ))}
-            </ul>
+            <div role="alert">
+              <ul className={classes.wrong}>
+                {inFile.map((field) => (
+                  <li key={field}>
+                    <code>{field}</code> {mistakes.of(field)}
+                  </li>
+                ))}
+              </ul>
+            </div>
           )}
           <TextInput
             name="location"
