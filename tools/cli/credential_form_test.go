@@ -47,7 +47,7 @@ func TestCredentialsInJSONFromTheTerminal(t *testing.T) {
 		says("eu-central-1").complains("revision 2").keepsSecrets()
 	got := p.run("", "credential", "get", "aws", "-o", "json").ok().keepsSecrets().object()
 	settings, _ := got["settings"].(map[string]any)
-	if settings["region"] != "eu-central-1" || len(settings["secrets"].([]any)) != 2 {
+	if secrets, _ := settings["secrets"].([]any); settings["region"] != "eu-central-1" || len(secrets) != 2 {
 		t.Errorf("settings = %v", settings)
 	}
 }

@@ -1,7 +1,7 @@
 // Every page: fit to look at in light and dark and on a phone, and fit for everybody.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { accessible, asPhone, picture, settled, shared, withPage, world } from "./rig.mjs";
+import { accessible, asPhone, fits, picture, settled, shared, withPage, world } from "./rig.mjs";
 
 const pages = {
   overview: { path: "" },
@@ -61,19 +61,6 @@ for (const [who, list] of [
       });
     }
   });
-}
-
-// A page scrolls down, never sideways.
-async function fits(page) {
-  const { wide, sticking } = await page.evaluate(() => {
-    const width = document.documentElement.clientWidth;
-    const sticking = [...document.body.querySelectorAll("*")]
-      .filter((node) => node.getBoundingClientRect().right > width + 1)
-      .slice(0, 5)
-      .map((node) => `${node.tagName} ${node.className} ${Math.round(node.getBoundingClientRect().right)}`);
-    return { wide: document.documentElement.scrollWidth - width, sticking };
-  });
-  assert.ok(wide <= 0, `the page is ${wide} px too wide: ${sticking.join("; ")}`);
 }
 
 test("the first page needs at most 300 KiB of compressed script", () =>

@@ -160,11 +160,15 @@ export async function settled(page) {
   await page.evaluate(() => document.fonts.ready);
 }
 
-/** Makes a page that of a phone, which has scroll bars that take no room. */
+/** Makes a page that of a phone, which has scroll bars that take no room. What it returns takes that back. */
 export async function asPhone(page) {
   await page.setViewportSize(phone);
   const wire = await page.context().newCDPSession(page);
   await wire.send("Emulation.setDeviceMetricsOverride", { ...phone, deviceScaleFactor: 2, mobile: true });
+  return async () => {
+    await wire.detach();
+    await page.setViewportSize(desktop);
+  };
 }
 
 /** Fails on serious and critical findings of axe. */
@@ -174,6 +178,19 @@ export async function accessible(page, what) {
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, impact, help, nodes }) => `${impact} ${id}: ${help}\n${nodes.map((node) => `  ${node.target}: ${node.failureSummary}`).join("\n")}`);
   assert.deepEqual(bad, [], `axe on ${what}`);
+}
+
+/** Fails if a page scrolls sideways. */
+export async function fits(page) {
+  const { wide, sticking } = await page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const sticking = [...document.body.querySelectorAll("*")]
+      .filter((node) => node.getBoundingClientRect().right > width + 1)
+      .slice(0, 5)
+      .map((node) => `${node.tagName} ${node.className} ${Math.round(node.getBoundingClientRect().right)}`);
+    return { wide: document.documentElement.scrollWidth - width, sticking };
+  });
+  assert.ok(wide <= 0, `the page is ${wide} px too wide: ${sticking.join("; ")}`);
 }
 
 /** Writes a picture of the whole page. */

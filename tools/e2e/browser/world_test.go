@@ -51,7 +51,7 @@ type person struct {
 }
 
 // world is a suite with organizations in it: acme in daily use, busy with long lists, fresh before its
-// first key, hostile with names that would like to be scripts.
+// first key, forms for keys of every form, hostile with names that would like to be scripts.
 type world struct {
 	baseURL  string
 	provider *llmtest.Server
@@ -66,7 +66,8 @@ func start(t *testing.T) *world {
 	dir := t.TempDir()
 	address := strings.TrimPrefix(w.provider.URL, "http://")
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), cluster.Binary(t), "dev", "--listen", "127.0.0.1:0", "--data", dir,
-		"--provider-url", "openai="+w.provider.OpenAIURL(), "--provider-url", "anthropic="+w.provider.AnthropicURL(), "--egress-allow", address,
+		"--provider-url", "openai="+w.provider.OpenAIURL(), "--provider-url", "anthropic="+w.provider.AnthropicURL(),
+		"--provider-url", "bedrock="+w.provider.URL, "--provider-url", "vertex="+w.provider.URL, "--egress-allow", address,
 		"--log-level", "warn")
 	cluster.EndsWithParent(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -80,7 +81,7 @@ func start(t *testing.T) *world {
 		Operator: seed.Login{Email: suite.OperatorEmail, Password: secret.New(strings.TrimSpace(string(password)))},
 	}
 	var filling errgroup.Group
-	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillHostile} {
+	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillForms, w.fillHostile} {
 		filling.Go(func() error { return fill(t) })
 	}
 	if err := filling.Wait(); err != nil {
@@ -181,6 +182,12 @@ func platform(model string) seed.Target {
 
 func (w *world) fillFresh(t *testing.T) error {
 	_, err := w.found(t, &seed.Document{Organization: seed.Organization{Slug: "fresh", Name: "Fresh"}})
+	return err
+}
+
+// fillForms makes an organization that brings keys of every form.
+func (w *world) fillForms(t *testing.T) error {
+	_, err := w.found(t, &seed.Document{Organization: seed.Organization{Slug: "forms", Name: "Forms"}})
 	return err
 }
 
