@@ -38,6 +38,8 @@ var byClass = map[Class]*fault.Error{
 	TimedOut:       fault.New(fault.Timeout, "PROVIDER_TIMED_OUT", "did not answer in time").Blaming(fault.Provider).Hinting("try again"),
 	Network:        fault.New(fault.Unavailable, "PROVIDER_UNREACHABLE", "cannot be reached").Blaming(fault.Provider).Hinting("try again; if it lasts, look at the base URL and the egress rules"),
 	ModelNotFound:  fault.New(fault.NotFound, "MODEL_NOT_FOUND", "does not have this model, or not for this credential").With("param", "model"),
+
+	CredentialError: fault.New(fault.Unavailable, "CREDENTIAL_NOT_USABLE", "could not be called with the credential").Hinting("the fault is this router's or the credential's form; an owner or operator has to look"),
 }
 
 // Fault is the fault of a provider's failure on a target, of a call that is no attempt.
