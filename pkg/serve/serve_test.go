@@ -61,6 +61,14 @@ func (echo) ListModels(context.Context, *routerv1.ListModelsRequest) (*routerv1.
 	return &routerv1.ListModelsResponse{}, nil
 }
 
+func (echo) Embed(context.Context, *routerv1.EmbedRequest) (*routerv1.EmbedResponse, error) {
+	return &routerv1.EmbedResponse{}, nil
+}
+
+func (echo) CountTokens(context.Context, *routerv1.CountTokensRequest) (*routerv1.CountTokensResponse, error) {
+	return &routerv1.CountTokensResponse{}, nil
+}
+
 // start serves echo on all listeners and returns a transport for each way to reach it.
 func start(t *testing.T) map[string]connect.Transport {
 	t.Helper()

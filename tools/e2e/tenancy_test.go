@@ -97,6 +97,8 @@ var matrix = map[string][]string{
 	"/claviger.metering.v1.PriceService/CreatePrice":           {operator},
 	"/claviger.router.v1.CompletionService/Complete":           {apiKey},
 	"/claviger.router.v1.CompletionService/StreamCompletion":   {apiKey},
+	"/claviger.router.v1.CompletionService/Embed":              {apiKey},
+	"/claviger.router.v1.CompletionService/CountTokens":        {apiKey},
 	"/claviger.router.v1.CompletionService/ListModels":         {apiKey},
 	// Internal: nobody from outside, on any public listener.
 	"/claviger.keys.v1.ConfigService/WatchConfig":       {},

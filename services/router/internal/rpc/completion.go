@@ -51,6 +51,40 @@ func (s *CompletionServer) StreamCompletion(ctx context.Context, req *routerv1.S
 	return s.Completions.Complete(ctx, caller, in, &pieces{stream: stream, requestID: in.ID, level: caller.Provenance})
 }
 
+// Embed gives the vectors of texts.
+func (s *CompletionServer) Embed(ctx context.Context, req *routerv1.EmbedRequest) (*routerv1.EmbedResponse, error) {
+	caller := s.Caller(ctx)
+	in := embeddingOf(ctx, req)
+	out := &outcome{}
+	if err := s.Completions.Complete(ctx, caller, in, out); err != nil {
+		return nil, err
+	}
+	answer := &routerv1.EmbedResponse{
+		RequestId: in.ID, Model: out.served.Target.Model, Usage: usageOf(out.final), Provenance: provenanceOf(out.served, caller.Provenance),
+	}
+	for _, v := range out.result.Vectors {
+		answer.Embeddings = append(answer.Embeddings, &routerv1.Embedding{Values: v})
+	}
+	return answer, nil
+}
+
+// CountTokens counts a prompt's tokens.
+func (s *CompletionServer) CountTokens(ctx context.Context, req *routerv1.CountTokensRequest) (*routerv1.CountTokensResponse, error) {
+	caller := s.Caller(ctx)
+	in, err := fromProto(ctx, req.GetInput(), false)
+	if err != nil {
+		return nil, err
+	}
+	in.Operation = completion.CountTokens
+	out := &outcome{}
+	if err := s.Completions.Complete(ctx, caller, in, out); err != nil {
+		return nil, err
+	}
+	return &routerv1.CountTokensResponse{
+		RequestId: in.ID, Model: out.served.Target.Model, Tokens: out.result.Count, Provenance: provenanceOf(out.served, caller.Provenance),
+	}, nil
+}
+
 // ListModels lists what the API key may name.
 func (s *CompletionServer) ListModels(ctx context.Context, _ *routerv1.ListModelsRequest) (*routerv1.ListModelsResponse, error) {
 	models, err := s.Models(s.Caller(ctx))
@@ -62,101 +96,6 @@ func (s *CompletionServer) ListModels(ctx context.Context, _ *routerv1.ListModel
 		out.Models = append(out.Models, &routerv1.Model{Id: m.ID, OwnedBy: m.OwnedBy})
 	}
 	return out, nil
-}
-
-// whole gathers an answer into one message.
-type whole struct {
-	requestID string
-	level     completion.Provenance
-	served    completion.Served
-	final     completion.Final
-	message   routerv1.Message
-}
-
-func (w *whole) Begin(served completion.Served) error { w.served = served; return nil }
-
-func (w *whole) Chunk(c *completion.Chunk) error {
-	d := &c.Delta
-	if d.Text != "" {
-		w.message.Parts = append(w.message.Parts, &routerv1.Part{Content: &routerv1.Part_Text{Text: d.Text}})
-	}
-	w.message.Reasoning += d.Reasoning
-	w.message.Refusal += d.Refusal
-	for _, t := range d.ToolCalls {
-		for len(w.message.ToolCalls) <= t.Index {
-			w.message.ToolCalls = append(w.message.ToolCalls, &routerv1.ToolCall{})
-		}
-		call := w.message.ToolCalls[t.Index]
-		call.Id += t.ID
-		call.Name += t.Name
-		call.Arguments += t.Arguments
-	}
-	return nil
-}
-
-func (w *whole) End(final completion.Final) error { w.final = final; return nil }
-
-func (w *whole) response() *routerv1.CompleteResponse {
-	w.message.Role = routerv1.MessageRole_MESSAGE_ROLE_ASSISTANT
-	return &routerv1.CompleteResponse{
-		RequestId: w.requestID, Model: w.served.Target.Model, Message: &w.message,
-		FinishReason: finishOf(w.final.Finish), Usage: usageOf(w.final), Provenance: provenanceOf(w.served, w.level),
-	}
-}
-
-// pieces sends an answer as it comes. One message is reused: Send has encoded it when it returns.
-type pieces struct {
-	stream    routerv1connect.CompletionServiceStreamCompletionServerStream
-	requestID string
-	level     completion.Provenance
-	served    completion.Served
-	msg       routerv1.StreamCompletionResponse
-	text      routerv1.StreamCompletionResponse_Text
-}
-
-func (p *pieces) Begin(served completion.Served) error {
-	p.served = served
-	started := &routerv1.Started{RequestId: p.requestID, Model: served.Target.Model}
-	p.msg.Event = &routerv1.StreamCompletionResponse_Started{Started: started}
-	return p.stream.Send(&p.msg)
-}
-
-func (p *pieces) Chunk(c *completion.Chunk) error {
-	d := &c.Delta
-	if d.Reasoning != "" {
-		p.msg.Event = &routerv1.StreamCompletionResponse_Reasoning{Reasoning: d.Reasoning}
-		if err := p.stream.Send(&p.msg); err != nil {
-			return err
-		}
-	}
-	if d.Text != "" {
-		p.text.Text = d.Text
-		p.msg.Event = &p.text
-		if err := p.stream.Send(&p.msg); err != nil {
-			return err
-		}
-	}
-	if d.Refusal != "" {
-		p.msg.Event = &routerv1.StreamCompletionResponse_Refusal{Refusal: d.Refusal}
-		if err := p.stream.Send(&p.msg); err != nil {
-			return err
-		}
-	}
-	for _, t := range d.ToolCalls {
-		call := &routerv1.ToolCallDelta{Index: int32(t.Index), Id: t.ID, Name: t.Name, Arguments: t.Arguments}
-		p.msg.Event = &routerv1.StreamCompletionResponse_ToolCall{ToolCall: call}
-		if err := p.stream.Send(&p.msg); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *pieces) End(final completion.Final) error {
-	p.msg.Event = &routerv1.StreamCompletionResponse_Finished{Finished: &routerv1.Finished{
-		FinishReason: finishOf(final.Finish), Usage: usageOf(final), Provenance: provenanceOf(p.served, p.level),
-	}}
-	return p.stream.Send(&p.msg)
 }
 
 // requestIDOf is the id that the interceptor gave the call and put into its header.

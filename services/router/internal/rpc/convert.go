@@ -32,6 +32,9 @@ func promptOf(in *routerv1.CompletionInput) (*completion.Prompt, error) {
 	p := &completion.Prompt{
 		ParallelToolCalls: in.ParallelToolCalls, MaxOutputTokens: in.MaxOutputTokens, Temperature: in.Temperature, TopP: in.TopP,
 		Stop: in.GetStop(), ReasoningEffort: in.GetReasoningEffort(), Seed: in.Seed, User: in.GetUser(),
+		TopK: in.TopK, FrequencyPenalty: in.FrequencyPenalty, PresencePenalty: in.PresencePenalty,
+		Logprobs: in.GetLogprobs() || in.GetTopLogprobs() > 0, TopLogprobs: int(in.GetTopLogprobs()), Verbosity: in.GetVerbosity(),
+		ReasoningBudget: in.ReasoningBudget, ShowReasoning: in.GetShowReasoning(), ServiceTier: in.GetServiceTier(), CacheKey: in.GetCacheKey(),
 	}
 	for i, m := range in.GetMessages() {
 		message, err := messageOf(m)
@@ -41,7 +44,7 @@ func promptOf(in *routerv1.CompletionInput) (*completion.Prompt, error) {
 		p.Messages = append(p.Messages, message)
 	}
 	for _, t := range in.GetTools() {
-		p.Tools = append(p.Tools, completion.Tool{Name: t.GetName(), Description: t.GetDescription(), Parameters: t.GetParametersJson(), Strict: t.Strict})
+		p.Tools = append(p.Tools, completion.Tool{Name: t.GetName(), Description: t.GetDescription(), Parameters: t.GetParametersJson(), Strict: t.Strict, CacheTTL: t.GetCacheTtl()})
 	}
 	if c := in.GetToolChoice(); c != nil {
 		mode, ok := toolModes[c.GetMode()]
@@ -76,31 +79,104 @@ var roles = map[routerv1.MessageRole]completion.Role{
 }
 
 func messageOf(m *routerv1.Message) (completion.Message, error) {
-	out := completion.Message{Role: roles[m.GetRole()], ToolCallID: m.GetToolCallId()}
+	out := completion.Message{Role: roles[m.GetRole()], Name: m.GetName(), ToolCallID: m.GetToolCallId(), ToolFailed: m.GetToolFailed()}
 	if (out.Role == completion.ToolRole) != (out.ToolCallID != "") {
 		return out, fmt.Errorf("tool_call_id goes with MESSAGE_ROLE_TOOL and with nothing else")
 	}
 	if len(m.GetToolCalls()) > 0 && out.Role != completion.Assistant {
 		return out, fmt.Errorf("tool_calls go with MESSAGE_ROLE_ASSISTANT and with nothing else")
 	}
+	if len(m.GetReasoningBlocks()) > 0 && out.Role != completion.Assistant {
+		return out, fmt.Errorf("reasoning_blocks go with MESSAGE_ROLE_ASSISTANT and with nothing else")
+	}
+	if out.ToolFailed && out.Role != completion.ToolRole {
+		return out, fmt.Errorf("tool_failed goes with MESSAGE_ROLE_TOOL and with nothing else")
+	}
 	if len(m.GetParts()) == 0 && len(m.GetToolCalls()) == 0 {
 		return out, fmt.Errorf("a message needs parts or tool_calls")
 	}
+	for _, b := range m.GetReasoningBlocks() {
+		out.Parts = append(out.Parts, completion.Part{Reasoning: &completion.Reasoning{
+			Text: b.GetText(), Summary: b.GetSummary(), Signature: b.GetSignature(), Encrypted: b.GetEncrypted(),
+			ID: b.GetId(), Format: completion.StateFormat(b.GetFormat()),
+		}})
+	}
 	for i, p := range m.GetParts() {
-		image := p.GetImage()
-		if image == nil {
-			out.Parts = append(out.Parts, completion.Part{Text: p.GetText()})
-			continue
+		part, err := partOf(p)
+		if err != nil {
+			return out, fmt.Errorf("parts[%d]: %w", i, err)
 		}
-		if (image.GetUrl() == "") == (len(image.GetData()) == 0) || (len(image.GetData()) > 0 && image.GetMediaType() == "") {
-			return out, fmt.Errorf("parts[%d]: an image needs either a url, or data with a media_type", i)
-		}
-		out.Parts = append(out.Parts, completion.Part{ImageURL: image.GetUrl(), ImageData: image.GetData(), MediaType: image.GetMediaType()})
+		part.CacheTTL = p.GetCacheTtl()
+		out.Parts = append(out.Parts, part)
 	}
 	for _, c := range m.GetToolCalls() {
-		out.ToolCalls = append(out.ToolCalls, completion.ToolCall{ID: c.GetId(), Name: c.GetName(), Arguments: c.GetArguments()})
+		out.ToolCalls = append(out.ToolCalls, completion.ToolCall{
+			ID: c.GetId(), Name: c.GetName(), Arguments: c.GetArguments(), CacheTTL: c.GetCacheTtl(),
+			Signature: c.GetSignature(), Format: completion.StateFormat(c.GetSignatureFormat()),
+		})
 	}
 	return out, nil
+}
+
+func partOf(p *routerv1.Part) (completion.Part, error) {
+	switch c := p.GetContent().(type) {
+	case *routerv1.Part_Image:
+		image := c.Image
+		if !eitherOr(image.GetUrl(), image.GetData(), image.GetMediaType()) {
+			return completion.Part{}, fmt.Errorf("an image needs either a url, or data with a media_type")
+		}
+		return completion.Part{ImageURL: image.GetUrl(), ImageData: image.GetData(), MediaType: image.GetMediaType(), Detail: image.GetDetail()}, nil
+	case *routerv1.Part_Document:
+		d := c.Document
+		if !eitherOr(d.GetUrl(), d.GetData(), d.GetMediaType()) {
+			return completion.Part{}, fmt.Errorf("a document needs either a url, or data with a media_type")
+		}
+		return completion.Part{Document: &completion.Document{Name: d.GetName(), URL: d.GetUrl(), Data: d.GetData(), MediaType: d.GetMediaType()}}, nil
+	case *routerv1.Part_Audio:
+		return completion.Part{Audio: &completion.Audio{Data: c.Audio.GetData(), Format: c.Audio.GetFormat()}}, nil
+	}
+	return completion.Part{Text: p.GetText()}, nil
+}
+
+// eitherOr reports whether something is given either by its address, or by its bytes and their type.
+func eitherOr(url string, data []byte, media string) bool {
+	if url != "" {
+		return len(data) == 0
+	}
+	return len(data) > 0 && media != ""
+}
+
+func embeddingOf(ctx context.Context, in *routerv1.EmbedRequest) *completion.Request {
+	return &completion.Request{
+		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Embeddings, Model: in.GetModel(),
+		Decode: func() (*completion.Prompt, error) {
+			return &completion.Prompt{User: in.GetUser(), Embedding: &completion.EmbeddingInput{
+				Texts: in.GetTexts(), Dimensions: in.Dimensions, Purpose: in.GetPurpose(),
+			}}, nil
+		},
+		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(), InputBytes: proto.Size(in),
+	}
+}
+
+func blockOf(r *completion.Reasoning) *routerv1.ReasoningBlock {
+	return &routerv1.ReasoningBlock{
+		Text: r.Text, Summary: r.Summary, Signature: r.Signature, Encrypted: r.Encrypted, Id: r.ID, Format: string(r.Format),
+	}
+}
+
+func citationOf(c *completion.Citation) *routerv1.Citation {
+	return &routerv1.Citation{Url: c.URL, Title: c.Title, Start: int32(c.Start), End: int32(c.End)} //nolint:gosec // offsets in an answer, which is bounded
+}
+
+func logprobsOf(all []completion.Logprob) []*routerv1.TokenLogprob {
+	out := make([]*routerv1.TokenLogprob, len(all))
+	for i := range all {
+		out[i] = &routerv1.TokenLogprob{Token: all[i].Token, Logprob: all[i].Logprob}
+		if len(all[i].Top) > 0 {
+			out[i].Top = logprobsOf(all[i].Top)
+		}
+	}
+	return out
 }
 
 func finishOf(f completion.FinishReason) routerv1.FinishReason {

@@ -206,7 +206,7 @@ func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ToolChoice_Mode.Descriptor instead.
 func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{13, 0}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // Kind is the form of the answer.
@@ -263,7 +263,7 @@ func (x ResponseFormat_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResponseFormat_Kind.Descriptor instead.
 func (ResponseFormat_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{14, 0}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // CompleteRequest is the input of Complete.
@@ -462,6 +462,9 @@ type StreamCompletionResponse struct {
 	//	*StreamCompletionResponse_ToolCall
 	//	*StreamCompletionResponse_Finished
 	//	*StreamCompletionResponse_Refusal
+	//	*StreamCompletionResponse_ReasoningState
+	//	*StreamCompletionResponse_Logprobs
+	//	*StreamCompletionResponse_Citation
 	Event         isStreamCompletionResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -558,6 +561,33 @@ func (x *StreamCompletionResponse) GetRefusal() string {
 	return ""
 }
 
+func (x *StreamCompletionResponse) GetReasoningState() *ReasoningBlock {
+	if x != nil {
+		if x, ok := x.Event.(*StreamCompletionResponse_ReasoningState); ok {
+			return x.ReasoningState
+		}
+	}
+	return nil
+}
+
+func (x *StreamCompletionResponse) GetLogprobs() *Logprobs {
+	if x != nil {
+		if x, ok := x.Event.(*StreamCompletionResponse_Logprobs); ok {
+			return x.Logprobs
+		}
+	}
+	return nil
+}
+
+func (x *StreamCompletionResponse) GetCitation() *Citation {
+	if x != nil {
+		if x, ok := x.Event.(*StreamCompletionResponse_Citation); ok {
+			return x.Citation
+		}
+	}
+	return nil
+}
+
 type isStreamCompletionResponse_Event interface {
 	isStreamCompletionResponse_Event()
 }
@@ -592,6 +622,21 @@ type StreamCompletionResponse_Refusal struct {
 	Refusal string `protobuf:"bytes,6,opt,name=refusal,proto3,oneof"`
 }
 
+type StreamCompletionResponse_ReasoningState struct {
+	// reasoning_state ends a block of thinking whose text came before: its text is empty.
+	ReasoningState *ReasoningBlock `protobuf:"bytes,7,opt,name=reasoning_state,json=reasoningState,proto3,oneof"`
+}
+
+type StreamCompletionResponse_Logprobs struct {
+	// logprobs are the probabilities of tokens of the text, if they were asked for.
+	Logprobs *Logprobs `protobuf:"bytes,8,opt,name=logprobs,proto3,oneof"`
+}
+
+type StreamCompletionResponse_Citation struct {
+	// citation is a source that the answer names.
+	Citation *Citation `protobuf:"bytes,9,opt,name=citation,proto3,oneof"`
+}
+
 func (*StreamCompletionResponse_Started) isStreamCompletionResponse_Event() {}
 
 func (*StreamCompletionResponse_Text) isStreamCompletionResponse_Event() {}
@@ -603,6 +648,12 @@ func (*StreamCompletionResponse_ToolCall) isStreamCompletionResponse_Event() {}
 func (*StreamCompletionResponse_Finished) isStreamCompletionResponse_Event() {}
 
 func (*StreamCompletionResponse_Refusal) isStreamCompletionResponse_Event() {}
+
+func (*StreamCompletionResponse_ReasoningState) isStreamCompletionResponse_Event() {}
+
+func (*StreamCompletionResponse_Logprobs) isStreamCompletionResponse_Event() {}
+
+func (*StreamCompletionResponse_Citation) isStreamCompletionResponse_Event() {}
 
 // Started opens a streamed answer.
 type Started struct {
@@ -669,9 +720,13 @@ type ToolCallDelta struct {
 	// name is the tool's name, in the first piece only.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// arguments is a piece of the arguments' JSON text.
-	Arguments     string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Arguments string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// signature is as in ToolCall, in any piece.
+	Signature string `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"`
+	// signature_format is as in ToolCall.
+	SignatureFormat string `protobuf:"bytes,6,opt,name=signature_format,json=signatureFormat,proto3" json:"signature_format,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ToolCallDelta) Reset() {
@@ -728,6 +783,20 @@ func (x *ToolCallDelta) GetName() string {
 func (x *ToolCallDelta) GetArguments() string {
 	if x != nil {
 		return x.Arguments
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetSignatureFormat() string {
+	if x != nil {
+		return x.SignatureFormat
 	}
 	return ""
 }
@@ -828,7 +897,28 @@ type CompletionInput struct {
 	// session groups requests in usage.
 	Session string `protobuf:"bytes,14,opt,name=session,proto3" json:"session,omitempty"`
 	// user is the caller's end user, kept with the usage.
-	User          string `protobuf:"bytes,15,opt,name=user,proto3" json:"user,omitempty"`
+	User string `protobuf:"bytes,15,opt,name=user,proto3" json:"user,omitempty"`
+	// top_k bounds how many tokens the model chooses from.
+	TopK *int64 `protobuf:"varint,16,opt,name=top_k,json=topK,proto3,oneof" json:"top_k,omitempty"`
+	// frequency_penalty is -2 to 2.
+	FrequencyPenalty *float64 `protobuf:"fixed64,17,opt,name=frequency_penalty,json=frequencyPenalty,proto3,oneof" json:"frequency_penalty,omitempty"`
+	// presence_penalty is -2 to 2.
+	PresencePenalty *float64 `protobuf:"fixed64,18,opt,name=presence_penalty,json=presencePenalty,proto3,oneof" json:"presence_penalty,omitempty"`
+	// logprobs asks for the probabilities of the answer's tokens.
+	Logprobs bool `protobuf:"varint,19,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
+	// top_logprobs is how many alternatives each of them has.
+	TopLogprobs int32 `protobuf:"varint,20,opt,name=top_logprobs,json=topLogprobs,proto3" json:"top_logprobs,omitempty"`
+	// verbosity is "low", "medium" or "high".
+	Verbosity *string `protobuf:"bytes,21,opt,name=verbosity,proto3,oneof" json:"verbosity,omitempty"`
+	// reasoning_budget is how many tokens the model may think. Providers that only know efforts take the
+	// nearest.
+	ReasoningBudget *int64 `protobuf:"varint,22,opt,name=reasoning_budget,json=reasoningBudget,proto3,oneof" json:"reasoning_budget,omitempty"`
+	// show_reasoning asks for the text of the thinking, or a summary, where it is not given unasked.
+	ShowReasoning bool `protobuf:"varint,23,opt,name=show_reasoning,json=showReasoning,proto3" json:"show_reasoning,omitempty"`
+	// service_tier is the provider's own word for how fast and dear it is.
+	ServiceTier string `protobuf:"bytes,24,opt,name=service_tier,json=serviceTier,proto3" json:"service_tier,omitempty"`
+	// cache_key helps a provider find what it has cached.
+	CacheKey      string `protobuf:"bytes,25,opt,name=cache_key,json=cacheKey,proto3" json:"cache_key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -968,6 +1058,76 @@ func (x *CompletionInput) GetUser() string {
 	return ""
 }
 
+func (x *CompletionInput) GetTopK() int64 {
+	if x != nil && x.TopK != nil {
+		return *x.TopK
+	}
+	return 0
+}
+
+func (x *CompletionInput) GetFrequencyPenalty() float64 {
+	if x != nil && x.FrequencyPenalty != nil {
+		return *x.FrequencyPenalty
+	}
+	return 0
+}
+
+func (x *CompletionInput) GetPresencePenalty() float64 {
+	if x != nil && x.PresencePenalty != nil {
+		return *x.PresencePenalty
+	}
+	return 0
+}
+
+func (x *CompletionInput) GetLogprobs() bool {
+	if x != nil {
+		return x.Logprobs
+	}
+	return false
+}
+
+func (x *CompletionInput) GetTopLogprobs() int32 {
+	if x != nil {
+		return x.TopLogprobs
+	}
+	return 0
+}
+
+func (x *CompletionInput) GetVerbosity() string {
+	if x != nil && x.Verbosity != nil {
+		return *x.Verbosity
+	}
+	return ""
+}
+
+func (x *CompletionInput) GetReasoningBudget() int64 {
+	if x != nil && x.ReasoningBudget != nil {
+		return *x.ReasoningBudget
+	}
+	return 0
+}
+
+func (x *CompletionInput) GetShowReasoning() bool {
+	if x != nil {
+		return x.ShowReasoning
+	}
+	return false
+}
+
+func (x *CompletionInput) GetServiceTier() string {
+	if x != nil {
+		return x.ServiceTier
+	}
+	return ""
+}
+
+func (x *CompletionInput) GetCacheKey() string {
+	if x != nil {
+		return x.CacheKey
+	}
+	return ""
+}
+
 // Message is one turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -982,7 +1142,18 @@ type Message struct {
 	// refusal is the model's refusal to answer, in answers only.
 	Refusal string `protobuf:"bytes,5,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	// reasoning is the model's visible thinking, in answers only.
-	Reasoning     string `protobuf:"bytes,6,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
+	Reasoning string `protobuf:"bytes,6,opt,name=reasoning,proto3" json:"reasoning,omitempty"`
+	// reasoning_blocks are the model's thinking with what its provider needs to go on from it. Send them back
+	// as they came: a provider is shown only its own.
+	ReasoningBlocks []*ReasoningBlock `protobuf:"bytes,7,rep,name=reasoning_blocks,json=reasoningBlocks,proto3" json:"reasoning_blocks,omitempty"`
+	// name tells speakers of one role apart, where a provider knows that.
+	Name string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
+	// tool_failed says that a tool message tells of a failure.
+	ToolFailed bool `protobuf:"varint,9,opt,name=tool_failed,json=toolFailed,proto3" json:"tool_failed,omitempty"`
+	// citations are the sources that the answer names, in answers only.
+	Citations []*Citation `protobuf:"bytes,10,rep,name=citations,proto3" json:"citations,omitempty"`
+	// logprobs are the probabilities of the answer's tokens, in answers only.
+	Logprobs      *Logprobs `protobuf:"bytes,11,opt,name=logprobs,proto3" json:"logprobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1059,6 +1230,315 @@ func (x *Message) GetReasoning() string {
 	return ""
 }
 
+func (x *Message) GetReasoningBlocks() []*ReasoningBlock {
+	if x != nil {
+		return x.ReasoningBlocks
+	}
+	return nil
+}
+
+func (x *Message) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Message) GetToolFailed() bool {
+	if x != nil {
+		return x.ToolFailed
+	}
+	return false
+}
+
+func (x *Message) GetCitations() []*Citation {
+	if x != nil {
+		return x.Citations
+	}
+	return nil
+}
+
+func (x *Message) GetLogprobs() *Logprobs {
+	if x != nil {
+		return x.Logprobs
+	}
+	return nil
+}
+
+// ReasoningBlock is a piece of a model's thinking that its provider made whole.
+type ReasoningBlock struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// text is visible thinking or, if summary is set, a summary of it. It may be empty.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// summary says that text is one.
+	Summary bool `protobuf:"varint,2,opt,name=summary,proto3" json:"summary,omitempty"`
+	// signature proves text to its provider.
+	Signature string `protobuf:"bytes,3,opt,name=signature,proto3" json:"signature,omitempty"`
+	// encrypted is thinking that only its provider can read.
+	Encrypted string `protobuf:"bytes,4,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
+	// id is the provider's name for the block, if it has names.
+	Id string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	// format says whose signature or encrypted thinking it is, such as "anthropic", "google" or "openai".
+	Format        string `protobuf:"bytes,6,opt,name=format,proto3" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReasoningBlock) Reset() {
+	*x = ReasoningBlock{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReasoningBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReasoningBlock) ProtoMessage() {}
+
+func (x *ReasoningBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReasoningBlock.ProtoReflect.Descriptor instead.
+func (*ReasoningBlock) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReasoningBlock) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ReasoningBlock) GetSummary() bool {
+	if x != nil {
+		return x.Summary
+	}
+	return false
+}
+
+func (x *ReasoningBlock) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *ReasoningBlock) GetEncrypted() string {
+	if x != nil {
+		return x.Encrypted
+	}
+	return ""
+}
+
+func (x *ReasoningBlock) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ReasoningBlock) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+// Citation is a source of an answer.
+type Citation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// url is where it is.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// title is what it is called.
+	Title string `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	// start is where it belongs in the answer's text, in bytes of UTF-8; it and end are 0 if not told.
+	Start int32 `protobuf:"varint,3,opt,name=start,proto3" json:"start,omitempty"`
+	// end is the first byte after that.
+	End           int32 `protobuf:"varint,4,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Citation) Reset() {
+	*x = Citation{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Citation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Citation) ProtoMessage() {}
+
+func (x *Citation) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Citation.ProtoReflect.Descriptor instead.
+func (*Citation) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Citation) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Citation) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Citation) GetStart() int32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Citation) GetEnd() int32 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
+// Logprobs are the probabilities of tokens, in their order.
+type Logprobs struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tokens are the tokens.
+	Tokens        []*TokenLogprob `protobuf:"bytes,1,rep,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Logprobs) Reset() {
+	*x = Logprobs{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Logprobs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Logprobs) ProtoMessage() {}
+
+func (x *Logprobs) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
+func (*Logprobs) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Logprobs) GetTokens() []*TokenLogprob {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+// TokenLogprob is how probable a token was.
+type TokenLogprob struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// token is its text.
+	Token string `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// logprob is the natural logarithm of its probability.
+	Logprob float64 `protobuf:"fixed64,2,opt,name=logprob,proto3" json:"logprob,omitempty"`
+	// top are the most probable tokens at this place, if they were asked for; theirs are empty.
+	Top           []*TokenLogprob `protobuf:"bytes,3,rep,name=top,proto3" json:"top,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TokenLogprob) Reset() {
+	*x = TokenLogprob{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TokenLogprob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TokenLogprob) ProtoMessage() {}
+
+func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
+func (*TokenLogprob) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TokenLogprob) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *TokenLogprob) GetLogprob() float64 {
+	if x != nil {
+		return x.Logprob
+	}
+	return 0
+}
+
+func (x *TokenLogprob) GetTop() []*TokenLogprob {
+	if x != nil {
+		return x.Top
+	}
+	return nil
+}
+
 // Part is a piece of content.
 type Part struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1068,14 +1548,18 @@ type Part struct {
 	//
 	//	*Part_Text
 	//	*Part_Image
-	Content       isPart_Content `protobuf_oneof:"content"`
+	//	*Part_Document
+	//	*Part_Audio
+	Content isPart_Content `protobuf_oneof:"content"`
+	// cache_ttl marks the end of what a provider should cache, and for how long: "5m" or "1h".
+	CacheTtl      *string `protobuf:"bytes,5,opt,name=cache_ttl,json=cacheTtl,proto3,oneof" json:"cache_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1571,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1584,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{9}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Part) GetContent() isPart_Content {
@@ -1128,6 +1612,31 @@ func (x *Part) GetImage() *Image {
 	return nil
 }
 
+func (x *Part) GetDocument() *Document {
+	if x != nil {
+		if x, ok := x.Content.(*Part_Document); ok {
+			return x.Document
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetAudio() *Audio {
+	if x != nil {
+		if x, ok := x.Content.(*Part_Audio); ok {
+			return x.Audio
+		}
+	}
+	return nil
+}
+
+func (x *Part) GetCacheTtl() string {
+	if x != nil && x.CacheTtl != nil {
+		return *x.CacheTtl
+	}
+	return ""
+}
+
 type isPart_Content interface {
 	isPart_Content()
 }
@@ -1142,9 +1651,151 @@ type Part_Image struct {
 	Image *Image `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
 }
 
+type Part_Document struct {
+	// document is a file to read.
+	Document *Document `protobuf:"bytes,3,opt,name=document,proto3,oneof"`
+}
+
+type Part_Audio struct {
+	// audio is sound to hear.
+	Audio *Audio `protobuf:"bytes,4,opt,name=audio,proto3,oneof"`
+}
+
 func (*Part_Text) isPart_Content() {}
 
 func (*Part_Image) isPart_Content() {}
+
+func (*Part_Document) isPart_Content() {}
+
+func (*Part_Audio) isPart_Content() {}
+
+// Document is a file, by address or by its bytes.
+type Document struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is what it is called.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// url is an https address that the provider can read.
+	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// data are its bytes.
+	Data []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	// media_type is the type of data, such as "application/pdf".
+	MediaType     string `protobuf:"bytes,4,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Document) Reset() {
+	*x = Document{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Document) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Document) ProtoMessage() {}
+
+func (x *Document) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Document.ProtoReflect.Descriptor instead.
+func (*Document) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Document) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Document) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Document) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Document) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+// Audio is sound.
+type Audio struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// data are its bytes.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// format is "wav", "mp3" and the like.
+	Format        string `protobuf:"bytes,2,opt,name=format,proto3" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audio) Reset() {
+	*x = Audio{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audio) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audio) ProtoMessage() {}
+
+func (x *Audio) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audio.ProtoReflect.Descriptor instead.
+func (*Audio) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Audio) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Audio) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
 
 // Image is a picture, by address or by its bytes.
 type Image struct {
@@ -1154,14 +1805,16 @@ type Image struct {
 	// data are the bytes of the picture.
 	Data []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	// media_type is the type of data, such as "image/png".
-	MediaType     string `protobuf:"bytes,3,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	MediaType string `protobuf:"bytes,3,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// detail is "low", "high" or "auto", where a provider knows that.
+	Detail        string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1826,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1839,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{10}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Image) GetUrl() string {
@@ -1210,6 +1863,13 @@ func (x *Image) GetMediaType() string {
 	return ""
 }
 
+func (x *Image) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Tool is a function that the model may call.
 type Tool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1220,14 +1880,16 @@ type Tool struct {
 	// parameters_json is the JSON Schema of its arguments, as text.
 	ParametersJson string `protobuf:"bytes,3,opt,name=parameters_json,json=parametersJson,proto3" json:"parameters_json,omitempty"`
 	// strict makes the provider keep to the schema.
-	Strict        *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	Strict *bool `protobuf:"varint,4,opt,name=strict,proto3,oneof" json:"strict,omitempty"`
+	// cache_ttl is as in Part.
+	CacheTtl      *string `protobuf:"bytes,5,opt,name=cache_ttl,json=cacheTtl,proto3,oneof" json:"cache_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1901,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1914,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{11}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Tool) GetName() string {
@@ -1283,6 +1945,13 @@ func (x *Tool) GetStrict() bool {
 	return false
 }
 
+func (x *Tool) GetCacheTtl() string {
+	if x != nil && x.CacheTtl != nil {
+		return *x.CacheTtl
+	}
+	return ""
+}
+
 // ToolCall is a call that the model made.
 type ToolCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1291,14 +1960,20 @@ type ToolCall struct {
 	// name is the tool's.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// arguments is JSON text, and may be invalid, as models write it.
-	Arguments     string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	Arguments string `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// signature is state that has to come back with the call, as some providers give it.
+	Signature string `protobuf:"bytes,4,opt,name=signature,proto3" json:"signature,omitempty"`
+	// signature_format says whose it is, such as "google".
+	SignatureFormat string `protobuf:"bytes,5,opt,name=signature_format,json=signatureFormat,proto3" json:"signature_format,omitempty"`
+	// cache_ttl is as in Part.
+	CacheTtl      *string `protobuf:"bytes,6,opt,name=cache_ttl,json=cacheTtl,proto3,oneof" json:"cache_ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolCall) Reset() {
 	*x = ToolCall{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1985,7 @@ func (x *ToolCall) String() string {
 func (*ToolCall) ProtoMessage() {}
 
 func (x *ToolCall) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1998,7 @@ func (x *ToolCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
 func (*ToolCall) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{12}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ToolCall) GetId() string {
@@ -1347,6 +2022,27 @@ func (x *ToolCall) GetArguments() string {
 	return ""
 }
 
+func (x *ToolCall) GetSignature() string {
+	if x != nil {
+		return x.Signature
+	}
+	return ""
+}
+
+func (x *ToolCall) GetSignatureFormat() string {
+	if x != nil {
+		return x.SignatureFormat
+	}
+	return ""
+}
+
+func (x *ToolCall) GetCacheTtl() string {
+	if x != nil && x.CacheTtl != nil {
+		return *x.CacheTtl
+	}
+	return ""
+}
+
 // ToolChoice says whether and which tool must be called.
 type ToolChoice struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1360,7 +2056,7 @@ type ToolChoice struct {
 
 func (x *ToolChoice) Reset() {
 	*x = ToolChoice{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +2068,7 @@ func (x *ToolChoice) String() string {
 func (*ToolChoice) ProtoMessage() {}
 
 func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +2081,7 @@ func (x *ToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
 func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{13}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ToolChoice) GetMode() ToolChoice_Mode {
@@ -1419,7 +2115,7 @@ type ResponseFormat struct {
 
 func (x *ResponseFormat) Reset() {
 	*x = ResponseFormat{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +2127,7 @@ func (x *ResponseFormat) String() string {
 func (*ResponseFormat) ProtoMessage() {}
 
 func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +2140,7 @@ func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
 func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{14}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResponseFormat) GetKind() ResponseFormat_Kind {
@@ -1488,7 +2184,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +2196,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +2209,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{15}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Usage) GetTokens() *v1.TokenCounts {
@@ -1553,7 +2249,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1565,7 +2261,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1578,7 +2274,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{16}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Provenance) GetProvider() string {
@@ -1647,7 +2343,7 @@ type AttemptProvenance struct {
 
 func (x *AttemptProvenance) Reset() {
 	*x = AttemptProvenance{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +2355,7 @@ func (x *AttemptProvenance) String() string {
 func (*AttemptProvenance) ProtoMessage() {}
 
 func (x *AttemptProvenance) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +2368,7 @@ func (x *AttemptProvenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProvenance.ProtoReflect.Descriptor instead.
 func (*AttemptProvenance) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{17}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttemptProvenance) GetAttemptId() string {
@@ -1703,6 +2399,353 @@ func (x *AttemptProvenance) GetErrorClass() string {
 	return ""
 }
 
+// EmbedRequest is the input of Embed.
+type EmbedRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// model is "provider/model" or "policy/<name>". Empty takes the API key's default policy.
+	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	// texts are what to embed.
+	Texts []string `protobuf:"bytes,2,rep,name=texts,proto3" json:"texts,omitempty"`
+	// dimensions shortens the vectors; absent is the model's own length.
+	Dimensions *int64 `protobuf:"varint,3,opt,name=dimensions,proto3,oneof" json:"dimensions,omitempty"`
+	// purpose is "query" or "document", where a provider tells them apart.
+	Purpose *string `protobuf:"bytes,4,opt,name=purpose,proto3,oneof" json:"purpose,omitempty"`
+	// tags are kept with the usage.
+	Tags map[string]string `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// session groups requests in usage.
+	Session string `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
+	// user is the caller's end user, kept with the usage.
+	User          string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedRequest) Reset() {
+	*x = EmbedRequest{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedRequest) ProtoMessage() {}
+
+func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
+func (*EmbedRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EmbedRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetTexts() []string {
+	if x != nil {
+		return x.Texts
+	}
+	return nil
+}
+
+func (x *EmbedRequest) GetDimensions() int64 {
+	if x != nil && x.Dimensions != nil {
+		return *x.Dimensions
+	}
+	return 0
+}
+
+func (x *EmbedRequest) GetPurpose() string {
+	if x != nil && x.Purpose != nil {
+		return *x.Purpose
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetTags() map[string]string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *EmbedRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *EmbedRequest) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+// EmbedResponse is the answer of Embed.
+type EmbedResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id names the request for usage and support.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// model is the model's slug that served.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// embeddings are the vectors, one for each text, in their order.
+	Embeddings []*Embedding `protobuf:"bytes,3,rep,name=embeddings,proto3" json:"embeddings,omitempty"`
+	// usage is what it took.
+	Usage *Usage `protobuf:"bytes,4,opt,name=usage,proto3" json:"usage,omitempty"`
+	// provenance says what served the request, as far as the API key may see it.
+	Provenance    *Provenance `protobuf:"bytes,5,opt,name=provenance,proto3" json:"provenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedResponse) Reset() {
+	*x = EmbedResponse{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedResponse) ProtoMessage() {}
+
+func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
+func (*EmbedResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *EmbedResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EmbedResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *EmbedResponse) GetEmbeddings() []*Embedding {
+	if x != nil {
+		return x.Embeddings
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+func (x *EmbedResponse) GetProvenance() *Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
+// Embedding is the vector of a text.
+type Embedding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// values are its numbers.
+	Values        []float32 `protobuf:"fixed32,1,rep,packed,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Embedding) Reset() {
+	*x = Embedding{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Embedding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Embedding) ProtoMessage() {}
+
+func (x *Embedding) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
+func (*Embedding) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Embedding) GetValues() []float32 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// CountTokensRequest is the input of CountTokens.
+type CountTokensRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// input is the prompt. What says how to answer it is not counted.
+	Input         *CompletionInput `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensRequest) Reset() {
+	*x = CountTokensRequest{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensRequest) ProtoMessage() {}
+
+func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
+func (*CountTokensRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *CountTokensRequest) GetInput() *CompletionInput {
+	if x != nil {
+		return x.Input
+	}
+	return nil
+}
+
+// CountTokensResponse is the answer of CountTokens.
+type CountTokensResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request_id names the request for usage and support.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// model is the model's slug that counted.
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// tokens is how many the prompt has.
+	Tokens int64 `protobuf:"varint,3,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// provenance says what served the request, as far as the API key may see it.
+	Provenance    *Provenance `protobuf:"bytes,4,opt,name=provenance,proto3" json:"provenance,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CountTokensResponse) Reset() {
+	*x = CountTokensResponse{}
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CountTokensResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CountTokensResponse) ProtoMessage() {}
+
+func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
+func (*CountTokensResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *CountTokensResponse) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CountTokensResponse) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *CountTokensResponse) GetTokens() int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
+func (x *CountTokensResponse) GetProvenance() *Provenance {
+	if x != nil {
+		return x.Provenance
+	}
+	return nil
+}
+
 // ListModelsRequest is the input of ListModels.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1712,7 +2755,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2767,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2780,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{18}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{29}
 }
 
 // ListModelsResponse is the answer of ListModels.
@@ -1751,7 +2794,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +2806,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2819,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -1799,7 +2842,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2854,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2867,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Model) GetId() string {
@@ -1859,30 +2902,35 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"provenance\x18\x06 \x01(\v2\x1e.claviger.router.v1.ProvenanceR\n" +
 	"provenance\"\\\n" +
 	"\x17StreamCompletionRequest\x12A\n" +
-	"\x05input\x18\x01 \x01(\v2#.claviger.router.v1.CompletionInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\"\xac\x02\n" +
+	"\x05input\x18\x01 \x01(\v2#.claviger.router.v1.CompletionInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\"\xf3\x03\n" +
 	"\x18StreamCompletionResponse\x127\n" +
 	"\astarted\x18\x01 \x01(\v2\x1b.claviger.router.v1.StartedH\x00R\astarted\x12\x14\n" +
 	"\x04text\x18\x02 \x01(\tH\x00R\x04text\x12\x1e\n" +
 	"\treasoning\x18\x03 \x01(\tH\x00R\treasoning\x12@\n" +
 	"\ttool_call\x18\x04 \x01(\v2!.claviger.router.v1.ToolCallDeltaH\x00R\btoolCall\x12:\n" +
 	"\bfinished\x18\x05 \x01(\v2\x1c.claviger.router.v1.FinishedH\x00R\bfinished\x12\x1a\n" +
-	"\arefusal\x18\x06 \x01(\tH\x00R\arefusalB\a\n" +
+	"\arefusal\x18\x06 \x01(\tH\x00R\arefusal\x12M\n" +
+	"\x0freasoning_state\x18\a \x01(\v2\".claviger.router.v1.ReasoningBlockH\x00R\x0ereasoningState\x12:\n" +
+	"\blogprobs\x18\b \x01(\v2\x1c.claviger.router.v1.LogprobsH\x00R\blogprobs\x12:\n" +
+	"\bcitation\x18\t \x01(\v2\x1c.claviger.router.v1.CitationH\x00R\bcitationB\a\n" +
 	"\x05event\">\n" +
 	"\aStarted\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model\"g\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\"\xb0\x01\n" +
 	"\rToolCallDelta\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x05R\x05index\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
-	"\targuments\x18\x04 \x01(\tR\targuments\"\xc2\x01\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\x12\x1c\n" +
+	"\tsignature\x18\x05 \x01(\tR\tsignature\x12)\n" +
+	"\x10signature_format\x18\x06 \x01(\tR\x0fsignatureFormat\"\xc2\x01\n" +
 	"\bFinished\x12E\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2 .claviger.router.v1.FinishReasonR\ffinishReason\x12/\n" +
 	"\x05usage\x18\x02 \x01(\v2\x19.claviger.router.v1.UsageR\x05usage\x12>\n" +
 	"\n" +
 	"provenance\x18\x03 \x01(\v2\x1e.claviger.router.v1.ProvenanceR\n" +
-	"provenance\"\x89\b\n" +
+	"provenance\"\xd7\f\n" +
 	"\x0fCompletionInput\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12D\n" +
 	"\bmessages\x18\x02 \x03(\v2\x1b.claviger.router.v1.MessageB\v\xbaH\b\x92\x01\x05\b\x01\x10\x80 R\bmessages\x129\n" +
@@ -1900,7 +2948,18 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x04seed\x18\f \x01(\x03H\x05R\x04seed\x88\x01\x01\x12Z\n" +
 	"\x04tags\x18\r \x03(\v2-.claviger.router.v1.CompletionInput.TagsEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04\x10\x01(@*\x05r\x03(\x80\x02R\x04tags\x12\"\n" +
 	"\asession\x18\x0e \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\asession\x12\x1c\n" +
-	"\x04user\x18\x0f \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04user\x1a7\n" +
+	"\x04user\x18\x0f \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04user\x12!\n" +
+	"\x05top_k\x18\x10 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x06R\x04topK\x88\x01\x01\x12I\n" +
+	"\x11frequency_penalty\x18\x11 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\xc0H\aR\x10frequencyPenalty\x88\x01\x01\x12G\n" +
+	"\x10presence_penalty\x18\x12 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\xc0H\bR\x0fpresencePenalty\x88\x01\x01\x12\x1a\n" +
+	"\blogprobs\x18\x13 \x01(\bR\blogprobs\x12,\n" +
+	"\ftop_logprobs\x18\x14 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x14(\x00R\vtopLogprobs\x12;\n" +
+	"\tverbosity\x18\x15 \x01(\tB\x18\xbaH\x15r\x13R\x03lowR\x06mediumR\x04highH\tR\tverbosity\x88\x01\x01\x12<\n" +
+	"\x10reasoning_budget\x18\x16 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xad\xe2\x04(\x00H\n" +
+	"R\x0freasoningBudget\x88\x01\x01\x12%\n" +
+	"\x0eshow_reasoning\x18\x17 \x01(\bR\rshowReasoning\x12*\n" +
+	"\fservice_tier\x18\x18 \x01(\tB\a\xbaH\x04r\x02\x18@R\vserviceTier\x12%\n" +
+	"\tcache_key\x18\x19 \x01(\tB\b\xbaH\x05r\x03(\x80\bR\bcacheKey\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x16\n" +
@@ -1909,7 +2968,13 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_pB\x13\n" +
 	"\x11_reasoning_effortB\a\n" +
-	"\x05_seed\"\xb1\x02\n" +
+	"\x05_seedB\b\n" +
+	"\x06_top_kB\x14\n" +
+	"\x12_frequency_penaltyB\x13\n" +
+	"\x11_presence_penaltyB\f\n" +
+	"\n" +
+	"_verbosityB\x13\n" +
+	"\x11_reasoning_budget\"\xbf\x04\n" +
 	"\aMessage\x12?\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1f.claviger.router.v1.MessageRoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x129\n" +
@@ -1919,27 +2984,79 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\ftool_call_id\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\n" +
 	"toolCallId\x12\x18\n" +
 	"\arefusal\x18\x05 \x01(\tR\arefusal\x12\x1c\n" +
-	"\treasoning\x18\x06 \x01(\tR\treasoning\"f\n" +
+	"\treasoning\x18\x06 \x01(\tR\treasoning\x12X\n" +
+	"\x10reasoning_blocks\x18\a \x03(\v2\".claviger.router.v1.ReasoningBlockB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x0freasoningBlocks\x12\x1b\n" +
+	"\x04name\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\x12\x1f\n" +
+	"\vtool_failed\x18\t \x01(\bR\n" +
+	"toolFailed\x12:\n" +
+	"\tcitations\x18\n" +
+	" \x03(\v2\x1c.claviger.router.v1.CitationR\tcitations\x128\n" +
+	"\blogprobs\x18\v \x01(\v2\x1c.claviger.router.v1.LogprobsR\blogprobs\"\xc4\x01\n" +
+	"\x0eReasoningBlock\x12\x17\n" +
+	"\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01R\x04text\x12\x18\n" +
+	"\asummary\x18\x02 \x01(\bR\asummary\x12!\n" +
+	"\tsignature\x18\x03 \x01(\tB\x03\x80\x01\x01R\tsignature\x12!\n" +
+	"\tencrypted\x18\x04 \x01(\tB\x03\x80\x01\x01R\tencrypted\x12\x18\n" +
+	"\x02id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x02id\x12\x1f\n" +
+	"\x06format\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06format\"Z\n" +
+	"\bCitation\x12\x10\n" +
+	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\x05R\x05start\x12\x10\n" +
+	"\x03end\x18\x04 \x01(\x05R\x03end\"D\n" +
+	"\bLogprobs\x128\n" +
+	"\x06tokens\x18\x01 \x03(\v2 .claviger.router.v1.TokenLogprobR\x06tokens\"w\n" +
+	"\fTokenLogprob\x12\x19\n" +
+	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12\x18\n" +
+	"\alogprob\x18\x02 \x01(\x01R\alogprob\x122\n" +
+	"\x03top\x18\x03 \x03(\v2 .claviger.router.v1.TokenLogprobR\x03top\"\x94\x02\n" +
 	"\x04Part\x12\x19\n" +
 	"\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00R\x04text\x121\n" +
-	"\x05image\x18\x02 \x01(\v2\x19.claviger.router.v1.ImageH\x00R\x05imageB\x10\n" +
-	"\acontent\x12\x05\xbaH\x02\b\x01\"e\n" +
+	"\x05image\x18\x02 \x01(\v2\x19.claviger.router.v1.ImageH\x00R\x05image\x12:\n" +
+	"\bdocument\x18\x03 \x01(\v2\x1c.claviger.router.v1.DocumentH\x00R\bdocument\x121\n" +
+	"\x05audio\x18\x04 \x01(\v2\x19.claviger.router.v1.AudioH\x00R\x05audio\x12/\n" +
+	"\tcache_ttl\x18\x05 \x01(\tB\r\xbaH\n" +
+	"r\bR\x025mR\x021hH\x01R\bcacheTtl\x88\x01\x01B\x10\n" +
+	"\acontent\x12\x05\xbaH\x02\b\x01B\f\n" +
+	"\n" +
+	"_cache_ttl\"\x86\x01\n" +
+	"\bDocument\x12\x1c\n" +
+	"\x04name\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x04name\x12\x1a\n" +
+	"\x03url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x03url\x12\x17\n" +
+	"\x04data\x18\x03 \x01(\fB\x03\x80\x01\x01R\x04data\x12'\n" +
+	"\n" +
+	"media_type\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tmediaType\"J\n" +
+	"\x05Audio\x12\x1e\n" +
+	"\x04data\x18\x01 \x01(\fB\n" +
+	"\xbaH\x04z\x02\x10\x01\x80\x01\x01R\x04data\x12!\n" +
+	"\x06format\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x10R\x06format\"\x86\x01\n" +
 	"\x05Image\x12\x1a\n" +
 	"\x03url\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x03url\x12\x17\n" +
 	"\x04data\x18\x02 \x01(\fB\x03\x80\x01\x01R\x04data\x12'\n" +
 	"\n" +
-	"media_type\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tmediaType\"\xab\x01\n" +
+	"media_type\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\tmediaType\x12\x1f\n" +
+	"\x06detail\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18\x10R\x06detail\"\xea\x01\n" +
 	"\x04Tool\x120\n" +
 	"\x04name\x18\x01 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\tR\x0eparametersJson\x12\x1b\n" +
-	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01B\t\n" +
-	"\a_strict\"{\n" +
+	"\x06strict\x18\x04 \x01(\bH\x00R\x06strict\x88\x01\x01\x12/\n" +
+	"\tcache_ttl\x18\x05 \x01(\tB\r\xbaH\n" +
+	"r\bR\x025mR\x021hH\x01R\bcacheTtl\x88\x01\x01B\t\n" +
+	"\a_strictB\f\n" +
+	"\n" +
+	"_cache_ttl\"\x91\x02\n" +
 	"\bToolCall\x12\x1a\n" +
 	"\x02id\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x02R\x02id\x120\n" +
 	"\x04name\x18\x02 \x01(\tB\x1c\xbaH\x19r\x172\x15^[A-Za-z0-9_-]{1,64}$R\x04name\x12!\n" +
-	"\targuments\x18\x03 \x01(\tB\x03\x80\x01\x01R\targuments\"\xcb\x01\n" +
+	"\targuments\x18\x03 \x01(\tB\x03\x80\x01\x01R\targuments\x12!\n" +
+	"\tsignature\x18\x04 \x01(\tB\x03\x80\x01\x01R\tsignature\x122\n" +
+	"\x10signature_format\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18 R\x0fsignatureFormat\x12/\n" +
+	"\tcache_ttl\x18\x06 \x01(\tB\r\xbaH\n" +
+	"r\bR\x025mR\x021hH\x00R\bcacheTtl\x88\x01\x01B\f\n" +
+	"\n" +
+	"_cache_ttl\"\xcb\x01\n" +
 	"\n" +
 	"ToolChoice\x12A\n" +
 	"\x04mode\x18\x01 \x01(\x0e2#.claviger.router.v1.ToolChoice.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12\x1b\n" +
@@ -1982,7 +3099,46 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x03 \x01(\tR\x05model\x12\x1f\n" +
 	"\verror_class\x18\x04 \x01(\tR\n" +
-	"errorClass\"\x13\n" +
+	"errorClass\"\xb2\x03\n" +
+	"\fEmbedRequest\x12\x1e\n" +
+	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12*\n" +
+	"\x05texts\x18\x02 \x03(\tB\x14\xbaH\x0e\x92\x01\v\b\x01\x10\x80\x10\"\x04r\x02\x10\x01\x80\x01\x01R\x05texts\x120\n" +
+	"\n" +
+	"dimensions\x18\x03 \x01(\x03B\v\xbaH\b\"\x06\x18\x80\x80\x04(\x01H\x00R\n" +
+	"dimensions\x88\x01\x01\x125\n" +
+	"\apurpose\x18\x04 \x01(\tB\x16\xbaH\x13r\x11R\x05queryR\bdocumentH\x01R\apurpose\x88\x01\x01\x12W\n" +
+	"\x04tags\x18\x05 \x03(\v2*.claviger.router.v1.EmbedRequest.TagsEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04\x10\x01(@*\x05r\x03(\x80\x02R\x04tags\x12\"\n" +
+	"\asession\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\asession\x12\x1c\n" +
+	"\x04user\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04user\x1a7\n" +
+	"\tTagsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\r\n" +
+	"\v_dimensionsB\n" +
+	"\n" +
+	"\b_purpose\"\xf4\x01\n" +
+	"\rEmbedResponse\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12=\n" +
+	"\n" +
+	"embeddings\x18\x03 \x03(\v2\x1d.claviger.router.v1.EmbeddingR\n" +
+	"embeddings\x12/\n" +
+	"\x05usage\x18\x04 \x01(\v2\x19.claviger.router.v1.UsageR\x05usage\x12>\n" +
+	"\n" +
+	"provenance\x18\x05 \x01(\v2\x1e.claviger.router.v1.ProvenanceR\n" +
+	"provenance\"#\n" +
+	"\tEmbedding\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\x02R\x06values\"W\n" +
+	"\x12CountTokensRequest\x12A\n" +
+	"\x05input\x18\x01 \x01(\v2#.claviger.router.v1.CompletionInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\"\xa2\x01\n" +
+	"\x13CountTokensResponse\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x14\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12\x16\n" +
+	"\x06tokens\x18\x03 \x01(\x03R\x06tokens\x12>\n" +
+	"\n" +
+	"provenance\x18\x04 \x01(\v2\x1e.claviger.router.v1.ProvenanceR\n" +
+	"provenance\"\x13\n" +
 	"\x11ListModelsRequest\"G\n" +
 	"\x12ListModelsResponse\x121\n" +
 	"\x06models\x18\x01 \x03(\v2\x19.claviger.router.v1.ModelR\x06models\"2\n" +
@@ -2000,10 +3156,12 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x02\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x042\xd9\x02\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x042\x9d\x04\n" +
 	"\x11CompletionService\x12`\n" +
 	"\bComplete\x12#.claviger.router.v1.CompleteRequest\x1a$.claviger.router.v1.CompleteResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x02\x12z\n" +
-	"\x10StreamCompletion\x12+.claviger.router.v1.StreamCompletionRequest\x1a,.claviger.router.v1.StreamCompletionResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x020\x01\x12f\n" +
+	"\x10StreamCompletion\x12+.claviger.router.v1.StreamCompletionRequest\x1a,.claviger.router.v1.StreamCompletionResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x020\x01\x12W\n" +
+	"\x05Embed\x12 .claviger.router.v1.EmbedRequest\x1a!.claviger.router.v1.EmbedResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x02\x12i\n" +
+	"\vCountTokens\x12&.claviger.router.v1.CountTokensRequest\x1a'.claviger.router.v1.CountTokensResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x02\x12f\n" +
 	"\n" +
 	"ListModels\x12%.claviger.router.v1.ListModelsRequest\x1a&.claviger.router.v1.ListModelsResponse\"\t\xaa\xbb\x18\x05\b\x03\x1a\x01\x02B\xd7\x01\n" +
 	"\x16com.claviger.router.v1B\x0fCompletionProtoP\x01ZBgithub.com/claviger/claviger/proto/gen/claviger/router/v1;routerv1\xa2\x02\x03CRX\xaa\x02\x12Claviger.Router.V1\xca\x02\x12Claviger\\Router\\V1\xe2\x02\x1eClaviger\\Router\\V1\\GPBMetadata\xea\x02\x14Claviger::Router::V1b\x06proto3"
@@ -2021,7 +3179,7 @@ func file_claviger_router_v1_completion_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_router_v1_completion_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_claviger_router_v1_completion_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_claviger_router_v1_completion_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_claviger_router_v1_completion_proto_goTypes = []any{
 	(MessageRole)(0),                 // 0: claviger.router.v1.MessageRole
 	(FinishReason)(0),                // 1: claviger.router.v1.FinishReason
@@ -2036,63 +3194,95 @@ var file_claviger_router_v1_completion_proto_goTypes = []any{
 	(*Finished)(nil),                 // 10: claviger.router.v1.Finished
 	(*CompletionInput)(nil),          // 11: claviger.router.v1.CompletionInput
 	(*Message)(nil),                  // 12: claviger.router.v1.Message
-	(*Part)(nil),                     // 13: claviger.router.v1.Part
-	(*Image)(nil),                    // 14: claviger.router.v1.Image
-	(*Tool)(nil),                     // 15: claviger.router.v1.Tool
-	(*ToolCall)(nil),                 // 16: claviger.router.v1.ToolCall
-	(*ToolChoice)(nil),               // 17: claviger.router.v1.ToolChoice
-	(*ResponseFormat)(nil),           // 18: claviger.router.v1.ResponseFormat
-	(*Usage)(nil),                    // 19: claviger.router.v1.Usage
-	(*Provenance)(nil),               // 20: claviger.router.v1.Provenance
-	(*AttemptProvenance)(nil),        // 21: claviger.router.v1.AttemptProvenance
-	(*ListModelsRequest)(nil),        // 22: claviger.router.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 23: claviger.router.v1.ListModelsResponse
-	(*Model)(nil),                    // 24: claviger.router.v1.Model
-	nil,                              // 25: claviger.router.v1.CompletionInput.TagsEntry
-	(*v1.TokenCounts)(nil),           // 26: claviger.events.v1.TokenCounts
-	(v1.UsageSource)(0),              // 27: claviger.events.v1.UsageSource
-	(v1.CredentialClass)(0),          // 28: claviger.events.v1.CredentialClass
+	(*ReasoningBlock)(nil),           // 13: claviger.router.v1.ReasoningBlock
+	(*Citation)(nil),                 // 14: claviger.router.v1.Citation
+	(*Logprobs)(nil),                 // 15: claviger.router.v1.Logprobs
+	(*TokenLogprob)(nil),             // 16: claviger.router.v1.TokenLogprob
+	(*Part)(nil),                     // 17: claviger.router.v1.Part
+	(*Document)(nil),                 // 18: claviger.router.v1.Document
+	(*Audio)(nil),                    // 19: claviger.router.v1.Audio
+	(*Image)(nil),                    // 20: claviger.router.v1.Image
+	(*Tool)(nil),                     // 21: claviger.router.v1.Tool
+	(*ToolCall)(nil),                 // 22: claviger.router.v1.ToolCall
+	(*ToolChoice)(nil),               // 23: claviger.router.v1.ToolChoice
+	(*ResponseFormat)(nil),           // 24: claviger.router.v1.ResponseFormat
+	(*Usage)(nil),                    // 25: claviger.router.v1.Usage
+	(*Provenance)(nil),               // 26: claviger.router.v1.Provenance
+	(*AttemptProvenance)(nil),        // 27: claviger.router.v1.AttemptProvenance
+	(*EmbedRequest)(nil),             // 28: claviger.router.v1.EmbedRequest
+	(*EmbedResponse)(nil),            // 29: claviger.router.v1.EmbedResponse
+	(*Embedding)(nil),                // 30: claviger.router.v1.Embedding
+	(*CountTokensRequest)(nil),       // 31: claviger.router.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),      // 32: claviger.router.v1.CountTokensResponse
+	(*ListModelsRequest)(nil),        // 33: claviger.router.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 34: claviger.router.v1.ListModelsResponse
+	(*Model)(nil),                    // 35: claviger.router.v1.Model
+	nil,                              // 36: claviger.router.v1.CompletionInput.TagsEntry
+	nil,                              // 37: claviger.router.v1.EmbedRequest.TagsEntry
+	(*v1.TokenCounts)(nil),           // 38: claviger.events.v1.TokenCounts
+	(v1.UsageSource)(0),              // 39: claviger.events.v1.UsageSource
+	(v1.CredentialClass)(0),          // 40: claviger.events.v1.CredentialClass
 }
 var file_claviger_router_v1_completion_proto_depIdxs = []int32{
 	11, // 0: claviger.router.v1.CompleteRequest.input:type_name -> claviger.router.v1.CompletionInput
 	12, // 1: claviger.router.v1.CompleteResponse.message:type_name -> claviger.router.v1.Message
 	1,  // 2: claviger.router.v1.CompleteResponse.finish_reason:type_name -> claviger.router.v1.FinishReason
-	19, // 3: claviger.router.v1.CompleteResponse.usage:type_name -> claviger.router.v1.Usage
-	20, // 4: claviger.router.v1.CompleteResponse.provenance:type_name -> claviger.router.v1.Provenance
+	25, // 3: claviger.router.v1.CompleteResponse.usage:type_name -> claviger.router.v1.Usage
+	26, // 4: claviger.router.v1.CompleteResponse.provenance:type_name -> claviger.router.v1.Provenance
 	11, // 5: claviger.router.v1.StreamCompletionRequest.input:type_name -> claviger.router.v1.CompletionInput
 	8,  // 6: claviger.router.v1.StreamCompletionResponse.started:type_name -> claviger.router.v1.Started
 	9,  // 7: claviger.router.v1.StreamCompletionResponse.tool_call:type_name -> claviger.router.v1.ToolCallDelta
 	10, // 8: claviger.router.v1.StreamCompletionResponse.finished:type_name -> claviger.router.v1.Finished
-	1,  // 9: claviger.router.v1.Finished.finish_reason:type_name -> claviger.router.v1.FinishReason
-	19, // 10: claviger.router.v1.Finished.usage:type_name -> claviger.router.v1.Usage
-	20, // 11: claviger.router.v1.Finished.provenance:type_name -> claviger.router.v1.Provenance
-	12, // 12: claviger.router.v1.CompletionInput.messages:type_name -> claviger.router.v1.Message
-	15, // 13: claviger.router.v1.CompletionInput.tools:type_name -> claviger.router.v1.Tool
-	17, // 14: claviger.router.v1.CompletionInput.tool_choice:type_name -> claviger.router.v1.ToolChoice
-	18, // 15: claviger.router.v1.CompletionInput.response_format:type_name -> claviger.router.v1.ResponseFormat
-	25, // 16: claviger.router.v1.CompletionInput.tags:type_name -> claviger.router.v1.CompletionInput.TagsEntry
-	0,  // 17: claviger.router.v1.Message.role:type_name -> claviger.router.v1.MessageRole
-	13, // 18: claviger.router.v1.Message.parts:type_name -> claviger.router.v1.Part
-	16, // 19: claviger.router.v1.Message.tool_calls:type_name -> claviger.router.v1.ToolCall
-	14, // 20: claviger.router.v1.Part.image:type_name -> claviger.router.v1.Image
-	2,  // 21: claviger.router.v1.ToolChoice.mode:type_name -> claviger.router.v1.ToolChoice.Mode
-	3,  // 22: claviger.router.v1.ResponseFormat.kind:type_name -> claviger.router.v1.ResponseFormat.Kind
-	26, // 23: claviger.router.v1.Usage.tokens:type_name -> claviger.events.v1.TokenCounts
-	27, // 24: claviger.router.v1.Usage.source:type_name -> claviger.events.v1.UsageSource
-	28, // 25: claviger.router.v1.Provenance.credential_class:type_name -> claviger.events.v1.CredentialClass
-	21, // 26: claviger.router.v1.Provenance.attempts:type_name -> claviger.router.v1.AttemptProvenance
-	24, // 27: claviger.router.v1.ListModelsResponse.models:type_name -> claviger.router.v1.Model
-	4,  // 28: claviger.router.v1.CompletionService.Complete:input_type -> claviger.router.v1.CompleteRequest
-	6,  // 29: claviger.router.v1.CompletionService.StreamCompletion:input_type -> claviger.router.v1.StreamCompletionRequest
-	22, // 30: claviger.router.v1.CompletionService.ListModels:input_type -> claviger.router.v1.ListModelsRequest
-	5,  // 31: claviger.router.v1.CompletionService.Complete:output_type -> claviger.router.v1.CompleteResponse
-	7,  // 32: claviger.router.v1.CompletionService.StreamCompletion:output_type -> claviger.router.v1.StreamCompletionResponse
-	23, // 33: claviger.router.v1.CompletionService.ListModels:output_type -> claviger.router.v1.ListModelsResponse
-	31, // [31:34] is the sub-list for method output_type
-	28, // [28:31] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	13, // 9: claviger.router.v1.StreamCompletionResponse.reasoning_state:type_name -> claviger.router.v1.ReasoningBlock
+	15, // 10: claviger.router.v1.StreamCompletionResponse.logprobs:type_name -> claviger.router.v1.Logprobs
+	14, // 11: claviger.router.v1.StreamCompletionResponse.citation:type_name -> claviger.router.v1.Citation
+	1,  // 12: claviger.router.v1.Finished.finish_reason:type_name -> claviger.router.v1.FinishReason
+	25, // 13: claviger.router.v1.Finished.usage:type_name -> claviger.router.v1.Usage
+	26, // 14: claviger.router.v1.Finished.provenance:type_name -> claviger.router.v1.Provenance
+	12, // 15: claviger.router.v1.CompletionInput.messages:type_name -> claviger.router.v1.Message
+	21, // 16: claviger.router.v1.CompletionInput.tools:type_name -> claviger.router.v1.Tool
+	23, // 17: claviger.router.v1.CompletionInput.tool_choice:type_name -> claviger.router.v1.ToolChoice
+	24, // 18: claviger.router.v1.CompletionInput.response_format:type_name -> claviger.router.v1.ResponseFormat
+	36, // 19: claviger.router.v1.CompletionInput.tags:type_name -> claviger.router.v1.CompletionInput.TagsEntry
+	0,  // 20: claviger.router.v1.Message.role:type_name -> claviger.router.v1.MessageRole
+	17, // 21: claviger.router.v1.Message.parts:type_name -> claviger.router.v1.Part
+	22, // 22: claviger.router.v1.Message.tool_calls:type_name -> claviger.router.v1.ToolCall
+	13, // 23: claviger.router.v1.Message.reasoning_blocks:type_name -> claviger.router.v1.ReasoningBlock
+	14, // 24: claviger.router.v1.Message.citations:type_name -> claviger.router.v1.Citation
+	15, // 25: claviger.router.v1.Message.logprobs:type_name -> claviger.router.v1.Logprobs
+	16, // 26: claviger.router.v1.Logprobs.tokens:type_name -> claviger.router.v1.TokenLogprob
+	16, // 27: claviger.router.v1.TokenLogprob.top:type_name -> claviger.router.v1.TokenLogprob
+	20, // 28: claviger.router.v1.Part.image:type_name -> claviger.router.v1.Image
+	18, // 29: claviger.router.v1.Part.document:type_name -> claviger.router.v1.Document
+	19, // 30: claviger.router.v1.Part.audio:type_name -> claviger.router.v1.Audio
+	2,  // 31: claviger.router.v1.ToolChoice.mode:type_name -> claviger.router.v1.ToolChoice.Mode
+	3,  // 32: claviger.router.v1.ResponseFormat.kind:type_name -> claviger.router.v1.ResponseFormat.Kind
+	38, // 33: claviger.router.v1.Usage.tokens:type_name -> claviger.events.v1.TokenCounts
+	39, // 34: claviger.router.v1.Usage.source:type_name -> claviger.events.v1.UsageSource
+	40, // 35: claviger.router.v1.Provenance.credential_class:type_name -> claviger.events.v1.CredentialClass
+	27, // 36: claviger.router.v1.Provenance.attempts:type_name -> claviger.router.v1.AttemptProvenance
+	37, // 37: claviger.router.v1.EmbedRequest.tags:type_name -> claviger.router.v1.EmbedRequest.TagsEntry
+	30, // 38: claviger.router.v1.EmbedResponse.embeddings:type_name -> claviger.router.v1.Embedding
+	25, // 39: claviger.router.v1.EmbedResponse.usage:type_name -> claviger.router.v1.Usage
+	26, // 40: claviger.router.v1.EmbedResponse.provenance:type_name -> claviger.router.v1.Provenance
+	11, // 41: claviger.router.v1.CountTokensRequest.input:type_name -> claviger.router.v1.CompletionInput
+	26, // 42: claviger.router.v1.CountTokensResponse.provenance:type_name -> claviger.router.v1.Provenance
+	35, // 43: claviger.router.v1.ListModelsResponse.models:type_name -> claviger.router.v1.Model
+	4,  // 44: claviger.router.v1.CompletionService.Complete:input_type -> claviger.router.v1.CompleteRequest
+	6,  // 45: claviger.router.v1.CompletionService.StreamCompletion:input_type -> claviger.router.v1.StreamCompletionRequest
+	28, // 46: claviger.router.v1.CompletionService.Embed:input_type -> claviger.router.v1.EmbedRequest
+	31, // 47: claviger.router.v1.CompletionService.CountTokens:input_type -> claviger.router.v1.CountTokensRequest
+	33, // 48: claviger.router.v1.CompletionService.ListModels:input_type -> claviger.router.v1.ListModelsRequest
+	5,  // 49: claviger.router.v1.CompletionService.Complete:output_type -> claviger.router.v1.CompleteResponse
+	7,  // 50: claviger.router.v1.CompletionService.StreamCompletion:output_type -> claviger.router.v1.StreamCompletionResponse
+	29, // 51: claviger.router.v1.CompletionService.Embed:output_type -> claviger.router.v1.EmbedResponse
+	32, // 52: claviger.router.v1.CompletionService.CountTokens:output_type -> claviger.router.v1.CountTokensResponse
+	34, // 53: claviger.router.v1.CompletionService.ListModels:output_type -> claviger.router.v1.ListModelsResponse
+	49, // [49:54] is the sub-list for method output_type
+	44, // [44:49] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_claviger_router_v1_completion_proto_init() }
@@ -2107,22 +3297,29 @@ func file_claviger_router_v1_completion_proto_init() {
 		(*StreamCompletionResponse_ToolCall)(nil),
 		(*StreamCompletionResponse_Finished)(nil),
 		(*StreamCompletionResponse_Refusal)(nil),
+		(*StreamCompletionResponse_ReasoningState)(nil),
+		(*StreamCompletionResponse_Logprobs)(nil),
+		(*StreamCompletionResponse_Citation)(nil),
 	}
 	file_claviger_router_v1_completion_proto_msgTypes[7].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[9].OneofWrappers = []any{
+	file_claviger_router_v1_completion_proto_msgTypes[13].OneofWrappers = []any{
 		(*Part_Text)(nil),
 		(*Part_Image)(nil),
+		(*Part_Document)(nil),
+		(*Part_Audio)(nil),
 	}
-	file_claviger_router_v1_completion_proto_msgTypes[11].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[14].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[15].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[17].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[18].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[20].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[21].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[24].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_router_v1_completion_proto_rawDesc), len(file_claviger_router_v1_completion_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   22,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

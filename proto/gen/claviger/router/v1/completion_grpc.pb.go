@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	CompletionService_Complete_FullMethodName         = "/claviger.router.v1.CompletionService/Complete"
 	CompletionService_StreamCompletion_FullMethodName = "/claviger.router.v1.CompletionService/StreamCompletion"
+	CompletionService_Embed_FullMethodName            = "/claviger.router.v1.CompletionService/Embed"
+	CompletionService_CountTokens_FullMethodName      = "/claviger.router.v1.CompletionService/CountTokens"
 	CompletionService_ListModels_FullMethodName       = "/claviger.router.v1.CompletionService/ListModels"
 )
 
@@ -37,6 +39,11 @@ type CompletionServiceClient interface {
 	// StreamCompletion answers piece by piece. A stream that breaks off ends with an error status; one
 	// that ends well has sent exactly one finished event, as its last.
 	StreamCompletion(ctx context.Context, in *StreamCompletionRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamCompletionResponse], error)
+	// Embed gives the vectors of texts.
+	Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error)
+	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
+	// can do it.
+	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 }
@@ -78,6 +85,26 @@ func (c *completionServiceClient) StreamCompletion(ctx context.Context, in *Stre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CompletionService_StreamCompletionClient = grpc.ServerStreamingClient[StreamCompletionResponse]
 
+func (c *completionServiceClient) Embed(ctx context.Context, in *EmbedRequest, opts ...grpc.CallOption) (*EmbedResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmbedResponse)
+	err := c.cc.Invoke(ctx, CompletionService_Embed_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *completionServiceClient) CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CountTokensResponse)
+	err := c.cc.Invoke(ctx, CompletionService_CountTokens_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *completionServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListModelsResponse)
@@ -99,6 +126,11 @@ type CompletionServiceServer interface {
 	// StreamCompletion answers piece by piece. A stream that breaks off ends with an error status; one
 	// that ends well has sent exactly one finished event, as its last.
 	StreamCompletion(*StreamCompletionRequest, grpc.ServerStreamingServer[StreamCompletionResponse]) error
+	// Embed gives the vectors of texts.
+	Embed(context.Context, *EmbedRequest) (*EmbedResponse, error)
+	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
+	// can do it.
+	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	mustEmbedUnimplementedCompletionServiceServer()
@@ -116,6 +148,12 @@ func (UnimplementedCompletionServiceServer) Complete(context.Context, *CompleteR
 }
 func (UnimplementedCompletionServiceServer) StreamCompletion(*StreamCompletionRequest, grpc.ServerStreamingServer[StreamCompletionResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamCompletion not implemented")
+}
+func (UnimplementedCompletionServiceServer) Embed(context.Context, *EmbedRequest) (*EmbedResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Embed not implemented")
+}
+func (UnimplementedCompletionServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
 }
 func (UnimplementedCompletionServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
@@ -170,6 +208,42 @@ func _CompletionService_StreamCompletion_Handler(srv interface{}, stream grpc.Se
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type CompletionService_StreamCompletionServer = grpc.ServerStreamingServer[StreamCompletionResponse]
 
+func _CompletionService_Embed_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmbedRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CompletionServiceServer).Embed(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CompletionService_Embed_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CompletionServiceServer).Embed(ctx, req.(*EmbedRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CompletionService_CountTokens_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CountTokensRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CompletionServiceServer).CountTokens(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CompletionService_CountTokens_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CompletionServiceServer).CountTokens(ctx, req.(*CountTokensRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CompletionService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListModelsRequest)
 	if err := dec(in); err != nil {
@@ -198,6 +272,14 @@ var CompletionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Complete",
 			Handler:    _CompletionService_Complete_Handler,
+		},
+		{
+			MethodName: "Embed",
+			Handler:    _CompletionService_Embed_Handler,
+		},
+		{
+			MethodName: "CountTokens",
+			Handler:    _CompletionService_CountTokens_Handler,
 		},
 		{
 			MethodName: "ListModels",

@@ -30,6 +30,11 @@ const (
 	// CompletionServiceStreamCompletionProcedure is the procedure name of the CompletionService's
 	// StreamCompletion RPC.
 	CompletionServiceStreamCompletionProcedure = "/claviger.router.v1.CompletionService/StreamCompletion"
+	// CompletionServiceEmbedProcedure is the procedure name of the CompletionService's Embed RPC.
+	CompletionServiceEmbedProcedure = "/claviger.router.v1.CompletionService/Embed"
+	// CompletionServiceCountTokensProcedure is the procedure name of the CompletionService's
+	// CountTokens RPC.
+	CompletionServiceCountTokensProcedure = "/claviger.router.v1.CompletionService/CountTokens"
 	// CompletionServiceListModelsProcedure is the procedure name of the CompletionService's ListModels
 	// RPC.
 	CompletionServiceListModelsProcedure = "/claviger.router.v1.CompletionService/ListModels"
@@ -50,6 +55,20 @@ var (
 			Procedure:  CompletionServiceStreamCompletionProcedure,
 		}
 	})
+	completionServiceEmbedSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_router_v1_completion_proto.Services().ByName("CompletionService").Methods().ByName("Embed"),
+			Procedure:  CompletionServiceEmbedProcedure,
+		}
+	})
+	completionServiceCountTokensSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_router_v1_completion_proto.Services().ByName("CompletionService").Methods().ByName("CountTokens"),
+			Procedure:  CompletionServiceCountTokensProcedure,
+		}
+	})
 	completionServiceListModelsSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -66,6 +85,11 @@ type CompletionServiceClient interface {
 	// StreamCompletion answers piece by piece. A stream that breaks off ends with an error status; one
 	// that ends well has sent exactly one finished event, as its last.
 	StreamCompletion(context.Context, *v1.StreamCompletionRequest) (CompletionServiceStreamCompletionClientStream, error)
+	// Embed gives the vectors of texts.
+	Embed(context.Context, *v1.EmbedRequest) (*v1.EmbedResponse, error)
+	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
+	// can do it.
+	CountTokens(context.Context, *v1.CountTokensRequest) (*v1.CountTokensResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error)
 }
@@ -105,6 +129,11 @@ type CompletionServiceHandler interface {
 	// StreamCompletion answers piece by piece. A stream that breaks off ends with an error status; one
 	// that ends well has sent exactly one finished event, as its last.
 	StreamCompletion(context.Context, *v1.StreamCompletionRequest, CompletionServiceStreamCompletionServerStream) error
+	// Embed gives the vectors of texts.
+	Embed(context.Context, *v1.EmbedRequest) (*v1.EmbedResponse, error)
+	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
+	// can do it.
+	CountTokens(context.Context, *v1.CountTokensRequest) (*v1.CountTokensResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error)
 }
@@ -116,6 +145,8 @@ func RegisterCompletionServiceHandler(server *connect.Server, svc CompletionServ
 	server.Register(
 		connect.Method{Spec: completionServiceCompleteSpec(), Handler: adapter.complete},
 		connect.Method{Spec: completionServiceStreamCompletionSpec(), Handler: adapter.streamCompletion},
+		connect.Method{Spec: completionServiceEmbedSpec(), Handler: adapter.embed},
+		connect.Method{Spec: completionServiceCountTokensSpec(), Handler: adapter.countTokens},
 		connect.Method{Spec: completionServiceListModelsSpec(), Handler: adapter.listModels},
 	)
 }
@@ -147,6 +178,14 @@ func (UnimplementedCompletionServiceHandler) StreamCompletion(context.Context, *
 	return connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.StreamCompletion is not implemented")
 }
 
+func (UnimplementedCompletionServiceHandler) Embed(context.Context, *v1.EmbedRequest) (*v1.EmbedResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.Embed is not implemented")
+}
+
+func (UnimplementedCompletionServiceHandler) CountTokens(context.Context, *v1.CountTokensRequest) (*v1.CountTokensResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.CountTokens is not implemented")
+}
+
 func (UnimplementedCompletionServiceHandler) ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.ListModels is not implemented")
 }
@@ -169,6 +208,22 @@ func (c *completionServiceClient) StreamCompletion(ctx context.Context, req *v1.
 		return CompletionServiceStreamCompletionClientStream{}, err
 	}
 	return CompletionServiceStreamCompletionClientStream{stream: stream}, nil
+}
+
+func (c *completionServiceClient) Embed(ctx context.Context, req *v1.EmbedRequest) (*v1.EmbedResponse, error) {
+	var res v1.EmbedResponse
+	if err := c.client.CallUnary(ctx, completionServiceEmbedSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *completionServiceClient) CountTokens(ctx context.Context, req *v1.CountTokensRequest) (*v1.CountTokensResponse, error) {
+	var res v1.CountTokensResponse
+	if err := c.client.CallUnary(ctx, completionServiceCountTokensSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
 }
 
 func (c *completionServiceClient) ListModels(ctx context.Context, req *v1.ListModelsRequest) (*v1.ListModelsResponse, error) {
@@ -199,6 +254,30 @@ func (h completionServiceHandler) streamCompletion(ctx context.Context, _ connec
 		return err
 	}
 	return h.svc.StreamCompletion(ctx, &req, CompletionServiceStreamCompletionServerStream{stream: stream})
+}
+
+func (h completionServiceHandler) embed(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.EmbedRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.Embed(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h completionServiceHandler) countTokens(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CountTokensRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CountTokens(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
 }
 
 func (h completionServiceHandler) listModels(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {

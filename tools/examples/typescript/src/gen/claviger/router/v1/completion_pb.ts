@@ -15,7 +15,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file claviger/router/v1/completion.proto.
  */
 export const file_claviger_router_v1_completion: GenFile = /*@__PURE__*/
-  fileDesc("CiNjbGF2aWdlci9yb3V0ZXIvdjEvY29tcGxldGlvbi5wcm90bxISY2xhdmlnZXIucm91dGVyLnYxIkUKD0NvbXBsZXRlUmVxdWVzdBIyCgVpbnB1dBgBIAEoCzIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQi+gEKEENvbXBsZXRlUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIsCgdtZXNzYWdlGAMgASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLk1lc3NhZ2USNwoNZmluaXNoX3JlYXNvbhgEIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYBSABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgGIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIk0KF1N0cmVhbUNvbXBsZXRpb25SZXF1ZXN0EjIKBWlucHV0GAEgASgLMiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dCL1AQoYU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlEi4KB3N0YXJ0ZWQYASABKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuU3RhcnRlZEgAEg4KBHRleHQYAiABKAlIABITCglyZWFzb25pbmcYAyABKAlIABI2Cgl0b29sX2NhbGwYBCABKAsyIS5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENhbGxEZWx0YUgAEjAKCGZpbmlzaGVkGAUgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkZpbmlzaGVkSAASEQoHcmVmdXNhbBgGIAEoCUgAQgcKBWV2ZW50IiwKB1N0YXJ0ZWQSEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCSJLCg1Ub29sQ2FsbERlbHRhEg0KBWluZGV4GAEgASgFEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJYXJndW1lbnRzGAQgASgJIqEBCghGaW5pc2hlZBI3Cg1maW5pc2hfcmVhc29uGAEgASgOMiAuY2xhdmlnZXIucm91dGVyLnYxLkZpbmlzaFJlYXNvbhIoCgV1c2FnZRgCIAEoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5Vc2FnZRIyCgpwcm92ZW5hbmNlGAMgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlByb3ZlbmFuY2UiiQUKD0NvbXBsZXRpb25JbnB1dBINCgVtb2RlbBgBIAEoCRItCghtZXNzYWdlcxgCIAMoCzIbLmNsYXZpZ2VyLnJvdXRlci52MS5NZXNzYWdlEicKBXRvb2xzGAMgAygLMhguY2xhdmlnZXIucm91dGVyLnYxLlRvb2wSMwoLdG9vbF9jaG9pY2UYBCABKAsyHi5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENob2ljZRIgChNwYXJhbGxlbF90b29sX2NhbGxzGAUgASgISACIAQESHgoRbWF4X291dHB1dF90b2tlbnMYBiABKANIAYgBARIYCgt0ZW1wZXJhdHVyZRgHIAEoAUgCiAEBEhIKBXRvcF9wGAggASgBSAOIAQESDAoEc3RvcBgJIAMoCRIdChByZWFzb25pbmdfZWZmb3J0GAogASgJSASIAQESOwoPcmVzcG9uc2VfZm9ybWF0GAsgASgLMiIuY2xhdmlnZXIucm91dGVyLnYxLlJlc3BvbnNlRm9ybWF0EhEKBHNlZWQYDCABKANIBYgBARI7CgR0YWdzGA0gAygLMi0uY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dC5UYWdzRW50cnkSDwoHc2Vzc2lvbhgOIAEoCRIMCgR1c2VyGA8gASgJGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQhYKFF9wYXJhbGxlbF90b29sX2NhbGxzQhQKEl9tYXhfb3V0cHV0X3Rva2Vuc0IOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQhMKEV9yZWFzb25pbmdfZWZmb3J0QgcKBV9zZWVkIs0BCgdNZXNzYWdlEi0KBHJvbGUYASABKA4yHy5jbGF2aWdlci5yb3V0ZXIudjEuTWVzc2FnZVJvbGUSJwoFcGFydHMYAiADKAsyGC5jbGF2aWdlci5yb3V0ZXIudjEuUGFydBIwCgp0b29sX2NhbGxzGAMgAygLMhwuY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDYWxsEhQKDHRvb2xfY2FsbF9pZBgEIAEoCRIPCgdyZWZ1c2FsGAUgASgJEhEKCXJlYXNvbmluZxgGIAEoCSJSCgRQYXJ0EhMKBHRleHQYASABKAlCA4ABAUgAEioKBWltYWdlGAIgASgLMhkuY2xhdmlnZXIucm91dGVyLnYxLkltYWdlSABCCQoHY29udGVudCI7CgVJbWFnZRILCgN1cmwYASABKAkSEQoEZGF0YRgCIAEoDEIDgAEBEhIKCm1lZGlhX3R5cGUYAyABKAkiYgoEVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgDIAEoCRITCgZzdHJpY3QYBCABKAhIAIgBAUIJCgdfc3RyaWN0IjwKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSFgoJYXJndW1lbnRzGAMgASgJQgOAAQEirAEKClRvb2xDaG9pY2USMQoEbW9kZRgBIAEoDjIjLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sQ2hvaWNlLk1vZGUSDAoEbmFtZRgCIAEoCSJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIuMBCg5SZXNwb25zZUZvcm1hdBI1CgRraW5kGAEgASgOMicuY2xhdmlnZXIucm91dGVyLnYxLlJlc3BvbnNlRm9ybWF0LktpbmQSDAoEbmFtZRgCIAEoCRITCgtzY2hlbWFfanNvbhgDIAEoCRITCgZzdHJpY3QYBCABKAhIAIgBASJXCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABINCglLSU5EX1RFWFQQARIUChBLSU5EX0pTT05fT0JKRUNUEAISFAoQS0lORF9KU09OX1NDSEVNQRADQgkKB19zdHJpY3QieQoFVXNhZ2USNAoGdG9rZW5zGAEgASgLMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlRva2VuQ291bnRzSACIAQESLwoGc291cmNlGAIgASgOMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlVzYWdlU291cmNlQgkKB190b2tlbnMi5AEKClByb3ZlbmFuY2USEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSPQoQY3JlZGVudGlhbF9jbGFzcxgDIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSFQoNY3JlZGVudGlhbF9pZBgEIAEoCRIOCgZwb2xpY3kYBSABKAkSFgoOcG9saWN5X3ZlcnNpb24YBiABKAMSNwoIYXR0ZW1wdHMYByADKAsyJS5jbGF2aWdlci5yb3V0ZXIudjEuQXR0ZW1wdFByb3ZlbmFuY2UiXQoRQXR0ZW1wdFByb3ZlbmFuY2USEgoKYXR0ZW1wdF9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRITCgtlcnJvcl9jbGFzcxgEIAEoCSITChFMaXN0TW9kZWxzUmVxdWVzdCI/ChJMaXN0TW9kZWxzUmVzcG9uc2USKQoGbW9kZWxzGAEgAygLMhkuY2xhdmlnZXIucm91dGVyLnYxLk1vZGVsIiUKBU1vZGVsEgoKAmlkGAEgASgJEhAKCG93bmVkX2J5GAIgASgJKo4BCgtNZXNzYWdlUm9sZRIcChhNRVNTQUdFX1JPTEVfVU5TUEVDSUZJRUQQABIXChNNRVNTQUdFX1JPTEVfU1lTVEVNEAESFQoRTUVTU0FHRV9ST0xFX1VTRVIQAhIaChZNRVNTQUdFX1JPTEVfQVNTSVNUQU5UEAMSFQoRTUVTU0FHRV9ST0xFX1RPT0wQBCqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBACEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBDLZAgoRQ29tcGxldGlvblNlcnZpY2USYAoIQ29tcGxldGUSIy5jbGF2aWdlci5yb3V0ZXIudjEuQ29tcGxldGVSZXF1ZXN0GiQuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRlUmVzcG9uc2UiCaq7GAUIAxoBAhJ6ChBTdHJlYW1Db21wbGV0aW9uEisuY2xhdmlnZXIucm91dGVyLnYxLlN0cmVhbUNvbXBsZXRpb25SZXF1ZXN0GiwuY2xhdmlnZXIucm91dGVyLnYxLlN0cmVhbUNvbXBsZXRpb25SZXNwb25zZSIJqrsYBQgDGgECMAESZgoKTGlzdE1vZGVscxIlLmNsYXZpZ2VyLnJvdXRlci52MS5MaXN0TW9kZWxzUmVxdWVzdBomLmNsYXZpZ2VyLnJvdXRlci52MS5MaXN0TW9kZWxzUmVzcG9uc2UiCaq7GAUIAxoBAmIGcHJvdG8z", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options]);
+  fileDesc("CiNjbGF2aWdlci9yb3V0ZXIvdjEvY29tcGxldGlvbi5wcm90bxISY2xhdmlnZXIucm91dGVyLnYxIkUKD0NvbXBsZXRlUmVxdWVzdBIyCgVpbnB1dBgBIAEoCzIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQi+gEKEENvbXBsZXRlUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIsCgdtZXNzYWdlGAMgASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLk1lc3NhZ2USNwoNZmluaXNoX3JlYXNvbhgEIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYBSABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgGIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIk0KF1N0cmVhbUNvbXBsZXRpb25SZXF1ZXN0EjIKBWlucHV0GAEgASgLMiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dCKYAwoYU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlEi4KB3N0YXJ0ZWQYASABKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuU3RhcnRlZEgAEg4KBHRleHQYAiABKAlIABITCglyZWFzb25pbmcYAyABKAlIABI2Cgl0b29sX2NhbGwYBCABKAsyIS5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENhbGxEZWx0YUgAEjAKCGZpbmlzaGVkGAUgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkZpbmlzaGVkSAASEQoHcmVmdXNhbBgGIAEoCUgAEj0KD3JlYXNvbmluZ19zdGF0ZRgHIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZWFzb25pbmdCbG9ja0gAEjAKCGxvZ3Byb2JzGAggASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkxvZ3Byb2JzSAASMAoIY2l0YXRpb24YCSABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuQ2l0YXRpb25IAEIHCgVldmVudCIsCgdTdGFydGVkEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkieAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIKCgJpZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCWFyZ3VtZW50cxgEIAEoCRIRCglzaWduYXR1cmUYBSABKAkSGAoQc2lnbmF0dXJlX2Zvcm1hdBgGIAEoCSKhAQoIRmluaXNoZWQSNwoNZmluaXNoX3JlYXNvbhgBIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYAiABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgDIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlItQHCg9Db21wbGV0aW9uSW5wdXQSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuTWVzc2FnZRInCgV0b29scxgDIAMoCzIYLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sEjMKC3Rvb2xfY2hvaWNlGAQgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDaG9pY2USIAoTcGFyYWxsZWxfdG9vbF9jYWxscxgFIAEoCEgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAYgASgDSAGIAQESGAoLdGVtcGVyYXR1cmUYByABKAFIAogBARISCgV0b3BfcBgIIAEoAUgDiAEBEgwKBHN0b3AYCSADKAkSHQoQcmVhc29uaW5nX2VmZm9ydBgKIAEoCUgEiAEBEjsKD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZXNwb25zZUZvcm1hdBIRCgRzZWVkGAwgASgDSAWIAQESOwoEdGFncxgNIAMoCzItLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YDiABKAkSDAoEdXNlchgPIAEoCRISCgV0b3BfaxgQIAEoA0gGiAEBEh4KEWZyZXF1ZW5jeV9wZW5hbHR5GBEgASgBSAeIAQESHQoQcHJlc2VuY2VfcGVuYWx0eRgSIAEoAUgIiAEBEhAKCGxvZ3Byb2JzGBMgASgIEhQKDHRvcF9sb2dwcm9icxgUIAEoBRIWCgl2ZXJib3NpdHkYFSABKAlICYgBARIdChByZWFzb25pbmdfYnVkZ2V0GBYgASgDSAqIAQESFgoOc2hvd19yZWFzb25pbmcYFyABKAgSFAoMc2VydmljZV90aWVyGBggASgJEhEKCWNhY2hlX2tleRgZIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIWChRfcGFyYWxsZWxfdG9vbF9jYWxsc0IUChJfbWF4X291dHB1dF90b2tlbnNCDgoMX3RlbXBlcmF0dXJlQggKBl90b3BfcEITChFfcmVhc29uaW5nX2VmZm9ydEIHCgVfc2VlZEIICgZfdG9wX2tCFAoSX2ZyZXF1ZW5jeV9wZW5hbHR5QhMKEV9wcmVzZW5jZV9wZW5hbHR5QgwKCl92ZXJib3NpdHlCEwoRX3JlYXNvbmluZ19idWRnZXQijwMKB01lc3NhZ2USLQoEcm9sZRgBIAEoDjIfLmNsYXZpZ2VyLnJvdXRlci52MS5NZXNzYWdlUm9sZRInCgVwYXJ0cxgCIAMoCzIYLmNsYXZpZ2VyLnJvdXRlci52MS5QYXJ0EjAKCnRvb2xfY2FsbHMYAyADKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENhbGwSFAoMdG9vbF9jYWxsX2lkGAQgASgJEg8KB3JlZnVzYWwYBSABKAkSEQoJcmVhc29uaW5nGAYgASgJEjwKEHJlYXNvbmluZ19ibG9ja3MYByADKAsyIi5jbGF2aWdlci5yb3V0ZXIudjEuUmVhc29uaW5nQmxvY2sSDAoEbmFtZRgIIAEoCRITCgt0b29sX2ZhaWxlZBgJIAEoCBIvCgljaXRhdGlvbnMYCiADKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuQ2l0YXRpb24SLgoIbG9ncHJvYnMYCyABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuTG9ncHJvYnMigAEKDlJlYXNvbmluZ0Jsb2NrEhEKBHRleHQYASABKAlCA4ABARIPCgdzdW1tYXJ5GAIgASgIEhYKCXNpZ25hdHVyZRgDIAEoCUIDgAEBEhYKCWVuY3J5cHRlZBgEIAEoCUIDgAEBEgoKAmlkGAUgASgJEg4KBmZvcm1hdBgGIAEoCSJCCghDaXRhdGlvbhILCgN1cmwYASABKAkSDQoFdGl0bGUYAiABKAkSDQoFc3RhcnQYAyABKAUSCwoDZW5kGAQgASgFIjwKCExvZ3Byb2JzEjAKBnRva2VucxgBIAMoCzIgLmNsYXZpZ2VyLnJvdXRlci52MS5Ub2tlbkxvZ3Byb2IiYgoMVG9rZW5Mb2dwcm9iEhIKBXRva2VuGAEgASgJQgOAAQESDwoHbG9ncHJvYhgCIAEoARItCgN0b3AYAyADKAsyIC5jbGF2aWdlci5yb3V0ZXIudjEuVG9rZW5Mb2dwcm9iItYBCgRQYXJ0EhMKBHRleHQYASABKAlCA4ABAUgAEioKBWltYWdlGAIgASgLMhkuY2xhdmlnZXIucm91dGVyLnYxLkltYWdlSAASMAoIZG9jdW1lbnQYAyABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuRG9jdW1lbnRIABIqCgVhdWRpbxgEIAEoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5BdWRpb0gAEhYKCWNhY2hlX3R0bBgFIAEoCUgBiAEBQgkKB2NvbnRlbnRCDAoKX2NhY2hlX3R0bCJMCghEb2N1bWVudBIMCgRuYW1lGAEgASgJEgsKA3VybBgCIAEoCRIRCgRkYXRhGAMgASgMQgOAAQESEgoKbWVkaWFfdHlwZRgEIAEoCSIqCgVBdWRpbxIRCgRkYXRhGAEgASgMQgOAAQESDgoGZm9ybWF0GAIgASgJIksKBUltYWdlEgsKA3VybBgBIAEoCRIRCgRkYXRhGAIgASgMQgOAAQESEgoKbWVkaWFfdHlwZRgDIAEoCRIOCgZkZXRhaWwYBCABKAkiiAEKBFRvb2wSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIXCg9wYXJhbWV0ZXJzX2pzb24YAyABKAkSEwoGc3RyaWN0GAQgASgISACIAQESFgoJY2FjaGVfdHRsGAUgASgJSAGIAQFCCQoHX3N0cmljdEIMCgpfY2FjaGVfdHRsIpQBCghUb29sQ2FsbBIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEhYKCWFyZ3VtZW50cxgDIAEoCUIDgAEBEhYKCXNpZ25hdHVyZRgEIAEoCUIDgAEBEhgKEHNpZ25hdHVyZV9mb3JtYXQYBSABKAkSFgoJY2FjaGVfdHRsGAYgASgJSACIAQFCDAoKX2NhY2hlX3R0bCKsAQoKVG9vbENob2ljZRIxCgRtb2RlGAEgASgOMiMuY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDaG9pY2UuTW9kZRIMCgRuYW1lGAIgASgJIl0KBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEg0KCU1PREVfQVVUTxABEg0KCU1PREVfTk9ORRACEhEKDU1PREVfUkVRVUlSRUQQAxIOCgpNT0RFX05BTUVEEAQi4wEKDlJlc3BvbnNlRm9ybWF0EjUKBGtpbmQYASABKA4yJy5jbGF2aWdlci5yb3V0ZXIudjEuUmVzcG9uc2VGb3JtYXQuS2luZBIMCgRuYW1lGAIgASgJEhMKC3NjaGVtYV9qc29uGAMgASgJEhMKBnN0cmljdBgEIAEoCEgAiAEBIlcKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg0KCUtJTkRfVEVYVBABEhQKEEtJTkRfSlNPTl9PQkpFQ1QQAhIUChBLSU5EX0pTT05fU0NIRU1BEANCCQoHX3N0cmljdCJ5CgVVc2FnZRI0CgZ0b2tlbnMYASABKAsyHy5jbGF2aWdlci5ldmVudHMudjEuVG9rZW5Db3VudHNIAIgBARIvCgZzb3VyY2UYAiABKA4yHy5jbGF2aWdlci5ldmVudHMudjEuVXNhZ2VTb3VyY2VCCQoHX3Rva2VucyLkAQoKUHJvdmVuYW5jZRIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRI9ChBjcmVkZW50aWFsX2NsYXNzGAMgASgOMiMuY2xhdmlnZXIuZXZlbnRzLnYxLkNyZWRlbnRpYWxDbGFzcxIVCg1jcmVkZW50aWFsX2lkGAQgASgJEg4KBnBvbGljeRgFIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgGIAEoAxI3CghhdHRlbXB0cxgHIAMoCzIlLmNsYXZpZ2VyLnJvdXRlci52MS5BdHRlbXB0UHJvdmVuYW5jZSJdChFBdHRlbXB0UHJvdmVuYW5jZRISCgphdHRlbXB0X2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEg0KBW1vZGVsGAMgASgJEhMKC2Vycm9yX2NsYXNzGAQgASgJIoECCgxFbWJlZFJlcXVlc3QSDQoFbW9kZWwYASABKAkSEgoFdGV4dHMYAiADKAlCA4ABARIXCgpkaW1lbnNpb25zGAMgASgDSACIAQESFAoHcHVycG9zZRgEIAEoCUgBiAEBEjgKBHRhZ3MYBSADKAsyKi5jbGF2aWdlci5yb3V0ZXIudjEuRW1iZWRSZXF1ZXN0LlRhZ3NFbnRyeRIPCgdzZXNzaW9uGAYgASgJEgwKBHVzZXIYByABKAkaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2RpbWVuc2lvbnNCCgoIX3B1cnBvc2UiwwEKDUVtYmVkUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIxCgplbWJlZGRpbmdzGAMgAygLMh0uY2xhdmlnZXIucm91dGVyLnYxLkVtYmVkZGluZxIoCgV1c2FnZRgEIAEoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5Vc2FnZRIyCgpwcm92ZW5hbmNlGAUgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlByb3ZlbmFuY2UiGwoJRW1iZWRkaW5nEg4KBnZhbHVlcxgBIAMoAiJIChJDb3VudFRva2Vuc1JlcXVlc3QSMgoFaW5wdXQYASABKAsyIy5jbGF2aWdlci5yb3V0ZXIudjEuQ29tcGxldGlvbklucHV0InwKE0NvdW50VG9rZW5zUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIOCgZ0b2tlbnMYAyABKAMSMgoKcHJvdmVuYW5jZRgEIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIhMKEUxpc3RNb2RlbHNSZXF1ZXN0Ij8KEkxpc3RNb2RlbHNSZXNwb25zZRIpCgZtb2RlbHMYASADKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuTW9kZWwiJQoFTW9kZWwSCgoCaWQYASABKAkSEAoIb3duZWRfYnkYAiABKAkqjgEKC01lc3NhZ2VSb2xlEhwKGE1FU1NBR0VfUk9MRV9VTlNQRUNJRklFRBAAEhcKE01FU1NBR0VfUk9MRV9TWVNURU0QARIVChFNRVNTQUdFX1JPTEVfVVNFUhACEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAxIVChFNRVNTQUdFX1JPTEVfVE9PTBAEKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAISHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEMp0EChFDb21wbGV0aW9uU2VydmljZRJgCghDb21wbGV0ZRIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0ZVJlcXVlc3QaJC5jbGF2aWdlci5yb3V0ZXIudjEuQ29tcGxldGVSZXNwb25zZSIJqrsYBQgDGgECEnoKEFN0cmVhbUNvbXBsZXRpb24SKy5jbGF2aWdlci5yb3V0ZXIudjEuU3RyZWFtQ29tcGxldGlvblJlcXVlc3QaLC5jbGF2aWdlci5yb3V0ZXIudjEuU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlIgmquxgFCAMaAQIwARJXCgVFbWJlZBIgLmNsYXZpZ2VyLnJvdXRlci52MS5FbWJlZFJlcXVlc3QaIS5jbGF2aWdlci5yb3V0ZXIudjEuRW1iZWRSZXNwb25zZSIJqrsYBQgDGgECEmkKC0NvdW50VG9rZW5zEiYuY2xhdmlnZXIucm91dGVyLnYxLkNvdW50VG9rZW5zUmVxdWVzdBonLmNsYXZpZ2VyLnJvdXRlci52MS5Db3VudFRva2Vuc1Jlc3BvbnNlIgmquxgFCAMaAQISZgoKTGlzdE1vZGVscxIlLmNsYXZpZ2VyLnJvdXRlci52MS5MaXN0TW9kZWxzUmVxdWVzdBomLmNsYXZpZ2VyLnJvdXRlci52MS5MaXN0TW9kZWxzUmVzcG9uc2UiCaq7GAUIAxoBAmIGcHJvdG8z", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options]);
 
 /**
  * CompleteRequest is the input of Complete.
@@ -174,6 +174,30 @@ export type StreamCompletionResponse = Message$1<"claviger.router.v1.StreamCompl
      */
     value: string;
     case: "refusal";
+  } | {
+    /**
+     * reasoning_state ends a block of thinking whose text came before: its text is empty.
+     *
+     * @generated from field: claviger.router.v1.ReasoningBlock reasoning_state = 7;
+     */
+    value: ReasoningBlock;
+    case: "reasoningState";
+  } | {
+    /**
+     * logprobs are the probabilities of tokens of the text, if they were asked for.
+     *
+     * @generated from field: claviger.router.v1.Logprobs logprobs = 8;
+     */
+    value: Logprobs;
+    case: "logprobs";
+  } | {
+    /**
+     * citation is a source that the answer names.
+     *
+     * @generated from field: claviger.router.v1.Citation citation = 9;
+     */
+    value: Citation;
+    case: "citation";
   } | { case: undefined; value?: undefined };
 };
 
@@ -245,6 +269,20 @@ export type ToolCallDelta = Message$1<"claviger.router.v1.ToolCallDelta"> & {
    * @generated from field: string arguments = 4;
    */
   arguments: string;
+
+  /**
+   * signature is as in ToolCall, in any piece.
+   *
+   * @generated from field: string signature = 5;
+   */
+  signature: string;
+
+  /**
+   * signature_format is as in ToolCall.
+   *
+   * @generated from field: string signature_format = 6;
+   */
+  signatureFormat: string;
 };
 
 /**
@@ -399,6 +437,77 @@ export type CompletionInput = Message$1<"claviger.router.v1.CompletionInput"> & 
    * @generated from field: string user = 15;
    */
   user: string;
+
+  /**
+   * top_k bounds how many tokens the model chooses from.
+   *
+   * @generated from field: optional int64 top_k = 16;
+   */
+  topK?: bigint | undefined;
+
+  /**
+   * frequency_penalty is -2 to 2.
+   *
+   * @generated from field: optional double frequency_penalty = 17;
+   */
+  frequencyPenalty?: number | undefined;
+
+  /**
+   * presence_penalty is -2 to 2.
+   *
+   * @generated from field: optional double presence_penalty = 18;
+   */
+  presencePenalty?: number | undefined;
+
+  /**
+   * logprobs asks for the probabilities of the answer's tokens.
+   *
+   * @generated from field: bool logprobs = 19;
+   */
+  logprobs: boolean;
+
+  /**
+   * top_logprobs is how many alternatives each of them has.
+   *
+   * @generated from field: int32 top_logprobs = 20;
+   */
+  topLogprobs: number;
+
+  /**
+   * verbosity is "low", "medium" or "high".
+   *
+   * @generated from field: optional string verbosity = 21;
+   */
+  verbosity?: string | undefined;
+
+  /**
+   * reasoning_budget is how many tokens the model may think. Providers that only know efforts take the
+   * nearest.
+   *
+   * @generated from field: optional int64 reasoning_budget = 22;
+   */
+  reasoningBudget?: bigint | undefined;
+
+  /**
+   * show_reasoning asks for the text of the thinking, or a summary, where it is not given unasked.
+   *
+   * @generated from field: bool show_reasoning = 23;
+   */
+  showReasoning: boolean;
+
+  /**
+   * service_tier is the provider's own word for how fast and dear it is.
+   *
+   * @generated from field: string service_tier = 24;
+   */
+  serviceTier: string;
+
+  /**
+   * cache_key helps a provider find what it has cached.
+   *
+   * @generated from field: string cache_key = 25;
+   */
+  cacheKey: string;
 };
 
 /**
@@ -455,6 +564,42 @@ export type Message = Message$1<"claviger.router.v1.Message"> & {
    * @generated from field: string reasoning = 6;
    */
   reasoning: string;
+
+  /**
+   * reasoning_blocks are the model's thinking with what its provider needs to go on from it. Send them back
+   * as they came: a provider is shown only its own.
+   *
+   * @generated from field: repeated claviger.router.v1.ReasoningBlock reasoning_blocks = 7;
+   */
+  reasoningBlocks: ReasoningBlock[];
+
+  /**
+   * name tells speakers of one role apart, where a provider knows that.
+   *
+   * @generated from field: string name = 8;
+   */
+  name: string;
+
+  /**
+   * tool_failed says that a tool message tells of a failure.
+   *
+   * @generated from field: bool tool_failed = 9;
+   */
+  toolFailed: boolean;
+
+  /**
+   * citations are the sources that the answer names, in answers only.
+   *
+   * @generated from field: repeated claviger.router.v1.Citation citations = 10;
+   */
+  citations: Citation[];
+
+  /**
+   * logprobs are the probabilities of the answer's tokens, in answers only.
+   *
+   * @generated from field: claviger.router.v1.Logprobs logprobs = 11;
+   */
+  logprobs?: Logprobs | undefined;
 };
 
 /**
@@ -463,6 +608,160 @@ export type Message = Message$1<"claviger.router.v1.Message"> & {
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
   messageDesc(file_claviger_router_v1_completion, 8);
+
+/**
+ * ReasoningBlock is a piece of a model's thinking that its provider made whole.
+ *
+ * @generated from message claviger.router.v1.ReasoningBlock
+ */
+export type ReasoningBlock = Message$1<"claviger.router.v1.ReasoningBlock"> & {
+  /**
+   * text is visible thinking or, if summary is set, a summary of it. It may be empty.
+   *
+   * @generated from field: string text = 1;
+   */
+  text: string;
+
+  /**
+   * summary says that text is one.
+   *
+   * @generated from field: bool summary = 2;
+   */
+  summary: boolean;
+
+  /**
+   * signature proves text to its provider.
+   *
+   * @generated from field: string signature = 3;
+   */
+  signature: string;
+
+  /**
+   * encrypted is thinking that only its provider can read.
+   *
+   * @generated from field: string encrypted = 4;
+   */
+  encrypted: string;
+
+  /**
+   * id is the provider's name for the block, if it has names.
+   *
+   * @generated from field: string id = 5;
+   */
+  id: string;
+
+  /**
+   * format says whose signature or encrypted thinking it is, such as "anthropic", "google" or "openai".
+   *
+   * @generated from field: string format = 6;
+   */
+  format: string;
+};
+
+/**
+ * Describes the message claviger.router.v1.ReasoningBlock.
+ * Use `create(ReasoningBlockSchema)` to create a new message.
+ */
+export const ReasoningBlockSchema: GenMessage<ReasoningBlock> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 9);
+
+/**
+ * Citation is a source of an answer.
+ *
+ * @generated from message claviger.router.v1.Citation
+ */
+export type Citation = Message$1<"claviger.router.v1.Citation"> & {
+  /**
+   * url is where it is.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * title is what it is called.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * start is where it belongs in the answer's text, in bytes of UTF-8; it and end are 0 if not told.
+   *
+   * @generated from field: int32 start = 3;
+   */
+  start: number;
+
+  /**
+   * end is the first byte after that.
+   *
+   * @generated from field: int32 end = 4;
+   */
+  end: number;
+};
+
+/**
+ * Describes the message claviger.router.v1.Citation.
+ * Use `create(CitationSchema)` to create a new message.
+ */
+export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 10);
+
+/**
+ * Logprobs are the probabilities of tokens, in their order.
+ *
+ * @generated from message claviger.router.v1.Logprobs
+ */
+export type Logprobs = Message$1<"claviger.router.v1.Logprobs"> & {
+  /**
+   * tokens are the tokens.
+   *
+   * @generated from field: repeated claviger.router.v1.TokenLogprob tokens = 1;
+   */
+  tokens: TokenLogprob[];
+};
+
+/**
+ * Describes the message claviger.router.v1.Logprobs.
+ * Use `create(LogprobsSchema)` to create a new message.
+ */
+export const LogprobsSchema: GenMessage<Logprobs> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 11);
+
+/**
+ * TokenLogprob is how probable a token was.
+ *
+ * @generated from message claviger.router.v1.TokenLogprob
+ */
+export type TokenLogprob = Message$1<"claviger.router.v1.TokenLogprob"> & {
+  /**
+   * token is its text.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * logprob is the natural logarithm of its probability.
+   *
+   * @generated from field: double logprob = 2;
+   */
+  logprob: number;
+
+  /**
+   * top are the most probable tokens at this place, if they were asked for; theirs are empty.
+   *
+   * @generated from field: repeated claviger.router.v1.TokenLogprob top = 3;
+   */
+  top: TokenLogprob[];
+};
+
+/**
+ * Describes the message claviger.router.v1.TokenLogprob.
+ * Use `create(TokenLogprobSchema)` to create a new message.
+ */
+export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 12);
 
 /**
  * Part is a piece of content.
@@ -491,7 +790,30 @@ export type Part = Message$1<"claviger.router.v1.Part"> & {
      */
     value: Image;
     case: "image";
+  } | {
+    /**
+     * document is a file to read.
+     *
+     * @generated from field: claviger.router.v1.Document document = 3;
+     */
+    value: Document;
+    case: "document";
+  } | {
+    /**
+     * audio is sound to hear.
+     *
+     * @generated from field: claviger.router.v1.Audio audio = 4;
+     */
+    value: Audio;
+    case: "audio";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * cache_ttl marks the end of what a provider should cache, and for how long: "5m" or "1h".
+   *
+   * @generated from field: optional string cache_ttl = 5;
+   */
+  cacheTtl?: string | undefined;
 };
 
 /**
@@ -499,7 +821,77 @@ export type Part = Message$1<"claviger.router.v1.Part"> & {
  * Use `create(PartSchema)` to create a new message.
  */
 export const PartSchema: GenMessage<Part> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 9);
+  messageDesc(file_claviger_router_v1_completion, 13);
+
+/**
+ * Document is a file, by address or by its bytes.
+ *
+ * @generated from message claviger.router.v1.Document
+ */
+export type Document = Message$1<"claviger.router.v1.Document"> & {
+  /**
+   * name is what it is called.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * url is an https address that the provider can read.
+   *
+   * @generated from field: string url = 2;
+   */
+  url: string;
+
+  /**
+   * data are its bytes.
+   *
+   * @generated from field: bytes data = 3;
+   */
+  data: Uint8Array;
+
+  /**
+   * media_type is the type of data, such as "application/pdf".
+   *
+   * @generated from field: string media_type = 4;
+   */
+  mediaType: string;
+};
+
+/**
+ * Describes the message claviger.router.v1.Document.
+ * Use `create(DocumentSchema)` to create a new message.
+ */
+export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 14);
+
+/**
+ * Audio is sound.
+ *
+ * @generated from message claviger.router.v1.Audio
+ */
+export type Audio = Message$1<"claviger.router.v1.Audio"> & {
+  /**
+   * data are its bytes.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+
+  /**
+   * format is "wav", "mp3" and the like.
+   *
+   * @generated from field: string format = 2;
+   */
+  format: string;
+};
+
+/**
+ * Describes the message claviger.router.v1.Audio.
+ * Use `create(AudioSchema)` to create a new message.
+ */
+export const AudioSchema: GenMessage<Audio> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 15);
 
 /**
  * Image is a picture, by address or by its bytes.
@@ -527,6 +919,13 @@ export type Image = Message$1<"claviger.router.v1.Image"> & {
    * @generated from field: string media_type = 3;
    */
   mediaType: string;
+
+  /**
+   * detail is "low", "high" or "auto", where a provider knows that.
+   *
+   * @generated from field: string detail = 4;
+   */
+  detail: string;
 };
 
 /**
@@ -534,7 +933,7 @@ export type Image = Message$1<"claviger.router.v1.Image"> & {
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 10);
+  messageDesc(file_claviger_router_v1_completion, 16);
 
 /**
  * Tool is a function that the model may call.
@@ -569,6 +968,13 @@ export type Tool = Message$1<"claviger.router.v1.Tool"> & {
    * @generated from field: optional bool strict = 4;
    */
   strict?: boolean | undefined;
+
+  /**
+   * cache_ttl is as in Part.
+   *
+   * @generated from field: optional string cache_ttl = 5;
+   */
+  cacheTtl?: string | undefined;
 };
 
 /**
@@ -576,7 +982,7 @@ export type Tool = Message$1<"claviger.router.v1.Tool"> & {
  * Use `create(ToolSchema)` to create a new message.
  */
 export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 11);
+  messageDesc(file_claviger_router_v1_completion, 17);
 
 /**
  * ToolCall is a call that the model made.
@@ -604,6 +1010,27 @@ export type ToolCall = Message$1<"claviger.router.v1.ToolCall"> & {
    * @generated from field: string arguments = 3;
    */
   arguments: string;
+
+  /**
+   * signature is state that has to come back with the call, as some providers give it.
+   *
+   * @generated from field: string signature = 4;
+   */
+  signature: string;
+
+  /**
+   * signature_format says whose it is, such as "google".
+   *
+   * @generated from field: string signature_format = 5;
+   */
+  signatureFormat: string;
+
+  /**
+   * cache_ttl is as in Part.
+   *
+   * @generated from field: optional string cache_ttl = 6;
+   */
+  cacheTtl?: string | undefined;
 };
 
 /**
@@ -611,7 +1038,7 @@ export type ToolCall = Message$1<"claviger.router.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 12);
+  messageDesc(file_claviger_router_v1_completion, 18);
 
 /**
  * ToolChoice says whether and which tool must be called.
@@ -639,7 +1066,7 @@ export type ToolChoice = Message$1<"claviger.router.v1.ToolChoice"> & {
  * Use `create(ToolChoiceSchema)` to create a new message.
  */
 export const ToolChoiceSchema: GenMessage<ToolChoice> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 13);
+  messageDesc(file_claviger_router_v1_completion, 19);
 
 /**
  * Mode says how free the model is.
@@ -687,7 +1114,7 @@ export enum ToolChoice_Mode {
  * Describes the enum claviger.router.v1.ToolChoice.Mode.
  */
 export const ToolChoice_ModeSchema: GenEnum<ToolChoice_Mode> = /*@__PURE__*/
-  enumDesc(file_claviger_router_v1_completion, 13, 0);
+  enumDesc(file_claviger_router_v1_completion, 19, 0);
 
 /**
  * ResponseFormat asks for JSON.
@@ -729,7 +1156,7 @@ export type ResponseFormat = Message$1<"claviger.router.v1.ResponseFormat"> & {
  * Use `create(ResponseFormatSchema)` to create a new message.
  */
 export const ResponseFormatSchema: GenMessage<ResponseFormat> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 14);
+  messageDesc(file_claviger_router_v1_completion, 20);
 
 /**
  * Kind is the form of the answer.
@@ -770,7 +1197,7 @@ export enum ResponseFormat_Kind {
  * Describes the enum claviger.router.v1.ResponseFormat.Kind.
  */
 export const ResponseFormat_KindSchema: GenEnum<ResponseFormat_Kind> = /*@__PURE__*/
-  enumDesc(file_claviger_router_v1_completion, 14, 0);
+  enumDesc(file_claviger_router_v1_completion, 20, 0);
 
 /**
  * Usage is what a request took.
@@ -798,7 +1225,7 @@ export type Usage = Message$1<"claviger.router.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 15);
+  messageDesc(file_claviger_router_v1_completion, 21);
 
 /**
  * Provenance says what served a request.
@@ -861,7 +1288,7 @@ export type Provenance = Message$1<"claviger.router.v1.Provenance"> & {
  * Use `create(ProvenanceSchema)` to create a new message.
  */
 export const ProvenanceSchema: GenMessage<Provenance> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 16);
+  messageDesc(file_claviger_router_v1_completion, 22);
 
 /**
  * AttemptProvenance is one attempt of a request.
@@ -903,7 +1330,203 @@ export type AttemptProvenance = Message$1<"claviger.router.v1.AttemptProvenance"
  * Use `create(AttemptProvenanceSchema)` to create a new message.
  */
 export const AttemptProvenanceSchema: GenMessage<AttemptProvenance> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 17);
+  messageDesc(file_claviger_router_v1_completion, 23);
+
+/**
+ * EmbedRequest is the input of Embed.
+ *
+ * @generated from message claviger.router.v1.EmbedRequest
+ */
+export type EmbedRequest = Message$1<"claviger.router.v1.EmbedRequest"> & {
+  /**
+   * model is "provider/model" or "policy/<name>". Empty takes the API key's default policy.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * texts are what to embed.
+   *
+   * @generated from field: repeated string texts = 2;
+   */
+  texts: string[];
+
+  /**
+   * dimensions shortens the vectors; absent is the model's own length.
+   *
+   * @generated from field: optional int64 dimensions = 3;
+   */
+  dimensions?: bigint | undefined;
+
+  /**
+   * purpose is "query" or "document", where a provider tells them apart.
+   *
+   * @generated from field: optional string purpose = 4;
+   */
+  purpose?: string | undefined;
+
+  /**
+   * tags are kept with the usage.
+   *
+   * @generated from field: map<string, string> tags = 5;
+   */
+  tags: { [key: string]: string };
+
+  /**
+   * session groups requests in usage.
+   *
+   * @generated from field: string session = 6;
+   */
+  session: string;
+
+  /**
+   * user is the caller's end user, kept with the usage.
+   *
+   * @generated from field: string user = 7;
+   */
+  user: string;
+};
+
+/**
+ * Describes the message claviger.router.v1.EmbedRequest.
+ * Use `create(EmbedRequestSchema)` to create a new message.
+ */
+export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 24);
+
+/**
+ * EmbedResponse is the answer of Embed.
+ *
+ * @generated from message claviger.router.v1.EmbedResponse
+ */
+export type EmbedResponse = Message$1<"claviger.router.v1.EmbedResponse"> & {
+  /**
+   * request_id names the request for usage and support.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * model is the model's slug that served.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * embeddings are the vectors, one for each text, in their order.
+   *
+   * @generated from field: repeated claviger.router.v1.Embedding embeddings = 3;
+   */
+  embeddings: Embedding[];
+
+  /**
+   * usage is what it took.
+   *
+   * @generated from field: claviger.router.v1.Usage usage = 4;
+   */
+  usage?: Usage | undefined;
+
+  /**
+   * provenance says what served the request, as far as the API key may see it.
+   *
+   * @generated from field: claviger.router.v1.Provenance provenance = 5;
+   */
+  provenance?: Provenance | undefined;
+};
+
+/**
+ * Describes the message claviger.router.v1.EmbedResponse.
+ * Use `create(EmbedResponseSchema)` to create a new message.
+ */
+export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 25);
+
+/**
+ * Embedding is the vector of a text.
+ *
+ * @generated from message claviger.router.v1.Embedding
+ */
+export type Embedding = Message$1<"claviger.router.v1.Embedding"> & {
+  /**
+   * values are its numbers.
+   *
+   * @generated from field: repeated float values = 1;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message claviger.router.v1.Embedding.
+ * Use `create(EmbeddingSchema)` to create a new message.
+ */
+export const EmbeddingSchema: GenMessage<Embedding> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 26);
+
+/**
+ * CountTokensRequest is the input of CountTokens.
+ *
+ * @generated from message claviger.router.v1.CountTokensRequest
+ */
+export type CountTokensRequest = Message$1<"claviger.router.v1.CountTokensRequest"> & {
+  /**
+   * input is the prompt. What says how to answer it is not counted.
+   *
+   * @generated from field: claviger.router.v1.CompletionInput input = 1;
+   */
+  input?: CompletionInput | undefined;
+};
+
+/**
+ * Describes the message claviger.router.v1.CountTokensRequest.
+ * Use `create(CountTokensRequestSchema)` to create a new message.
+ */
+export const CountTokensRequestSchema: GenMessage<CountTokensRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 27);
+
+/**
+ * CountTokensResponse is the answer of CountTokens.
+ *
+ * @generated from message claviger.router.v1.CountTokensResponse
+ */
+export type CountTokensResponse = Message$1<"claviger.router.v1.CountTokensResponse"> & {
+  /**
+   * request_id names the request for usage and support.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * model is the model's slug that counted.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * tokens is how many the prompt has.
+   *
+   * @generated from field: int64 tokens = 3;
+   */
+  tokens: bigint;
+
+  /**
+   * provenance says what served the request, as far as the API key may see it.
+   *
+   * @generated from field: claviger.router.v1.Provenance provenance = 4;
+   */
+  provenance?: Provenance | undefined;
+};
+
+/**
+ * Describes the message claviger.router.v1.CountTokensResponse.
+ * Use `create(CountTokensResponseSchema)` to create a new message.
+ */
+export const CountTokensResponseSchema: GenMessage<CountTokensResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_router_v1_completion, 28);
 
 /**
  * ListModelsRequest is the input of ListModels.
@@ -918,7 +1541,7 @@ export type ListModelsRequest = Message$1<"claviger.router.v1.ListModelsRequest"
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 18);
+  messageDesc(file_claviger_router_v1_completion, 29);
 
 /**
  * ListModelsResponse is the answer of ListModels.
@@ -939,7 +1562,7 @@ export type ListModelsResponse = Message$1<"claviger.router.v1.ListModelsRespons
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 19);
+  messageDesc(file_claviger_router_v1_completion, 30);
 
 /**
  * Model is something that may be named as a model.
@@ -967,7 +1590,7 @@ export type Model = Message$1<"claviger.router.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 20);
+  messageDesc(file_claviger_router_v1_completion, 31);
 
 /**
  * MessageRole says who speaks.
@@ -1091,6 +1714,27 @@ export const CompletionService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamCompletionRequestSchema;
     output: typeof StreamCompletionResponseSchema;
+  },
+  /**
+   * Embed gives the vectors of texts.
+   *
+   * @generated from rpc claviger.router.v1.CompletionService.Embed
+   */
+  embed: {
+    methodKind: "unary";
+    input: typeof EmbedRequestSchema;
+    output: typeof EmbedResponseSchema;
+  },
+  /**
+   * CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
+   * can do it.
+   *
+   * @generated from rpc claviger.router.v1.CompletionService.CountTokens
+   */
+  countTokens: {
+    methodKind: "unary";
+    input: typeof CountTokensRequestSchema;
+    output: typeof CountTokensResponseSchema;
   },
   /**
    * ListModels lists what this API key may name as a model, policies included.
