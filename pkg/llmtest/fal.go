@@ -197,13 +197,14 @@ func (p *Provider) falRequest(w http.ResponseWriter, r *http.Request, rest strin
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"detail": "No user found for Key ID and Secret"})
 		return
 	}
+	canceled := false
 	j, ok := p.job("fal", id, func(j *mediaJob) {
 		switch {
 		case j.key != key:
 		case what == "status":
 			j.questions++
 		case what == "cancel" && r.Method == http.MethodPut && !j.over():
-			j.canceled = true
+			j.canceled, canceled = true, true
 		}
 	})
 	switch {
@@ -212,7 +213,7 @@ func (p *Provider) falRequest(w http.ResponseWriter, r *http.Request, rest strin
 	case what == "status" && r.Method == http.MethodGet:
 		j.falStatus(w, r)
 	case what == "cancel" && r.Method == http.MethodPut:
-		if !j.canceled {
+		if !canceled {
 			writeJSON(w, http.StatusBadRequest, map[string]any{"status": "ALREADY_COMPLETED"})
 			return
 		}
