@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,13 @@ func Vector(text string, dimensions int) []float32 {
 		v[i] = float32(int32(state)) / (1 << 31)
 	}
 	return v
+}
+
+// read: there are no streams, whatever is asked for.
+func (e *embeddings) read(c *call, raw []byte) *wire {
+	problem := e.openAIFamily.read(c, raw)
+	c.body.Stream = false
+	return problem
 }
 
 func (e *embeddings) check(c *call, raw []byte) (last string, _ *wire) {
@@ -83,10 +91,8 @@ func (e *embeddings) inputs() *wire {
 	if len(e.texts) > maxInputs {
 		return refused("'$.input' is invalid. Expected an array with maximum length 2048.", "", "")
 	}
-	for _, text := range e.texts {
-		if text == "" {
-			return refused("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.", "", "")
-		}
+	if slices.Contains(e.texts, "") {
+		return refused("'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.", "", "")
 	}
 	return nil
 }

@@ -157,4 +157,3 @@ func (m *images) event(c *call, out *sink, v map[string]any, last bool) bool {
 	event := strings.Join([]string{"event: " + name, "data: " + string(data), "", ""}, end)
 	return out.put([]byte(event), 0, last && v["usage"] != nil)
 }
-

@@ -37,10 +37,12 @@ func (openAIFamily) key(r *http.Request) string {
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 }
 
-func (openAIFamily) headers(c *call)         { c.commonHeaders() }
-func (openAIFamily) admit(*call) *wire       { return nil }
-func (openAIFamily) failure(f Failure) wire  { return failures[f][openAI] }
-func (openAIFamily) stream(_ *call, _ *sink) { panic("llmtest: a form without streams was asked to stream") }
+func (openAIFamily) headers(c *call)        { c.commonHeaders() }
+func (openAIFamily) admit(*call) *wire      { return nil }
+func (openAIFamily) failure(f Failure) wire { return failures[f][openAI] }
+func (openAIFamily) stream(_ *call, _ *sink) {
+	panic("llmtest: a form without streams was asked to stream")
+}
 
 func (openAIFamily) envelope(c *call, w wire) []byte { return w.body(openAI, c.entry.RequestID) }
 

@@ -162,7 +162,9 @@ func (f *responses) thought(at string, it item, atEnd bool) *wire {
 func (f *responses) declare(c *call) { c.body.N = 0 }
 
 // encrypts reports whether the caller gets its reasoning in the encrypted form.
-func (f *responses) encrypts() bool { return slices.Contains(f.asked.Include, "reasoning.encrypted_content") }
+func (f *responses) encrypts() bool {
+	return slices.Contains(f.asked.Include, "reasoning.encrypted_content")
+}
 
 func (f *responses) usage(c *call) any {
 	if c.script.NoUsage {

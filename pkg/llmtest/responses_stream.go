@@ -1,6 +1,7 @@
 package llmtest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -130,7 +131,7 @@ func (f *responses) run(c *call) bool {
 }
 
 // item wraps an output item in its events.
-func (f *responses) item(c *call, begun, done map[string]any, within func(of ...field) bool) bool {
+func (f *responses) item(begun, done map[string]any, within func(of ...field) bool) bool {
 	e := &f.events
 	if !e.send("response.output_item.added", 0, false, field{"output_index", e.index}, field{"item", begun}) {
 		return false
@@ -145,12 +146,12 @@ func (f *responses) item(c *call, begun, done map[string]any, within func(of ...
 }
 
 func (f *responses) think(c *call) bool {
-	return f.item(c, f.reasoningItem(c, false), f.reasoningItem(c, true), func(of ...field) bool {
+	return f.item(f.reasoningItem(c, false), f.reasoningItem(c, true), func(of ...field) bool {
 		if !c.script.Think {
 			return true
 		}
 		of = append(of, field{"summary_index", 0})
-		with := func(more ...field) []field { return append(of[:len(of):len(of)], more...) }
+		with := func(more ...field) []field { return append(slices.Clip(of), more...) }
 		e, text := &f.events, words("", c.script.Reasoning)
 		all := strings.Join(text, "")
 		if !e.send("response.reasoning_summary_part.added", 0, false, with(field{"part", map[string]any{"type": "summary_text", "text": ""}})...) {
@@ -167,9 +168,9 @@ func (f *responses) think(c *call) bool {
 }
 
 func (f *responses) message(c *call) bool {
-	return f.item(c, f.messageItem(c, false), f.messageItem(c, true), func(of ...field) bool {
+	return f.item(f.messageItem(c, false), f.messageItem(c, true), func(of ...field) bool {
 		of = append(of, field{"content_index", 0})
-		with := func(more ...field) []field { return append(of[:len(of):len(of)], more...) }
+		with := func(more ...field) []field { return append(slices.Clip(of), more...) }
 		e, text := &f.events, strings.Join(c.answer.words, "")
 		if !e.send("response.content_part.added", 0, false, with(field{"part", f.part(c, "")})...) {
 			return false
@@ -194,8 +195,8 @@ func (f *responses) message(c *call) bool {
 
 func (f *responses) call(c *call, n int) bool {
 	done := f.callItem(c, n, true)
-	return f.item(c, f.callItem(c, n, false), done, func(of ...field) bool {
-		with := func(more ...field) []field { return append(of[:len(of):len(of)], more...) }
+	return f.item(f.callItem(c, n, false), done, func(of ...field) bool {
+		with := func(more ...field) []field { return append(slices.Clip(of), more...) }
 		e, pieces := &f.events, cutEvery(c.arguments(), 8)
 		for k, piece := range pieces {
 			tokens := 0

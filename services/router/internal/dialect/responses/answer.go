@@ -79,10 +79,20 @@ func newEcho(body []byte) echo {
 			name string
 			into *[]byte
 		}{
-			{"instructions", &e.instructions}, {"max_output_tokens", &e.maxOutputTokens}, {"metadata", &e.metadata},
-			{"parallel_tool_calls", &e.parallel}, {"reasoning", &e.reasoning}, {"safety_identifier", &e.safety},
-			{"service_tier", &e.serviceTier}, {"temperature", &e.temperature}, {"text", &e.text}, {"tool_choice", &e.toolChoice},
-			{"tools", &e.tools}, {"top_p", &e.topP}, {"truncation", &e.truncation}, {"user", &e.user},
+			{"instructions", &e.instructions},
+			{"max_output_tokens", &e.maxOutputTokens},
+			{"metadata", &e.metadata},
+			{"parallel_tool_calls", &e.parallel},
+			{"reasoning", &e.reasoning},
+			{"safety_identifier", &e.safety},
+			{"service_tier", &e.serviceTier},
+			{"temperature", &e.temperature},
+			{"text", &e.text},
+			{"tool_choice", &e.toolChoice},
+			{"tools", &e.tools},
+			{"top_p", &e.topP},
+			{"truncation", &e.truncation},
+			{"user", &e.user},
 		} {
 			if string(m.Name) == known.name {
 				*known.into = oneLine(m.Value)
@@ -129,12 +139,19 @@ func (e *Encoder) appendResponse(dst []byte, status string, items [][]byte, toke
 		value     []byte
 		otherwise string
 	}{
-		{`,"instructions":`, e.echo.instructions, "null"}, {`,"max_output_tokens":`, e.echo.maxOutputTokens, "null"},
-		{`,"metadata":`, e.echo.metadata, "{}"}, {`,"parallel_tool_calls":`, e.echo.parallel, "true"},
-		{`,"reasoning":`, e.echo.reasoning, `{"effort":null,"summary":null}`}, {`,"safety_identifier":`, e.echo.safety, "null"},
-		{`,"service_tier":`, e.echo.serviceTier, `"default"`}, {`,"temperature":`, e.echo.temperature, "1"},
-		{`,"text":`, e.echo.text, `{"format":{"type":"text"}}`}, {`,"tool_choice":`, e.echo.toolChoice, `"auto"`},
-		{`,"tools":`, e.echo.tools, "[]"}, {`,"top_p":`, e.echo.topP, "1"}, {`,"truncation":`, e.echo.truncation, `"disabled"`},
+		{`,"instructions":`, e.echo.instructions, "null"},
+		{`,"max_output_tokens":`, e.echo.maxOutputTokens, "null"},
+		{`,"metadata":`, e.echo.metadata, "{}"},
+		{`,"parallel_tool_calls":`, e.echo.parallel, "true"},
+		{`,"reasoning":`, e.echo.reasoning, `{"effort":null,"summary":null}`},
+		{`,"safety_identifier":`, e.echo.safety, "null"},
+		{`,"service_tier":`, e.echo.serviceTier, `"default"`},
+		{`,"temperature":`, e.echo.temperature, "1"},
+		{`,"text":`, e.echo.text, `{"format":{"type":"text"}}`},
+		{`,"tool_choice":`, e.echo.toolChoice, `"auto"`},
+		{`,"tools":`, e.echo.tools, "[]"},
+		{`,"top_p":`, e.echo.topP, "1"},
+		{`,"truncation":`, e.echo.truncation, `"disabled"`},
 		{`,"user":`, e.echo.user, "null"},
 	} {
 		dst = append(dst, m.name...)

@@ -122,7 +122,8 @@ func TestStreamsHaveTheEventsOfOpenAI(t *testing.T) {
 	var done []any
 	for i, name := range names {
 		if name == "output_item.done" {
-			at := int(data[i]["output_index"].(float64)) //nolint:forcetypeassert // a test
+			index, _ := data[i]["output_index"].(float64)
+			at := int(index)
 			for len(done) <= at {
 				done = append(done, nil)
 			}
@@ -170,7 +171,8 @@ func TestStateComesBack(t *testing.T) {
 		Parts: []completion.Part{
 			{Reasoning: &completion.Reasoning{Text: "hm\n\"so\"", Signature: "sig", Format: completion.AnthropicState}},
 			{Reasoning: &completion.Reasoning{Encrypted: "blob", Format: completion.AnthropicState}},
-			{Text: "One \"two\" é🔑\x01 three"}, {Text: "no"},
+			{Text: "One \"two\" é🔑\x01 three"},
+			{Text: "no"},
 		},
 		ToolCalls: []completion.ToolCall{
 			{ID: "toolu_1", Name: "look", Arguments: `{"q":"x"}`, Signature: "gsig", Format: completion.GoogleState}, {ID: "toolu_2", Name: "look", Arguments: "{}"},
@@ -193,7 +195,8 @@ func TestAnswersEndAsTheyEnded(t *testing.T) {
 		details, _ := response["incomplete_details"].(map[string]any)
 		reason, _ := details["reason"].(string)
 		item, _ := data[len(data)-2]["item"].(map[string]any)
-		if got := [3]string{names[len(names)-1], response["status"].(string), reason}; got != want || item["status"] != want[0] { //nolint:forcetypeassert // a test
+		status, _ := response["status"].(string)
+		if got := [3]string{names[len(names)-1], status, reason}; got != want || item["status"] != want[0] {
 			t.Errorf("%q: %v, item %v, want %v", finish, got, item["status"], want)
 		}
 		if response["usage"] != nil {

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -121,9 +122,7 @@ func (p *Form) body(call completion.Call) (body []byte, inputs int, err error) {
 		w["user"] = prompt.User
 	}
 	if p.vendor.Members != nil {
-		for name, value := range p.vendor.Members(in) {
-			w[name] = value
-		}
+		maps.Copy(w, p.vendor.Members(in))
 	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

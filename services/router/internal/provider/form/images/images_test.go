@@ -102,12 +102,21 @@ func TestVendorsBillPicturesOrTokens(t *testing.T) {
 		usage  string
 		want   *completion.Usage
 	}{
-		"tokens, text in the answer": {images.Vendor{}, `{"input_tokens":50,"output_tokens":300,"input_tokens_details":{"text_tokens":10,"image_tokens":40},"output_tokens_details":{"text_tokens":28,"image_tokens":272}}`,
-			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 50, ImageIn: 40, OutputTotal: 300, ImageOut: 272}, Units: one, Final: true}},
-		"no details": {images.Vendor{}, `{"input_tokens":50,"output_tokens":300}`,
-			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 50, OutputTotal: 300, ImageOut: 300}, Units: one, Final: true}},
-		"cached": {images.Vendor{}, `{"input_tokens":50,"output_tokens":1,"input_tokens_details":{"cached_tokens":20}}`,
-			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 30, CacheRead: 20, OutputTotal: 1, ImageOut: 1}, Units: one, Final: true}},
+		"tokens, text in the answer": {
+			images.Vendor{},
+			`{"input_tokens":50,"output_tokens":300,"input_tokens_details":{"text_tokens":10,"image_tokens":40},"output_tokens_details":{"text_tokens":28,"image_tokens":272}}`,
+			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 50, ImageIn: 40, OutputTotal: 300, ImageOut: 272}, Units: one, Final: true},
+		},
+		"no details": {
+			images.Vendor{},
+			`{"input_tokens":50,"output_tokens":300}`,
+			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 50, OutputTotal: 300, ImageOut: 300}, Units: one, Final: true},
+		},
+		"cached": {
+			images.Vendor{},
+			`{"input_tokens":50,"output_tokens":1,"input_tokens_details":{"cached_tokens":20}}`,
+			&completion.Usage{Tokens: usage.Tokens{InputTotal: 50, InputUncached: 30, CacheRead: 20, OutputTotal: 1, ImageOut: 1}, Units: one, Final: true},
+		},
 		"nothing":           {images.Vendor{}, `null`, nil},
 		"cannot be":         {images.Vendor{}, `{"input_tokens":-5,"output_tokens":300}`, nil},
 		"more than all":     {images.Vendor{}, `{"input_tokens":5,"output_tokens":3,"output_tokens_details":{"image_tokens":4}}`, nil},
