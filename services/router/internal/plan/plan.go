@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -82,7 +83,12 @@ func (p *Planner) Make(c Config, caller completion.Caller, req *completion.Reque
 		}
 	}
 	if len(out.Targets) == 0 {
-		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", p.exclusions(c, caller, req.Asks(), lines))
+		why, all := p.exclusions(c, caller, req.Asks(), lines)
+		if all { // more credentials would not help
+			return completion.Plan{}, completion.ErrUnsupported.Saying("nothing that the model's name stands for can do this: %s", why).
+				Hinting("choose another model").With("param", "model")
+		}
+		return completion.Plan{}, completion.ErrNoTarget.Saying("no credential can serve this request: %s", why)
 	}
 	return out, nil
 }
@@ -95,23 +101,27 @@ func credentials(c Config, caller completion.Caller, l Line) []*completion.Crede
 	return c.Credentials(caller.OrgID, l.Provider)
 }
 
-// exclusions says for each line why nothing of it can serve.
-func (p *Planner) exclusions(c Config, caller completion.Caller, op completion.Operation, lines []Line) string {
+// exclusions says for each line why nothing of it can serve, and whether that is so for what was asked
+// alone: the credentials are there, and none of them is out.
+func (p *Planner) exclusions(c Config, caller completion.Caller, op completion.Operation, lines []Line) (why string, unsupported bool) {
 	var out []string
+	unsupported = true
 	for _, l := range lines {
 		list := credentials(c, caller, l)
 		if len(list) == 0 {
+			unsupported = false
 			out = append(out, fmt.Sprintf("%s: there is no %s credential for %s", l.Model, l.Class, l.Provider))
 		}
 		for _, credential := range list {
-			why := p.out(credential)
-			if why == "" {
-				why = "cannot serve it: " + l.Provider + " " + p.Providers[l.Provider].Serves(op, l.Name, credential)
+			if serves := p.Providers[l.Provider].Serves(op, l.Name, credential); serves != "" {
+				out = append(out, fmt.Sprintf("%s: %s %s", l.Model, l.Provider, serves))
+				continue
 			}
-			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), why))
+			unsupported = false
+			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), p.out(credential)))
 		}
 	}
-	return strings.Join(out, "; ")
+	return strings.Join(slices.Compact(out), "; "), unsupported
 }
 
 // label names a credential to a caller: a platform credential's label is the operator's business.

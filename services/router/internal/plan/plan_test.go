@@ -41,7 +41,12 @@ func (c *config) Credentials(orgID, provider string) []*completion.Credential {
 
 type provider struct{ completion.Provider }
 
-func (provider) Serves(completion.Operation, string, *completion.Credential) string { return "" }
+func (provider) Serves(op completion.Operation, _ string, _ *completion.Credential) string {
+	if op == completion.Embeddings {
+		return "has no embeddings"
+	}
+	return ""
+}
 
 func cred(org, id, provider, out string) *completion.Credential {
 	return &completion.Credential{ID: id, OrgID: org, Provider: provider, Label: "label-" + id, Out: out, Revision: 1}
@@ -173,5 +178,18 @@ func BenchmarkPlan(b *testing.B) {
 		if _, err := p.Make(c, caller, &completion.Request{Model: "policy/main"}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestWhatNoCredentialCouldDoIsTheCallersToMend(t *testing.T) {
+	t.Parallel()
+	c, p, _ := setUp()
+	_, err := p.Make(c, completion.Caller{OrgID: "org_a"}, &completion.Request{Model: "openai/m", Operation: completion.Embeddings})
+	if f, ok := fault.Of(err); !ok || !errors.Is(err, completion.ErrUnsupported) || strings.Count(f.Message(), "openai has no embeddings") != 1 || f.Facts()["param"] != "model" {
+		t.Errorf("Make(embeddings) = %v, want that openai has none", err)
+	}
+	c.credentials["org_a/openai"] = nil
+	if _, err := p.Make(c, completion.Caller{OrgID: "org_a"}, &completion.Request{Model: "openai/m", Operation: completion.Embeddings}); !errors.Is(err, completion.ErrNoTarget) {
+		t.Errorf("Make(embeddings), without a credential = %v, want that there is none", err)
 	}
 }
