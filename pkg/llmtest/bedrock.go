@@ -320,30 +320,17 @@ func (p *Provider) bedrockCount(w http.ResponseWriter, r *http.Request, b *bedro
 		c.refuse(*problem)
 		return
 	}
-	var body struct {
-		Input struct {
-			Converse json.RawMessage `json:"converse"`
-		} `json:"input"`
-	}
-	if err := json.Unmarshal(b.raw, &body); err != nil {
-		c.refuse(*invalid(err.Error()))
+	last, problem := b.counted(c)
+	if problem != nil {
+		c.refuse(*problem)
 		return
-	}
-	problem := b.converse.decode(body.Input.Converse)
-	if !strings.HasPrefix(b.model, "anthropic.claude") {
-		problem = "The provided model doesn't support counting tokens."
-	}
-	last := ""
-	if problem == "" {
-		last, problem = b.converse.check(bareModel(b.model))
 	}
 	var err error
 	if c.script, err = p.find(c, last); err != nil {
-		problem = err.Error()
+		c.refuse(*invalid(err.Error()))
+		return
 	}
 	switch {
-	case problem != "":
-		c.refuse(*invalid(problem))
 	case c.script.Error != "":
 		c.refuse(c.failure())
 	case c.script.Input > 0:
@@ -351,4 +338,39 @@ func (p *Provider) bedrockCount(w http.ResponseWriter, r *http.Request, b *bedro
 	default:
 		writeJSON(w, http.StatusOK, map[string]any{"inputTokens": max(1, raw.Len()/4)})
 	}
+}
+
+// counted checks what is to be counted: a conversation, or a body of InvokeModel.
+func (b *bedrock) counted(c *call) (last string, _ *wire) {
+	var body struct {
+		Input struct {
+			Converse json.RawMessage `json:"converse"`
+			Invoke   *struct {
+				Body []byte `json:"body"`
+			} `json:"invokeModel"`
+		} `json:"input"`
+	}
+	if err := json.Unmarshal(b.raw, &body); err != nil {
+		return "", invalid(err.Error())
+	}
+	if !strings.HasPrefix(b.model, "anthropic.claude") {
+		return "", invalid("The provided model doesn't support counting tokens.")
+	}
+	if in := body.Input.Invoke; in != nil {
+		if err := json.Unmarshal(in.Body, &c.body); err != nil {
+			return "", invalid("Malformed input request: " + err.Error())
+		}
+		if c.body.MaxTokens == nil {
+			return "", invalid("max_tokens: Field required")
+		}
+		return b.checkClaude(c, in.Body)
+	}
+	problem := b.converse.decode(body.Input.Converse)
+	if problem == "" {
+		last, problem = b.converse.check(bareModel(b.model))
+	}
+	if problem != "" {
+		return "", invalid(problem)
+	}
+	return last, nil
 }

@@ -53,8 +53,11 @@ func addresses(region, instead string) (runtime, control string) {
 		return instead, strings.NewReplacer("bedrock-runtime", "bedrock").Replace(instead)
 	}
 	domain := ".amazonaws.com"
-	if strings.HasPrefix(region, "cn-") {
-		domain += ".cn"
+	switch area, _, _ := strings.Cut(region, "-"); area {
+	case "cn":
+		domain = ".amazonaws.com.cn"
+	case "eusc":
+		domain = ".amazonaws.eu"
 	}
 	return "https://bedrock-runtime." + region + domain, "https://bedrock." + region + domain
 }

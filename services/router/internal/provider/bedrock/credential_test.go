@@ -87,6 +87,7 @@ func TestRegionsHaveTheirHosts(t *testing.T) {
 			"us-east-1", "https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com",
 			"https://vpce-1.bedrock-runtime.us-east-1.vpce.amazonaws.com/model/", "https://vpce-1.bedrock.us-east-1.vpce.amazonaws.com/foundation-models",
 		},
+		{"eusc-de-east-1", "", "https://bedrock-runtime.eusc-de-east-1.amazonaws.eu/model/", "https://bedrock.eusc-de-east-1.amazonaws.eu/foundation-models"},
 		{"us-east-1", "https://bedrock-runtime-fips.us-east-1.amazonaws.com", "https://bedrock-runtime-fips.us-east-1.amazonaws.com/model/", "https://bedrock-fips.us-east-1.amazonaws.com/foundation-models"},
 		{"us-east-1", "https://gateway.acme.example/aws", "https://gateway.acme.example/aws/model/", "https://gateway.acme.example/aws/foundation-models"},
 	} {

@@ -28,7 +28,7 @@ var errBody = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a JSON
 
 // invoke passes a body of Anthropic's messages to a Claude.
 func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	body, err := invokeBody(call.Request)
+	body, err := invokeBody(call.Request, "")
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +50,8 @@ func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, 
 }
 
 // invokeBody is the caller's body without what stands in the address, and with what is said in headers
-// elsewhere. Every other member stays as it came.
-func invokeBody(req *completion.Request) ([]byte, error) {
+// elsewhere; more are members to add, each with a comma before it. Every other member stays as it came.
+func invokeBody(req *completion.Request, more string) ([]byte, error) {
 	version := claudeVersion
 	if v := req.Headers["Anthropic-Version"]; v != "" && v != plainVersion {
 		version = v
@@ -83,7 +83,7 @@ func invokeBody(req *completion.Request) ([]byte, error) {
 	if m.Err() != nil {
 		return nil, errBody.Because(m.Err())
 	}
-	return append(out, '}'), nil
+	return append(append(out, more...), '}'), nil
 }
 
 // unwrapped is a stream of frames, each around one event, as the server-sent events that Anthropic's own

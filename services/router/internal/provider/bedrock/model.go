@@ -195,6 +195,8 @@ func geosOf(region string) []string {
 		return []string{"apac", "global"}
 	case area == "ca":
 		return []string{"ca", "global"}
+	case area == "cn", area == "eusc": // apart from all others
+		return nil
 	}
 	return []string{"global"}
 }

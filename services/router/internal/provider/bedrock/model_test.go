@@ -1,8 +1,10 @@
 package bedrock_test
 
 import (
+	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +33,7 @@ func TestModelsAreCalledByTheProfilesOfTheirRegion(t *testing.T) {
 		{"anthropic.claude-sonnet-5", "ap-southeast-2", nil, "au.anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "ap-south-1", nil, "global.anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "sa-east-1", nil, "global.anthropic.claude-sonnet-5"},
+		{"anthropic.claude-sonnet-5", "cn-north-1", nil, "anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "us-gov-west-1", nil, "us-gov.anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "us-east-1", []string{"anthropic.claude-sonnet-5", "global.anthropic.claude-sonnet-5"}, "global.anthropic.claude-sonnet-5"},
 		{"anthropic.claude-3-7-sonnet-20250219-v1:0", "ap-northeast-1", nil, "apac.anthropic.claude-3-7-sonnet-20250219-v1:0"},
@@ -90,7 +93,7 @@ func TestWhatModelsServeIsSaid(t *testing.T) {
 			}
 		}
 		for _, d := range []completion.Dialect{completion.AnthropicMessages, completion.OpenAIChat, completion.AnthropicCount, completion.Typed} {
-			if got := p.Speaks(d, &completion.Target{Name: test.model}); got != (test.speaks && d == completion.AnthropicMessages) {
+			if got := p.Speaks(d, &completion.Target{Name: test.model}); got != (test.speaks && (d == completion.AnthropicMessages || d == completion.AnthropicCount)) {
 				t.Errorf("%s speaks %s: %v", test.model, d, got)
 			}
 		}
@@ -202,6 +205,15 @@ func TestTokensAreCounted(t *testing.T) {
 			t.Errorf("%+v, %v", chunk, err)
 		}
 	}
+	for _, body := range []string{`{"model":"x","messages":[{"role":"user","content":"script:in=77"}]}`, `{"max_tokens":9,"messages":[{"role":"user","content":"script:in=77"}],"model":"x"}`} {
+		call := passing(false, body)
+		call.BaseURL = s.BedrockURL()
+		call.Request.Operation, call.Request.Dialect = completion.CountTokens, completion.AnthropicCount
+		got, err := collect(t, bedrock.New(&http.Transport{}), call)
+		if err != nil || got.Raw != `{"input_tokens":77}` {
+			t.Errorf("%s: %s, %v", body, got.Raw, err)
+		}
+	}
 	for _, body := range []string{`{}`, `{"inputTokens":-1}`, `{"inputTokens":"7"}`, `x`} {
 		call := asked(claude, false, said("hi"))
 		call.Request.Operation = completion.CountTokens
@@ -253,6 +265,50 @@ func TestAGenuineKeyThatMayNotListIsAccepted(t *testing.T) {
 		p := bedrock.New(by{"/foundation-models": list, "/model/anthropic.claude-haiku-4-5-20251001-v1%3A0/count-tokens": count})
 		if got := p.Test(t.Context(), completion.Place{Secret: secret.New(signed(providertest.Key))}); got.State != want || got.Reason == "" {
 			t.Errorf("counting answers %d: %+v", counted, got)
+		}
+	}
+}
+
+// TestARegionWithoutBedrockIsNamed: most such are mistyped.
+func TestARegionWithoutBedrockIsNamed(t *testing.T) {
+	t.Parallel()
+	key := credential(map[string]string{"accessKeyId": "AKIA1", "secretAccessKey": "secret-0123456789", "region": "us-esat-1"})
+	got := bedrock.New(nowhere{}).Test(t.Context(), completion.Place{Secret: secret.New(key)})
+	if got.State != "" || !strings.Contains(got.Reason, "us-esat-1") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// nowhere is a network without names.
+type nowhere struct{}
+
+func (nowhere) RoundTrip(r *http.Request) (*http.Response, error) {
+	return nil, &net.DNSError{Err: "no such host", Name: r.URL.Host, IsNotFound: true}
+}
+
+// TestUsageIsWhatTheLedgerDeclares in all classes, streamed or not, converted or passed.
+func TestUsageIsWhatTheLedgerDeclares(t *testing.T) {
+	t.Parallel()
+	s := llmtest.New(t)
+	script := llmtest.Script{Tokens: 5, Input: 900, Cached: 200, CacheWrite: 30, CacheWrite1h: 7, Reasoning: 11, Think: true, Pings: true}
+	for i, call := range []completion.Call{
+		asked(claude, false, said(script.String())), asked(claude, true, said(script.String())), asked(nova, true, said(script.String())),
+		passing(false, `{"max_tokens":900,"messages":[{"role":"user","content":"`+script.String()+`"}]}`),
+		passing(true, `{"max_tokens":900,"messages":[{"role":"user","content":"`+script.String()+`"}]}`),
+	} {
+		call.BaseURL = s.BedrockURL()
+		got, err := collect(t, bedrock.New(&http.Transport{}), call)
+		declared := providertest.Ended(t, s, i+1)
+		if err != nil || got.Usage == nil || declared.Declared == nil || !declared.UsageSent || !declared.Complete {
+			t.Fatalf("call %d: %+v, %v, %+v", i, got, err, declared)
+		}
+		d := declared.Declared
+		want := usage.Tokens{
+			InputTotal: int64(d.Input), InputUncached: int64(d.Input - d.Cached - d.CacheWrite - d.CacheWrite1h), CacheRead: int64(d.Cached),
+			CacheWrite5m: int64(d.CacheWrite), CacheWrite1h: int64(d.CacheWrite1h), OutputTotal: int64(d.Output), Reasoning: int64(d.Reasoning),
+		}
+		if got.Usage.Tokens != want {
+			t.Errorf("call %d: %+v, want %+v", i, got.Usage.Tokens, want)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func (p *Provider) Serves(op completion.Operation, name string, _ *completion.Cr
 
 // Speaks is Anthropic's messages, for Claude.
 func (p *Provider) Speaks(d completion.Dialect, t *completion.Target) bool {
-	return d == completion.AnthropicMessages && modelOf(t.Name, "", nil).maker == claude
+	return (d == completion.AnthropicMessages || d == completion.AnthropicCount) && modelOf(t.Name, "", nil).maker == claude
 }
 
 // Start sends the call. See completion.Provider.
