@@ -165,7 +165,7 @@ func (p *Provider) Close() error {
 
 // ServeHTTP answers as the provider that the path names.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if serveVendor(p, w, r) {
+	if serveVendor(p, w, r) || serveAzure(p, w, r) {
 		return
 	}
 	provider, path := split(r.URL.Path)

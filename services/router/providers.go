@@ -10,6 +10,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
+	"github.com/claviger/claviger/services/router/internal/provider/azure"
 	"github.com/claviger/claviger/services/router/internal/provider/bedrock"
 	"github.com/claviger/claviger/services/router/internal/provider/compat"
 	"github.com/claviger/claviger/services/router/internal/provider/fal"
@@ -29,6 +30,7 @@ type registration struct {
 func registered() []registration {
 	all := []registration{
 		{anthropic.Facts(), func(t http.RoundTripper) completion.Provider { return anthropic.New(t) }},
+		{azure.Facts(), func(t http.RoundTripper) completion.Provider { return azure.New(t) }},
 		{bedrock.Facts(), func(t http.RoundTripper) completion.Provider { return bedrock.New(t) }},
 		{fal.Facts(), func(t http.RoundTripper) completion.Provider { return fal.New(t) }},
 		{googleaistudio.Facts(), func(t http.RoundTripper) completion.Provider { return googleaistudio.New(t) }},
