@@ -98,9 +98,9 @@ func (r *rig) handler(t *testing.T, providers map[string]completion.Provider, ur
 }
 
 // world is the edges as a server, over the scripted provider.
-func world(t *testing.T) (*rig, *httptest.Server, *llmtest.Server) {
+func world(t *testing.T, options ...llmtest.Option) (*rig, *httptest.Server, *llmtest.Server) {
 	t.Helper()
-	r, upstream := &rig{}, llmtest.New(t)
+	r, upstream := &rig{}, llmtest.New(t, options...)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	server := httptest.NewServer(r.handler(t,

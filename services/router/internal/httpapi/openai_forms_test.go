@@ -189,3 +189,43 @@ func TestImagesAreServed(t *testing.T) {
 		t.Errorf("broken stream: %s", got.body)
 	}
 }
+
+// TestATurnOfResponsesGoesOn: a caller sends back what came, and the provider finds its reasoning in it.
+func TestATurnOfResponsesGoesOn(t *testing.T) {
+	t.Parallel()
+	_, server, upstream := world(t, llmtest.WithCapture())
+	const tools = `"reasoning":{"effort":"low","summary":"auto"},"include":["reasoning.encrypted_content"],"tools":[{"type":"function","name":"look","parameters":{"type":"object"}}]`
+	for model, state := range map[string]string{"openai/gpt-6-sol": `"encrypted_content"`, "anthropic/claude-haiku-4-5": `"signature"`} {
+		for _, stream := range []string{"true", "false"} {
+			question := `{"role":"user","content":"` + llmtest.Script{Reasoning: 5, Think: true, Tool: "look", Args: `{"q":1}`}.String() + ` go"}`
+			got := ask(t, server, http.MethodPost, "/v1/responses", `{"model":"`+model+`","stream":`+stream+`,`+tools+`,"input":[`+question+`]}`, nil)
+			var whole struct {
+				Output []json.RawMessage `json:"output"`
+			}
+			text := got.body
+			if stream == "true" {
+				_, text, _ = strings.Cut(got.body, responsesEnd)
+				text = "{" + text[strings.Index(text, `"output":`):]
+				text = text[:strings.LastIndex(text, `,"usage"`)] + "}"
+			}
+			if err := json.Unmarshal([]byte(text), &whole); err != nil || len(whole.Output) != 2 {
+				t.Fatalf("%s, stream %s: %v: %s", model, stream, err, got.body)
+			}
+			var call struct {
+				ID string `json:"call_id"`
+			}
+			if err := json.Unmarshal(whole.Output[1], &call); err != nil {
+				t.Fatal(err)
+			}
+			next := strings.Join([]string{
+				question, string(whole.Output[0]), string(whole.Output[1]), `{"type":"function_call_output","call_id":"` + call.ID + `","output":"42"}`,
+			}, ",")
+			again := ask(t, server, http.MethodPost, "/v1/responses", `{"model":"`+model+`",`+tools+`,"input":[`+next+`]}`, nil)
+			requests := upstream.Requests()
+			sent := string(requests[len(requests)-1].Body)
+			if again.status != http.StatusOK || strings.Count(sent, state) != 1 || strings.Contains(sent, "clv1.") {
+				t.Errorf("%s, stream %s: %d %s\nsent %s", model, stream, again.status, again.body, sent)
+			}
+		}
+	}
+}
