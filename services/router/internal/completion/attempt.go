@@ -107,8 +107,10 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 		return err
 	}
 	defer func() { _ = answer.Close() }() // a read side: nothing is lost
+	// One for all pieces: its address goes to the sink, and so it would be an allocation for each.
+	var chunk Chunk
 	for {
-		chunk, err := answer.Next()
+		chunk, err = answer.Next()
 		if errors.Is(err, io.EOF) {
 			return a.end(answer.Head(), out)
 		}

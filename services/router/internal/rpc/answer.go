@@ -154,7 +154,7 @@ func (p *pieces) Chunk(c *completion.Chunk) error {
 	}
 	for _, t := range d.ToolCalls {
 		call := &routerv1.ToolCallDelta{
-			Index: int32(t.Index), Id: t.ID, Name: t.Name, Arguments: t.Arguments, //nolint:gosec // counts the calls of one answer
+			Index: int32(t.Index), Id: t.ID, Name: t.Name, Arguments: t.Arguments,
 			Signature: t.Signature, SignatureFormat: string(t.Format),
 		}
 		p.msg.Event = &routerv1.StreamCompletionResponse_ToolCall{ToolCall: call}

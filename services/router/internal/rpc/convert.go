@@ -165,7 +165,7 @@ func blockOf(r *completion.Reasoning) *routerv1.ReasoningBlock {
 }
 
 func citationOf(c *completion.Citation) *routerv1.Citation {
-	return &routerv1.Citation{Url: c.URL, Title: c.Title, Start: int32(c.Start), End: int32(c.End)} //nolint:gosec // offsets in an answer, which is bounded
+	return &routerv1.Citation{Url: c.URL, Title: c.Title, Start: int32(c.Start), End: int32(c.End)}
 }
 
 func logprobsOf(all []completion.Logprob) []*routerv1.TokenLogprob {
