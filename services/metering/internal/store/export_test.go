@@ -17,7 +17,7 @@ import (
 func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestID string) (map[string]string, error) {
 	plans := map[string]string{}
 	err := s.db.InReadTx(ctx, func(ctx context.Context, tx bun.Tx) error {
-		page, total := pageQuery(s.db.Engine(), &q), totalQuery(s.db.Engine(), &q)
+		page, total := pageQuery(s.db.Engine(), &q, sumNames), totalQuery(s.db.Engine(), &q, sumNames)
 		own := l
 		own.MemberID = "mem_1"
 		var rows []eventRow
@@ -26,7 +26,8 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 		quarters, days := bucketsQuery(&filtered, rollupTable, quarter, []span{whole, whole}, 10), bucketsQuery(&filtered, dayTable, day, []span{whole}, 10)
 		months := q
 		months.Start, months.Bucket = q.Start.Add(-30*24*time.Hour), usage.PerDay
-		perDay := pageQuery(s.db.Engine(), &months)
+		perDay := pageQuery(s.db.Engine(), &months, sumNames)
+		rare := rareQuery(&months)
 		uses := usage.Uses{OrgID: l.OrgID, Dimension: usage.ByAPIKey, IDs: []string{"key_1", "key_2"}}
 		for name, query := range map[string]string{
 			"rows":     tx.NewRaw(page.String(), page.args...).String(),
@@ -35,6 +36,7 @@ func (s *Store) Plans(ctx context.Context, q usage.Query, l usage.List, requestI
 			"own":      listQuery(tx, &rows, &own, whole).String(),
 			"quarters": tx.NewRaw(quarters.String(), quarters.args...).String(),
 			"days":     tx.NewRaw(days.String(), days.args...).String(),
+			"rare":     tx.NewRaw(rare.String(), rare.args...).String(),
 			"months":   tx.NewRaw(perDay.String(), perDay.args...).String(),
 			"spans":    spansQuery(tx, &filtered, []span{{start: whole.end - 2e9, end: whole.end - 1e9}, {start: whole.start, end: whole.start + 1e9}}),
 			"counted":  countedQuery(tx, &rows, l.OrgID, 100, 200, 10).String(),

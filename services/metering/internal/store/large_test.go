@@ -79,7 +79,7 @@ func TestQueriesUseIndexes(t *testing.T) {
 			}
 			index := map[string]string{
 				"rows": "usage_rollup", "total": "usage_rollup", "list": "usage_event_ended", "own": "usage_event_", "request": "usage_event_request",
-				"quarters": "usage_rollup", "days": "usage_day", "months": "usage_day", "spans": "usage_event_", "counted": "usage_event_counted", "uses": "last_use",
+				"quarters": "usage_rollup", "days": "usage_day", "months": "usage_day", "spans": "usage_event_", "counted": "usage_event_counted", "uses": "last_use", "rare": "usage_day_rare",
 			}[name]
 			if !strings.Contains(plan, index) {
 				t.Errorf("%s: the plan does not use %s:\n%s", name, index, plan)

@@ -239,7 +239,7 @@ func (s *sumColumns) rare() bool {
 		s.UnitCredit != nil || s.UnitCharacter != nil || s.ReportedCostNanoUSD != nil || s.ProviderCostNanoUSD != nil
 }
 
-// sumNames are the columns of sumColumns, in the same order.
+// sumNames are the columns of sumColumns, in the same order; the rare ones are the last.
 var sumNames = []string{
 	"requests", "attempts", "errors",
 	"input_total", "input_uncached", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h",

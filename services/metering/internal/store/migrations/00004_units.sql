@@ -31,6 +31,9 @@ ALTER TABLE usage_day ADD COLUMN unit_character BIGINT CHECK (unit_character BET
 ALTER TABLE usage_day ADD COLUMN reported_cost_nano_usd BIGINT CHECK (reported_cost_nano_usd BETWEEN -4611686018427387904 AND 4611686018427387904);
 ALTER TABLE usage_day ADD COLUMN provider_cost_nano_usd BIGINT CHECK (provider_cost_nano_usd BETWEEN -4611686018427387904 AND 4611686018427387904);
 
+-- Tells at once whether a question has to sum those.
+CREATE INDEX usage_day_rare ON usage_day (org_id, bucket) WHERE COALESCE(unit_image, unit_second, unit_megapixel, unit_request, unit_credit, unit_character, reported_cost_nano_usd, provider_cost_nano_usd) IS NOT NULL;
+
 -- Rates per unit, as JSON; tiers may be empty then. reported says that the provider's own statement holds.
 ALTER TABLE price ADD COLUMN units TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE price ADD COLUMN reported BOOLEAN NOT NULL DEFAULT FALSE;
