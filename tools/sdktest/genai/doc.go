@@ -1,3 +1,3 @@
-// Package genai reads the scripted Gemini and Vertex forms with Google's own SDK, used directly, so that
-// our adapters are not tested against our own idea of the wire. It holds tests only.
+// Package genai holds tests in which Google's own SDK, and Anthropic's for Claude on Vertex, read the scripted
+// provider directly, so that our adapters are not tested against our own idea of the wire.
 package genai

@@ -340,3 +340,24 @@ func decode(t *testing.T, part string) (out claims) {
 	}
 	return out
 }
+
+func FuzzToken(f *testing.F) {
+	f.Add(200, `{"access_token":"ya29.a","expires_in":3600}`)
+	f.Add(200, `{"access_token":"ya29.a","expires_in":1e300}`)
+	f.Add(400, `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`)
+	f.Add(503, `<html>`)
+	f.Fuzz(func(t *testing.T, status int, body string) {
+		if status < 200 || status > 599 {
+			return
+		}
+		g := &google{exchange: func(int) (int, string) { return status, body }}
+		err := send(t, vertex.New(g), call(vertex.BaseURL, model, 1))
+		if err == nil {
+			return
+		}
+		var failure *completion.ProviderError
+		if !errors.As(err, &failure) || failure.Message == "" || strings.Contains(failure.Error(), "PRIVATE KEY") {
+			t.Fatalf("%v", err)
+		}
+	})
+}
