@@ -59,16 +59,19 @@ func own(content []byte) (kept string, some bool) {
 	return string(append(out, ']')), some
 }
 
+// isForeign reads all members: of one that stands in a block twice, who knows which the provider reads.
 func isForeign(block []byte) bool {
-	name := ""
-	switch kind, _ := jsonscan.Text(jsonscan.Get(block, "type")); kind {
-	case "thinking":
-		name = "signature"
-	case "redacted_thinking":
-		name = "data"
-	default:
-		return false
+	thinks, wrapped := false, false
+	m := jsonscan.Object(block)
+	for m.Next() {
+		switch string(m.Name) {
+		case "type":
+			kind, _ := jsonscan.Text(m.Value)
+			thinks = thinks || kind == "thinking" || kind == "redacted_thinking"
+		case "signature", "data":
+			state, _ := jsonscan.Text(m.Value)
+			wrapped = wrapped || dialect.Wrapped(state)
+		}
 	}
-	state, _ := jsonscan.Text(jsonscan.Get(block, name))
-	return dialect.Wrapped(state)
+	return thinks && wrapped
 }
