@@ -203,7 +203,11 @@ func checkTurns(turns []turn, tools bool) (last, problem string) {
 
 // count serves /v1/messages/count_tokens.
 func (p *Provider) count(w http.ResponseWriter, r *http.Request, provider string) {
-	c := p.newCall(w, r, anthropic, provider)
+	p.counted(w, r, p.newCall(w, r, anthropic, provider), map[string]any{})
+}
+
+// counted answers a call with the number of its tokens, in an object with other members.
+func (p *Provider) counted(w http.ResponseWriter, r *http.Request, c *call, object map[string]any) {
 	if problem := c.admit(http.MethodPost); problem != nil {
 		c.refuse(*problem)
 		return
@@ -216,7 +220,7 @@ func (p *Provider) count(w http.ResponseWriter, r *http.Request, provider string
 		c.refuse(*problem)
 		return
 	}
-	last, problem := c.checkAnthropic(raw.Bytes())
+	last, problem := c.check(raw.Bytes())
 	if problem != nil {
 		c.refuse(*problem)
 		return
@@ -235,7 +239,8 @@ func (p *Provider) count(w http.ResponseWriter, r *http.Request, provider string
 	if tokens == 0 {
 		tokens = max(1, raw.Len()/4)
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"input_tokens": tokens})
+	object["input_tokens"] = tokens
+	writeJSON(w, http.StatusOK, object)
 }
 
 // anthropicUsage is the usage object; output is what has been generated so far.

@@ -7,6 +7,7 @@
 //
 //	POST {base}/v1/chat/completions        OpenAI, streamed and not
 //	POST {base}/v1/responses               OpenAI, streamed and not
+//	POST {base}/v1/responses/input_tokens  OpenAI
 //	POST {base}/v1/embeddings              OpenAI
 //	POST {base}/v1/images/generations      OpenAI, streamed and not
 //	POST {base}/v1/messages                Anthropic, streamed and not

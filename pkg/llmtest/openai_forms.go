@@ -13,6 +13,11 @@ func openAIForms(p *Provider, w http.ResponseWriter, r *http.Request) bool {
 	switch path {
 	case "/v1/responses":
 		n = &responses{}
+	case "/v1/responses/input_tokens":
+		c := p.newCall(w, r, openAI, provider)
+		c.native = &responses{}
+		p.counted(w, r, c, map[string]any{"object": "response.input_tokens"})
+		return true
 	case "/v1/embeddings":
 		n = &embeddings{}
 	case "/v1/images/generations":

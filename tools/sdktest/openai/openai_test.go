@@ -164,6 +164,12 @@ func TestATurnGoesOn(t *testing.T) {
 	if _, err := c.Responses.New(t.Context(), params); err != nil {
 		t.Fatal(err)
 	}
+	count, err := c.Responses.InputTokens.Count(t.Context(), responses.InputTokenCountParams{
+		Model: param.NewOpt("gpt-6-sol"), Input: responses.InputTokenCountParamsInputUnion{OfString: param.NewOpt("script:in=42 how long?")},
+	})
+	if err != nil || count.InputTokens != 42 {
+		t.Errorf("count: %+v, %v", count, err)
+	}
 	back.EncryptedContent = param.NewOpt("gAAAAA-of-somebody-else")
 	_, err = c.Responses.New(t.Context(), params)
 	var refused *openai.Error

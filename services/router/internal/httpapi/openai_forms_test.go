@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/claviger/claviger/pkg/llmtest"
+	"github.com/claviger/claviger/services/router/internal/provider/providertest"
 )
 
 const (
@@ -135,8 +136,8 @@ func TestModelsWithOneFormServeEveryDialect(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range upstream.Ledger() {
-		if !e.Complete {
+	for i := range upstream.Ledger() {
+		if e := providertest.Ended(t, upstream, i+1); !e.Complete {
 			t.Errorf("%+v", e)
 		}
 	}

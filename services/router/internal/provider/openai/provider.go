@@ -45,12 +45,12 @@ func New(transport http.RoundTripper) *Provider {
 	}
 }
 
-// Serves knows conversations, vectors and pictures.
+// Serves knows conversations, the number of their tokens, vectors and pictures.
 func (p *Provider) Serves(op completion.Operation, _ string, _ *completion.Credential) string {
 	switch op {
-	case completion.Chat, completion.Embeddings, completion.Images:
+	case completion.Chat, completion.CountTokens, completion.Embeddings, completion.Images:
 		return ""
-	case completion.CountTokens, completion.Videos:
+	case completion.Videos:
 	}
 	return "is not asked for " + string(op)
 }
@@ -77,7 +77,10 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	case completion.Images:
 		route.URL += "/images/generations"
 		return p.images.Start(ctx, call, route)
-	case completion.Chat, completion.CountTokens, completion.Videos:
+	case completion.CountTokens:
+		route.URL += "/responses/input_tokens"
+		return p.responses.Count(ctx, call, route)
+	case completion.Chat, completion.Videos:
 	}
 	asResponse, call, err := p.responses.Preferred(call)
 	if err != nil {

@@ -364,6 +364,47 @@ func TestFormsAreChosen(t *testing.T) {
 	}
 }
 
+// TestTokensAreCounted: a prompt of any dialect is counted, and counting takes nothing.
+func TestTokensAreCounted(t *testing.T) {
+	t.Parallel()
+	s := llmtest.New(t)
+	p := openai.New(&http.Transport{})
+	count := func(model string, script llmtest.Script) (completion.Chunk, error) {
+		call := providertest.Converted(s.OpenAIURL(), model, false, script)
+		call.Request.Operation = completion.CountTokens
+		answer, err := p.Start(t.Context(), call)
+		if err != nil {
+			return completion.Chunk{}, err
+		}
+		defer answer.Close() //nolint:errcheck // a test
+		return answer.Next()
+	}
+	for _, model := range []string{"gpt-4.1", "gpt-6-sol"} {
+		chunk, err := count(model, llmtest.Script{Input: 123})
+		if err != nil || chunk.Result.Count != 123 || !chunk.Usage.Final || chunk.Usage.Tokens != (usage.Tokens{}) {
+			t.Errorf("%s: %+v, %v", model, chunk, err)
+		}
+	}
+	var failure *completion.ProviderError
+	if _, err := count("gpt-4.1", llmtest.Script{Error: llmtest.ErrRateLimit}); !errors.As(err, &failure) || failure.Class != completion.RateLimited {
+		t.Errorf("rate limit: %v", err)
+	}
+	if len(s.Ledger()) != 0 {
+		t.Errorf("counting generated: %+v", s.Ledger())
+	}
+	for _, body := range []string{`{}`, `{"input_tokens":-1}`, `{"error":{"message":"no"}}`} {
+		call := providertest.Converted("http://provider.invalid/v1", "gpt-x", false, llmtest.Script{})
+		call.Request.Operation = completion.CountTokens
+		answer, err := openai.New(&replay{stream: body}).Start(t.Context(), call)
+		if err == nil {
+			_, err = answer.Next()
+		}
+		if !errors.As(err, &failure) || failure.Class != completion.ServerError {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
 func TestPassingResponsesAllocatesNothing(t *testing.T) {
 	for name, event := range map[string]string{"text": deltaEvent, "arguments": argumentsEvent, "summary": summaryEvent} {
 		if got := perResponseEvent(t, responsesCall(`{"model":"a","input":"hi"}`, true), event); got != 0 {

@@ -134,7 +134,7 @@ type (
 		User              string         `json:"user,omitempty"`
 		PromptCacheKey    string         `json:"prompt_cache_key,omitempty"`
 		Include           []string       `json:"include,omitempty"`
-		Store             bool           `json:"store"`
+		Store             *bool          `json:"store,omitempty"`
 		Stream            bool           `json:"stream,omitempty"`
 	}
 	wireReasoning struct {
@@ -196,20 +196,37 @@ const encryptedReasoning = "reasoning.encrypted_content"
 
 // encode encodes the neutral prompt.
 func (p *Form) encode(prompt *completion.Prompt, call completion.Call) ([]byte, error) {
-	if err := provider.Carry(prompt, p.vendor.Name, p.features()...); err != nil {
+	w, err := p.request(prompt, call.Model)
+	if err != nil {
 		return nil, err
 	}
-	w := wireRequest{
-		Model: call.Model, ParallelToolCalls: prompt.ParallelToolCalls, MaxOutputTokens: prompt.MaxOutputTokens,
-		Temperature: prompt.Temperature, TopP: prompt.TopP, ServiceTier: prompt.ServiceTier, User: prompt.User,
-		PromptCacheKey: prompt.CacheKey, Stream: call.Request.Stream, Reasoning: encodeReasoning(prompt),
-	}
+	w.MaxOutputTokens, w.Temperature, w.TopP = prompt.MaxOutputTokens, prompt.Temperature, prompt.TopP
+	w.ServiceTier, w.User, w.PromptCacheKey = prompt.ServiceTier, prompt.User, prompt.CacheKey
+	w.Stream, w.Store = call.Request.Stream, new(bool)
 	if prompt.Logprobs {
 		w.Include, w.TopLogprobs = append(w.Include, "message.output_text.logprobs"), prompt.TopLogprobs
 	}
 	if p.vendor.Reasons(call.Model) {
 		w.Include = append(w.Include, encryptedReasoning)
 	}
+	return p.bytes(w)
+}
+
+// encodeCount encodes what of the prompt counts.
+func (p *Form) encodeCount(prompt *completion.Prompt, call completion.Call) ([]byte, error) {
+	w, err := p.request(prompt, call.Model)
+	if err != nil {
+		return nil, err
+	}
+	return p.bytes(w)
+}
+
+// request is what the model reads of a prompt.
+func (p *Form) request(prompt *completion.Prompt, model string) (*wireRequest, error) {
+	if err := provider.Carry(prompt, p.vendor.Name, p.features()...); err != nil {
+		return nil, err
+	}
+	w := &wireRequest{Model: model, ParallelToolCalls: prompt.ParallelToolCalls, Reasoning: encodeReasoning(prompt)}
 	for i := range prompt.Messages {
 		items, err := p.message(fmt.Sprintf("messages[%d]", i), &prompt.Messages[i])
 		if err != nil {
@@ -232,9 +249,11 @@ func (p *Form) encode(prompt *completion.Prompt, call completion.Call) ([]byte, 
 		w.ToolChoice = c.Mode
 	}
 	var err error
-	if w.Text, err = p.text(prompt); err != nil {
-		return nil, err
-	}
+	w.Text, err = p.text(prompt)
+	return w, err
+}
+
+func (p *Form) bytes(w *wireRequest) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)

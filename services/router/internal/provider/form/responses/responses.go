@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
 )
@@ -61,6 +62,22 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 		return nil, err
 	}
 	stream := call.Request.Stream
+	res, err := p.send(ctx, call, route, body, stream)
+	if err != nil {
+		return nil, err
+	}
+	f := &format{vendor: &p.vendor, key: route.Auth.Key, id: res.RequestID()}
+	if !stream {
+		return provider.NewWhole(res, func(b []byte) (completion.Chunk, string, error) { return f.whole(b, call.Raw) }), nil
+	}
+	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "application/json") || strings.HasPrefix(kind, "text/html") {
+		return nil, f.notStreamed(res)
+	}
+	return provider.NewStream(res, f, call.Raw), nil
+}
+
+// send sends a body and returns an answer that is no refusal.
+func (p *Form) send(ctx context.Context, call completion.Call, route provider.Route, body []byte, stream bool) (*provider.Response, error) {
 	res, err := p.client.Send(ctx, provider.Outgoing{
 		Method: http.MethodPost, URL: route.URL, Body: body, Stream: stream,
 		AttemptID: call.AttemptID, Auth: route.Auth, Header: route.Header,
@@ -73,12 +90,36 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 		p.vendor.Judge(failure)
 		return nil, failure
 	}
+	return res, nil
+}
+
+// Count asks for the number of a prompt's tokens along a route. The answer is one piece, whose usage is
+// none: counting is free.
+func (p *Form) Count(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
+	prompt, err := call.Request.Decode()
+	if err != nil {
+		return nil, err
+	}
+	body, err := p.encodeCount(prompt, call)
+	if err != nil {
+		return nil, err
+	}
+	res, err := p.send(ctx, call, route, body, false)
+	if err != nil {
+		return nil, err
+	}
 	f := &format{vendor: &p.vendor, key: route.Auth.Key, id: res.RequestID()}
-	if !stream {
-		return provider.NewWhole(res, func(b []byte) (completion.Chunk, string, error) { return f.whole(b, call.Raw) }), nil
+	return provider.NewWhole(res, f.counted), nil
+}
+
+// counted reads {"input_tokens":n}.
+func (f *format) counted(body []byte) (completion.Chunk, string, error) {
+	if jsonscan.Given(jsonscan.Get(body, "error")) {
+		return completion.Chunk{}, "", f.failure(body)
 	}
-	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "application/json") || strings.HasPrefix(kind, "text/html") {
-		return nil, f.notStreamed(res)
+	n, ok := jsonscan.Int(jsonscan.Get(body, "input_tokens"))
+	if !ok || n < 0 || n > maxTokens {
+		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a count of tokens")
 	}
-	return provider.NewStream(res, f, call.Raw), nil
+	return completion.Chunk{Result: &completion.Result{Count: n}, Usage: &completion.Usage{Final: true}}, "", nil
 }
