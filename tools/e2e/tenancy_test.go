@@ -100,6 +100,11 @@ var matrix = map[string][]string{
 	"/claviger.router.v1.CompletionService/Embed":              {apiKey},
 	"/claviger.router.v1.CompletionService/CountTokens":        {apiKey},
 	"/claviger.router.v1.CompletionService/ListModels":         {apiKey},
+	"/claviger.router.v1.MediaService/GenerateImage":           {apiKey},
+	"/claviger.router.v1.MediaService/SubmitVideo":             {apiKey},
+	"/claviger.router.v1.MediaService/GetJob":                  {apiKey},
+	"/claviger.router.v1.MediaService/WatchJob":                {apiKey},
+	"/claviger.router.v1.MediaService/CancelJob":               {apiKey},
 	// Internal: nobody from outside, on any public listener.
 	"/claviger.keys.v1.ConfigService/WatchConfig":       {},
 	"/claviger.keys.v1.ConfigService/ReportRouterState": {},

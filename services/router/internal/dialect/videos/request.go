@@ -222,6 +222,9 @@ func (f *fields) form(r *multipart.Reader) error {
 
 // text takes over one field of a form as if it stood in JSON.
 func (f *fields) text(name, content string) error {
+	if inner, ok := strings.CutPrefix(name, "input_reference["); ok {
+		return f.field([]byte("input_reference"), member(strings.TrimSuffix(inner, "]"), content))
+	}
 	switch name {
 	case "parameters", "seed", dialect.RoutingField, "metadata":
 		if !jsonscan.Valid([]byte(content)) {
@@ -230,6 +233,12 @@ func (f *fields) text(name, content string) error {
 		return f.field([]byte(name), bytes.TrimSpace([]byte(content)))
 	}
 	return f.field([]byte(name), jsonscan.AppendText(nil, content))
+}
+
+// member is an object of one text: forms write members of objects as fields of their own.
+func member(name, content string) []byte {
+	b := append(jsonscan.AppendText([]byte{'{'}, name), ':')
+	return append(jsonscan.AppendText(b, content), '}')
 }
 
 func (f *fields) file(contentType string, content []byte) error {

@@ -127,7 +127,15 @@ func TestFormsSayTheSameAsJSON(t *testing.T) {
 	if diff := cmp.Diff(want, *prompt.Video); diff != "" || req.Model != "fal/a/b" {
 		t.Errorf("form (-want +got):\n%s", diff)
 	}
+	contentType, addressed := form(t, map[string]string{"prompt": "a", "input_reference[image_url]": "https://x/a.png"}, nil, "")
+	if req, err = videos.Decode(contentType, addressed); err != nil {
+		t.Fatal(err)
+	}
+	if prompt, err = req.Decode(); err != nil || prompt.Video.ImageURL != "https://x/a.png" {
+		t.Errorf("an address in a form = %+v, %v", prompt.Video, err)
+	}
 	for name, bad := range map[string]func() (string, []byte){
+		"a kept file":   func() (string, []byte) { return form(t, map[string]string{"prompt": "a", "input_reference[file_id]": "file-1"}, nil, "") },
 		"a page": func() (string, []byte) {
 			return form(t, map[string]string{"prompt": "a"}, []byte("<html>"), "text/html")
 		},
