@@ -24,6 +24,15 @@ var unbounded = map[protoreflect.FullName]string{
 	"claviger.router.v1.Tool.description":           "part of the prompt; max_body_bytes of the router bounds it",
 	"claviger.router.v1.Tool.parameters_json":       "part of the prompt; max_body_bytes of the router bounds it",
 	"claviger.router.v1.ResponseFormat.schema_json": "part of the prompt; max_body_bytes of the router bounds it",
+	"claviger.router.v1.Document.data":              "a document may fill the request; max_body_bytes of the router bounds it",
+	"claviger.router.v1.Audio.data":                 "sound may fill the request; max_body_bytes of the router bounds it",
+	"claviger.router.v1.EmbedRequest.texts":         "a text may fill the request; max_body_bytes of the router bounds it",
+	"claviger.router.v1.ToolCall.signature":         "an earlier answer that is sent back; max_body_bytes of the router bounds it",
+	"claviger.router.v1.ReasoningBlock.text":        "an earlier answer that is sent back; max_body_bytes of the router bounds it",
+	"claviger.router.v1.ReasoningBlock.signature":   "an earlier answer that is sent back; max_body_bytes of the router bounds it",
+	"claviger.router.v1.ReasoningBlock.encrypted":   "an earlier answer that is sent back; max_body_bytes of the router bounds it",
+	"claviger.router.v1.Logprobs.tokens":            "an earlier answer that is sent back; max_body_bytes of the router bounds it",
+	"claviger.router.v1.TokenLogprob.token":         "an earlier answer that is sent back; max_body_bytes of the router bounds it",
 }
 
 // shown lists the fields of answers that hold a secret on purpose.
@@ -35,6 +44,13 @@ var shown = map[protoreflect.FullName]string{ //nolint:gosec // names of fields
 	"claviger.router.v1.Part.text":                         "an answer is what the caller asked for; it is redacted in logs only",
 	"claviger.router.v1.Image.data":                        "an answer is what the caller asked for; it is redacted in logs only",
 	"claviger.router.v1.ToolCall.arguments":                "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.ToolCall.signature":                "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.Document.data":                     "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.Audio.data":                        "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.ReasoningBlock.text":               "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.ReasoningBlock.signature":          "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.ReasoningBlock.encrypted":          "an answer is what the caller asked for; it is redacted in logs only",
+	"claviger.router.v1.TokenLogprob.token":                "an answer is what the caller asked for; it is redacted in logs only",
 }
 
 // ContractRule is one rule of the contracts.

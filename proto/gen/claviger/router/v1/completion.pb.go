@@ -2974,7 +2974,7 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\f\n" +
 	"\n" +
 	"_verbosityB\x13\n" +
-	"\x11_reasoning_budget\"\xbf\x04\n" +
+	"\x11_reasoning_budget\"\xca\x04\n" +
 	"\aMessage\x12?\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1f.claviger.router.v1.MessageRoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x129\n" +
@@ -2988,9 +2988,9 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x10reasoning_blocks\x18\a \x03(\v2\".claviger.router.v1.ReasoningBlockB\t\xbaH\x06\x92\x01\x03\x10\x80\x04R\x0freasoningBlocks\x12\x1b\n" +
 	"\x04name\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04name\x12\x1f\n" +
 	"\vtool_failed\x18\t \x01(\bR\n" +
-	"toolFailed\x12:\n" +
+	"toolFailed\x12E\n" +
 	"\tcitations\x18\n" +
-	" \x03(\v2\x1c.claviger.router.v1.CitationR\tcitations\x128\n" +
+	" \x03(\v2\x1c.claviger.router.v1.CitationB\t\xbaH\x06\x92\x01\x03\x10\x80 R\tcitations\x128\n" +
 	"\blogprobs\x18\v \x01(\v2\x1c.claviger.router.v1.LogprobsR\blogprobs\"\xc4\x01\n" +
 	"\x0eReasoningBlock\x12\x17\n" +
 	"\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01R\x04text\x12\x18\n" +
@@ -2998,18 +2998,18 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\tsignature\x18\x03 \x01(\tB\x03\x80\x01\x01R\tsignature\x12!\n" +
 	"\tencrypted\x18\x04 \x01(\tB\x03\x80\x01\x01R\tencrypted\x12\x18\n" +
 	"\x02id\x18\x05 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x02id\x12\x1f\n" +
-	"\x06format\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06format\"Z\n" +
-	"\bCitation\x12\x10\n" +
-	"\x03url\x18\x01 \x01(\tR\x03url\x12\x14\n" +
-	"\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n" +
+	"\x06format\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18 R\x06format\"n\n" +
+	"\bCitation\x12\x1a\n" +
+	"\x03url\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x03url\x12\x1e\n" +
+	"\x05title\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\x05title\x12\x14\n" +
 	"\x05start\x18\x03 \x01(\x05R\x05start\x12\x10\n" +
 	"\x03end\x18\x04 \x01(\x05R\x03end\"D\n" +
 	"\bLogprobs\x128\n" +
-	"\x06tokens\x18\x01 \x03(\v2 .claviger.router.v1.TokenLogprobR\x06tokens\"w\n" +
+	"\x06tokens\x18\x01 \x03(\v2 .claviger.router.v1.TokenLogprobR\x06tokens\"\x81\x01\n" +
 	"\fTokenLogprob\x12\x19\n" +
 	"\x05token\x18\x01 \x01(\tB\x03\x80\x01\x01R\x05token\x12\x18\n" +
-	"\alogprob\x18\x02 \x01(\x01R\alogprob\x122\n" +
-	"\x03top\x18\x03 \x03(\v2 .claviger.router.v1.TokenLogprobR\x03top\"\x94\x02\n" +
+	"\alogprob\x18\x02 \x01(\x01R\alogprob\x12<\n" +
+	"\x03top\x18\x03 \x03(\v2 .claviger.router.v1.TokenLogprobB\b\xbaH\x05\x92\x01\x02\x10\x14R\x03top\"\x94\x02\n" +
 	"\x04Part\x12\x19\n" +
 	"\x04text\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00R\x04text\x121\n" +
 	"\x05image\x18\x02 \x01(\v2\x19.claviger.router.v1.ImageH\x00R\x05image\x12:\n" +
