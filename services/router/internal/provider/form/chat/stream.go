@@ -31,10 +31,11 @@ type format struct {
 	told  int
 }
 
-// placed is a tool call in a stream: the index and the id that it came with, and its place.
+// placed is a tool call in a stream: the index and the id that it came with, and whether its tool was named.
 type placed struct {
 	index int
 	id    string
+	named bool
 }
 
 var _ provider.Format = (*format)(nil)
@@ -129,17 +130,27 @@ func (f *format) arrange(p *piece) {
 }
 
 // place finds the place of a piece of a tool call among the calls of the answer. Some vendors leave its
-// index out, and some give every call the first.
+// index out, some give every call the first, and some repeat its id in every piece.
 func (f *format) place(call *completion.ToolCallDelta) {
 	for i := len(f.calls) - 1; i >= 0; i-- {
-		known := f.calls[i]
-		same := call.ID == "" || call.ID == known.id
+		known := &f.calls[i]
+		late := known.id == "" && call.Name == "" // the id comes after the name
+		same := call.ID == "" || call.ID == known.id || late
 		if same && (call.Index == unplaced || call.Index == known.index) {
 			call.Index = i
+			if late {
+				known.id = call.ID
+			} else {
+				call.ID = ""
+			}
+			if known.named {
+				call.Name = ""
+			}
+			known.named = known.named || call.Name != ""
 			return
 		}
 	}
-	f.calls = append(f.calls, placed{call.Index, call.ID})
+	f.calls = append(f.calls, placed{call.Index, call.ID, call.Name != ""})
 	call.Index = len(f.calls) - 1
 }
 
