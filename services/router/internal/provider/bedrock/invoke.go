@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -19,7 +20,7 @@ import (
 
 const (
 	// claudeVersion is the version of the messages API that all Claudes on Bedrock know, and plainVersion
-	// the same one by Anthropic's name. Other names are for newer models.
+	// the same one by Anthropic's name. Later ones allow less, and only newer models know them.
 	claudeVersion = "bedrock-2023-05-31"
 	plainVersion  = "2023-06-01"
 )
@@ -28,7 +29,7 @@ var errBody = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a JSON
 
 // invoke passes a body of Anthropic's messages to a Claude.
 func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	body, err := invokeBody(call.Request, "")
+	body, err := invokeBody(call.Request, m, "")
 	if err != nil {
 		return nil, err
 	}
@@ -51,39 +52,65 @@ func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, 
 
 // invokeBody is the caller's body without what stands in the address, and with what is said in headers
 // elsewhere; more are members to add, each with a comma before it. Every other member stays as it came.
-func invokeBody(req *completion.Request, more string) ([]byte, error) {
+func invokeBody(req *completion.Request, m model, more string) ([]byte, error) {
 	version := claudeVersion
-	if v := req.Headers["Anthropic-Version"]; v != "" && v != plainVersion {
+	if v := req.Headers["Anthropic-Version"]; v != "" && v != plainVersion && m.knowsVersions() {
 		version = v
 	}
 	out := make([]byte, 0, len(req.Raw)+64)
 	out = jsonscan.AppendText(append(out, `{"anthropic_version":`...), version)
-	if betas := req.Headers["Anthropic-Beta"]; betas != "" {
-		out = append(out, `,"anthropic_beta":[`...)
-		for i, beta := range strings.Split(betas, ",") {
-			if i > 0 {
-				out = append(out, ',')
-			}
-			out = jsonscan.AppendText(out, strings.TrimSpace(beta))
-		}
-		out = append(out, ']')
-	}
-	m := jsonscan.Object(req.Raw)
-	for m.Next() {
-		switch string(m.Name) {
+	betas := req.Headers["Anthropic-Beta"]
+	members := jsonscan.Object(req.Raw)
+	for members.Next() {
+		switch string(members.Name) {
 		case "model", "stream", "anthropic_version", dialect.RoutingField:
 			continue
 		case "anthropic_beta":
-			if req.Headers["Anthropic-Beta"] != "" {
+			if betas != "" {
+				out = appendBetas(out, betas, members.Value)
+				betas = ""
 				continue
 			}
 		}
-		out = append(append(out, ','), req.Raw[m.NameAt:m.ValueAt+len(m.Value)]...)
+		out = append(append(out, ','), req.Raw[members.NameAt:members.ValueAt+len(members.Value)]...)
 	}
-	if m.Err() != nil {
-		return nil, errBody.Because(m.Err())
+	if members.Err() != nil {
+		return nil, errBody.Because(members.Err())
+	}
+	if betas != "" {
+		out = appendBetas(out, betas, nil)
 	}
 	return append(append(out, more...), '}'), nil
+}
+
+// appendBetas appends what a header says is on trial, and what the body itself says.
+func appendBetas(out []byte, header string, own []byte) []byte {
+	out = append(out, `,"anthropic_beta":[`...)
+	for i, beta := range strings.Split(header, ",") {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = jsonscan.AppendText(out, strings.TrimSpace(beta))
+	}
+	if jsonscan.KindOf(own) == jsonscan.ArrayKind {
+		betas := jsonscan.Array(own)
+		for betas.Next() {
+			out = append(append(out, ','), betas.Value...)
+		}
+	}
+	return append(out, ']')
+}
+
+// unversioned are the Claudes that know one version of the messages API.
+var unversioned = []string{
+	"claude-v2", "claude-2", "claude-instant", "claude-3", "claude-sonnet-4-2025", "claude-opus-4-2025", "claude-opus-4-1",
+	"claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-4-5", "claude-sonnet-4-6", "claude-opus-4-6",
+}
+
+// knowsVersions reports whether a Claude knows the later versions of the messages API.
+func (m model) knowsVersions() bool {
+	name := m.claudeName()
+	return !slices.ContainsFunc(unversioned, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // unwrapped is a stream of frames, each around one event, as the server-sent events that Anthropic's own

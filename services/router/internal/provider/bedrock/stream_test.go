@@ -317,23 +317,25 @@ func TestEventsOfManyLinesPassAsOne(t *testing.T) {
 // every other member stays as it came.
 func TestClaudesBodiesPass(t *testing.T) {
 	t.Parallel()
+	betas := map[string]string{"Anthropic-Version": "2023-06-01", "Anthropic-Beta": "context-1m-2025-08-07, interleaved-thinking-2025-05-14"}
+	later := map[string]string{"Anthropic-Version": "2026-10-21"}
 	for _, test := range []struct {
+		model      string
 		headers    map[string]string
 		body, want string
 	}{
-		{nil, `{"model":"bedrock/x","max_tokens":5, "x" : [1, 2],"stream":true,"claviger":{"tags":{}}}`, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,"x" : [1, 2]}`},
-		{nil, ` {"messages":[],"anthropic_version":"bedrock-2023-05-31","model":"x"} `, `{"anthropic_version":"bedrock-2023-05-31","messages":[]}`},
-		{nil, `{}`, `{"anthropic_version":"bedrock-2023-05-31"}`},
-		{
-			map[string]string{"Anthropic-Version": "2023-06-01", "Anthropic-Beta": "context-1m-2025-08-07, interleaved-thinking-2025-05-14"},
-			`{"model":"x","a":1}`,
-			`{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14"],"a":1}`,
-		},
-		{map[string]string{"Anthropic-Version": "2026-10-21"}, `{"anthropic_beta":["x"]}`, `{"anthropic_version":"2026-10-21","anthropic_beta":["x"]}`},
+		{claude, nil, `{"model":"bedrock/x","max_tokens":5, "x" : [1, 2],"stream":true,"claviger":{"tags":{}}}`, `{"anthropic_version":"bedrock-2023-05-31","max_tokens":5,"x" : [1, 2]}`},
+		{claude, nil, ` {"messages":[],"anthropic_version":"bedrock-2023-05-31","model":"x"} `, `{"anthropic_version":"bedrock-2023-05-31","messages":[]}`},
+		{claude, nil, `{}`, `{"anthropic_version":"bedrock-2023-05-31"}`},
+		{claude, nil, `{"anthropic_beta":["x"]}`, `{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["x"]}`},
+		{claude, betas, `{"model":"x","a":1}`, `{"anthropic_version":"bedrock-2023-05-31","a":1,"anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14"]}`},
+		{claude, betas, `{"anthropic_beta":["x"],"a":1}`, `{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14","x"],"a":1}`},
+		{claude, later, `{}`, `{"anthropic_version":"bedrock-2023-05-31"}`}, // which knows one version only
+		{"eu.anthropic.claude-opus-5-5", later, `{}`, `{"anthropic_version":"2026-10-21"}`},
 	} {
 		r := &replay{kind: "application/json"}
 		call := passing(false, test.body)
-		call.Request.Headers = test.headers
+		call.Model, call.Request.Headers = test.model, test.headers
 		if _, err := bedrock.New(r).Start(t.Context(), call); err != nil {
 			t.Fatal(err)
 		}
