@@ -1,6 +1,8 @@
 package openai_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -136,6 +138,19 @@ func TestResponsesPassByteForByte(t *testing.T) {
 	}
 }
 
+// TestLargeEventsPass: instructions come back in three events.
+func TestLargeEventsPass(t *testing.T) {
+	t.Parallel()
+	large := strings.Replace(createdEvent, `"error":null`, `"error":null,"instructions":"`+strings.Repeat("x", 9<<20)+`"`, 1)
+	answer, err := openai.New(&replay{stream: large + deltaEvent + completedEvent}).Start(t.Context(), responsesCall(`{"model":"a","input":"hi"}`, true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := providertest.Collect(answer); err != nil || got.Raw != large+deltaEvent+completedEvent {
+		t.Errorf("%d bytes, %v", len(got.Raw), err)
+	}
+}
+
 // TestContentOfResponsesIsSeenExactly: before the first content another target may still serve.
 func TestContentOfResponsesIsSeenExactly(t *testing.T) {
 	t.Parallel()
@@ -255,6 +270,63 @@ func TestResponsesAreDecoded(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, deltas); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPromptsAreEncodedAsResponses with everything that this form has.
+func TestPromptsAreEncodedAsResponses(t *testing.T) {
+	t.Parallel()
+	p := full()
+	p.Stop, p.Seed = nil, nil
+	p.Logprobs, p.TopLogprobs, p.ShowReasoning, p.Verbosity, p.ServiceTier, p.CacheKey = true, 3, true, "low", "flex", "k"
+	user := &p.Messages[1]
+	user.Parts = append(
+		user.Parts,
+		completion.Part{Document: &completion.Document{Name: "a.pdf", MediaType: "application/pdf", Data: []byte("%PDF")}},
+		completion.Part{Document: &completion.Document{MediaType: "application/pdf", Data: []byte("%PDF")}},
+		completion.Part{Document: &completion.Document{Name: "b.pdf", URL: "https://example.com/b.pdf"}},
+	)
+	p.Messages[3].Parts = append(p.Messages[3].Parts, completion.Part{ImageURL: "https://example.com/c.png"})
+	r := &replay{}
+	call := providertest.Converted(openai.BaseURL, "gpt-6-sol", true, llmtest.Script{})
+	call.Request.Decode = func() (*completion.Prompt, error) { return p, nil }
+	answer, err := openai.New(r).Start(t.Context(), call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Close()
+	var b bytes.Buffer
+	if err := json.Indent(&b, r.body, "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "request_responses.json", append(b.Bytes(), '\n'))
+}
+
+func TestWhatResponsesLackIsNamed(t *testing.T) {
+	t.Parallel()
+	for param, change := range map[string]func(*completion.Prompt){
+		"stop":          func(p *completion.Prompt) { p.Stop = []string{"x"} },
+		"seed":          func(p *completion.Prompt) { p.Seed = new(int64(1)) },
+		"top_k":         func(p *completion.Prompt) { p.TopK = new(int64(1)) },
+		"audio":         func(p *completion.Prompt) { p.Messages[1].Parts[0].Audio = &completion.Audio{Data: []byte("x")} },
+		"messages.name": func(p *completion.Prompt) { p.Messages[1].Name = "x" },
+		"messages[2].content[0]": func(p *completion.Prompt) {
+			p.Messages[2].Parts[0] = completion.Part{ImageURL: "https://example.com/a.png"}
+		},
+		"tools[0].parameters": func(p *completion.Prompt) { p.Tools[0].Parameters = "{" },
+		"response_format.json_schema.schema": func(p *completion.Prompt) {
+			p.ResponseFormat.Schema = "{"
+		},
+	} {
+		p := full()
+		p.Stop, p.Seed = nil, nil
+		change(p)
+		call := providertest.Converted(openai.BaseURL, "gpt-5.5-pro", true, llmtest.Script{})
+		call.Request.Decode = func() (*completion.Prompt, error) { return p, nil }
+		_, err := openai.New(&replay{}).Start(t.Context(), call)
+		if f, _ := fault.Of(err); !errors.Is(err, completion.ErrUnsupported) || f.Facts()["param"] != param || f.Hint() == "" {
+			t.Errorf("%s: %v", param, err)
+		}
 	}
 }
 

@@ -356,7 +356,11 @@ func (p *Form) message(at string, m *completion.Message) ([]any, error) {
 	}
 	flush()
 	for _, c := range m.ToolCalls {
-		items = append(items, wireCall{Type: "function_call", CallID: c.ID, Name: c.Name, Arguments: c.Arguments})
+		call := wireCall{Type: "function_call", CallID: c.ID, Name: c.Name, Arguments: c.Arguments}
+		if call.Arguments == "" { // some vendors write none so
+			call.Arguments = "{}"
+		}
+		items = append(items, call)
 	}
 	return items, nil
 }
@@ -412,7 +416,7 @@ func (p *Form) part(at string, part *completion.Part, role completion.Role) (wir
 		case d.Data != nil:
 			w.FileData = dataURL(d.MediaType, d.Data)
 			if w.Filename == "" {
-				w.Filename = "document"
+				w.Filename = filename(d.MediaType)
 			}
 		}
 		return w, nil
@@ -422,6 +426,17 @@ func (p *Form) part(at string, part *completion.Part, role completion.Role) (wir
 		w.ImageURL = dataURL(part.MediaType, part.ImageData)
 	}
 	return w, nil
+}
+
+// filename is for a file without a name: its end says what it is.
+func filename(mediaType string) string {
+	switch mediaType {
+	case "application/pdf":
+		return "document.pdf"
+	case "text/plain":
+		return "document.txt"
+	}
+	return "document"
 }
 
 func dataURL(mediaType string, data []byte) string {

@@ -73,8 +73,16 @@ func (p *Form) Start(ctx context.Context, call completion.Call, route provider.R
 	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "application/json") || strings.HasPrefix(kind, "text/html") {
 		return nil, f.notStreamed(res)
 	}
-	return provider.NewStream(res, f, call.Raw), nil
+	answer := provider.NewStream(res, f, call.Raw)
+	if call.Raw {
+		answer.Allowing(maxEvent)
+	}
+	return answer, nil
 }
+
+// maxEvent bounds an event of a stream that passes: some repeat the instructions and the tools, and some
+// hold a picture.
+const maxEvent = 32 << 20
 
 // send sends a body and returns an answer that is no refusal.
 func (p *Form) send(ctx context.Context, call completion.Call, route provider.Route, body []byte, stream bool) (*provider.Response, error) {
