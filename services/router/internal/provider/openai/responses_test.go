@@ -263,9 +263,12 @@ func TestResponsesAreDecoded(t *testing.T) {
 		}
 	}
 	want := []completion.Delta{
-		{Reasoning: "hm"}, {Reasoning: "\n\n"}, {Reasoning: "hm"},
+		{Reasoning: "hm"},
+		{Reasoning: "\n\n"},
+		{Reasoning: "hm"},
 		{State: &completion.Reasoning{Summary: true, Encrypted: "gAAA", ID: "rs_1", Format: completion.OpenAIState}},
-		{ToolCalls: []completion.ToolCallDelta{{ID: "call_1", Name: "look"}}}, {ToolCalls: []completion.ToolCallDelta{{Arguments: `{"q":1}`}}},
+		{ToolCalls: []completion.ToolCallDelta{{ID: "call_1", Name: "look"}}},
+		{ToolCalls: []completion.ToolCallDelta{{Arguments: `{"q":1}`}}},
 		{Text: `Hel"lo`},
 	}
 	if diff := cmp.Diff(want, deltas); diff != "" {
