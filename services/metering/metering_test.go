@@ -585,6 +585,63 @@ func TestPricesAreAddedAndNeverChanged(t *testing.T) {
 	})
 }
 
+// TestAnOperatorPricesWhatNoBookKnows gives Pollo.AI's credits a worth: what is counted from then on has a
+// cost by it, and what the provider says of its own stays beside.
+func TestAnOperatorPricesWhatNoBookKnows(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, r *rig) {
+		owner := r.member(r.alice, authn.Owner)
+		video := func(said *int64) *eventsv1.UsageEvent {
+			return r.alice.event(func(e *eventsv1.UsageEvent) {
+				e.Operation, e.Model, e.Tokens = "videos", "openai/clip", nil
+				e.Units = []*eventsv1.UnitCount{{Name: "request", Milli: 1000}, {Name: "credit", Milli: 12_500}}
+				e.ReportedCostNanoUsd = said
+			})
+		}
+		said := int64(900_000_000)
+		r.publish(video(nil), video(&said))
+		before := r.wait(owner, 2).GetTotal()
+		if before.GetUnknownCostAttempts() != 1 || before.GetCostNanoUsd() != said || before.GetProviderCostNanoUsd() != said {
+			t.Errorf("total without a price = %v, want one unknown cost, and one that the provider says", before)
+		}
+		worth := int64(60_000_000)
+		created, err := r.operator().CreatePrice(t.Context(), &meteringv1.CreatePriceRequest{IdempotencyKey: "k", Price: &meteringv1.Price{
+			Model: "openai/clip", ValidFrom: timestamppb.New(time.Now().Add(-time.Hour)), Source: "contract 18",
+			Units: []*meteringv1.UnitRate{{Name: "credit", NanoUsd: &worth}},
+		}})
+		if err != nil {
+			t.Fatalf("CreatePrice: %v", err)
+		}
+		listed, err := owner.ListPrices(t.Context(), &meteringv1.ListPricesRequest{Model: "openai/clip"})
+		if err != nil || len(listed.GetPrices()) != 1 {
+			t.Fatalf("ListPrices = %v, %v", listed, err)
+		}
+		if diff := cmp.Diff(created.GetPrice(), listed.GetPrices()[0], protocmp.Transform()); diff != "" || len(listed.GetPrices()[0].GetUnits()) != 1 {
+			t.Errorf("price (-created +listed):\n%s", diff)
+		}
+		later := video(&said)
+		r.publish(later)
+		after := r.wait(owner, 3).GetTotal()
+		if got := after.GetCostNanoUsd() - before.GetCostNanoUsd(); got != 750_000_000 || after.GetReportedCostNanoUsd() != 2*said {
+			t.Errorf("12.5 credits cost %d, and providers say %d", got, after.GetReportedCostNanoUsd())
+		}
+		var units []string
+		for _, u := range after.GetUnits() {
+			units = append(units, fmt.Sprint(u.GetName(), " ", u.GetMilli()))
+		}
+		if diff := cmp.Diff([]string{"request 3000", "credit 37500"}, units); diff != "" {
+			t.Errorf("units (-want +got):\n%s", diff)
+		}
+		shown, err := owner.GetRequest(t.Context(), &meteringv1.GetRequestRequest{RequestId: later.GetRequestId()})
+		if err != nil || shown.GetAttempts()[0].GetCostSource() != meteringv1.CostSource_COST_SOURCE_PRICE || shown.GetAttempts()[0].GetEvent().GetReportedCostNanoUsd() != said {
+			t.Errorf("GetRequest = %v, %v, want the price's cost beside what the provider says", shown, err)
+		}
+		if diff, err := r.app.Verify(t.Context()); err != nil || len(diff) > 0 {
+			t.Errorf("Verify = %v, %v", diff, err)
+		}
+	})
+}
+
 func TestEveryMethodAsksWhoIsCalling(t *testing.T) {
 	t.Parallel()
 	r := start(t, sqltest.Open(t, sqltest.SQLite(t)))
