@@ -33,6 +33,7 @@ import (
 // any part of the installation has written: logs, journals, snapshots, NATS, both databases.
 func TestNoSecretAndNoPromptIsWrittenAnywhere(t *testing.T) {
 	const canary = "sk-canaryCREDENTIAL-7f3a9b2c1d"
+	const azureKey = "canaryAZURE-9d8c7b6a5f4e" // a secret inside a secret that is JSON
 	const prompt = "canaryPROMPT-5e1f0c8d7a"
 	const reply = "canaryREPLY-2b4d6f8a0c"
 	w := newWorld(t, cluster.Options{})
@@ -68,6 +69,26 @@ func TestNoSecretAndNoPromptIsWrittenAnywhere(t *testing.T) {
 	if _, err := credentials.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: listed.GetCredentials()[0].GetId()}); err != nil {
 		t.Errorf("TestCredential = %v", err)
 	}
+	for label, list := range map[string]string{
+		"ours":    `[{"model_slug":"openai/gpt-4o","endpoint_url":"` + w.Provider.URL + `/azure","api_key":"` + azureKey + `","model_id":"d"}]`,
+		"inside":  `[{"model_slug":"openai/gpt-4o","endpoint_url":"https://169.254.169.254","api_key":"` + azureKey + `","model_id":"d"}]`,
+		"unknown": `[{"model_slug":"openai/gpt-4o","` + azureKey + `":"` + azureKey + `","model_id":"` + azureKey + `"}]`,
+		"broken":  `[{"api_key":"` + azureKey,
+	} {
+		made, err := credentials.CreateCredential(t.Context(), &keysv1.CreateCredentialRequest{Provider: "azure", Label: label, Secret: list, AcceptTerms: true, IdempotencyKey: label})
+		if (err == nil) != (label == "ours") {
+			t.Errorf("CreateCredential(%s) = %v", label, err)
+		}
+		if err != nil {
+			if strings.Contains(err.Error(), azureKey) {
+				t.Errorf("the refusal of %s quotes the secret: %v", label, err)
+			}
+			continue
+		}
+		if _, err := credentials.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: made.GetCredential().GetId()}); err != nil {
+			t.Errorf("TestCredential(%s) = %v", label, err)
+		}
+	}
 	w.Routers[0].Kill()
 	w.Routers[0].Start()
 	w.attempts("canary", login)
@@ -81,7 +102,7 @@ func TestNoSecretAndNoPromptIsWrittenAnywhere(t *testing.T) {
 	w.MeteringDB.Stop()
 	_, body, _ := strings.Cut(strings.TrimPrefix(key, "clv_live_"), "_")
 	found, files, size := 0, 0, int64(0)
-	for what, plain := range map[string]string{"credential": canary, "API key": body, "prompt": prompt, "answer": reply, "password": login.Password.Reveal(), "access token": session.AccessToken.Reveal()} {
+	for what, plain := range map[string]string{"credential": canary, "secret of Azure": azureKey, "API key": body, "prompt": prompt, "answer": reply, "password": login.Password.Reveal(), "access token": session.AccessToken.Reveal()} {
 		for form, needle := range forms(plain) {
 			for _, folder := range folders {
 				n, total := search(t, folder, needle, func(path string) {

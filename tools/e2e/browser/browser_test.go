@@ -50,7 +50,7 @@ func TestTheAdminInARealBrowser(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no files with tests: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	args := []string{"--test", "--test-reporter=./reporter.mjs", "--test-reporter-destination=stdout", "--test-concurrency=2"}
 	if only := os.Getenv("CLAVIGER_BROWSER_ONLY"); only != "" {

@@ -21,7 +21,7 @@ test("an owner brings the first key, and sees the first request arrive", async (
 
     await step("stores a key, and a router tries it", async () => {
       await page.getByRole("link", { name: "Bring a key" }).first().click();
-      await page.getByRole("radio", { name: /OpenAI/ }).check();
+      await page.getByRole("radio", { name: "OpenAI", exact: true }).check();
       await page.getByRole("button", { name: "Continue" }).click();
       await page.getByLabel("API key of OpenAI").fill(world.providerKey);
       await page.getByRole("button", { name: "Continue" }).click();
