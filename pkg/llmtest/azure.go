@@ -91,7 +91,7 @@ func serveAzure(p *Provider, w http.ResponseWriter, r *http.Request) bool {
 		p.generateNative(w, r, f, "azure")
 	case strings.HasSuffix(path, "/models"), path == "models/info":
 		f.bearer = path == "v1/models"
-		f.vendor.models = []string{"gpt-4o", "gpt-5.6-sol"}
+		f.models = []string{"gpt-4o", "gpt-5.6-sol"}
 		f.list(p, w, r)
 	default:
 		return false

@@ -107,7 +107,7 @@ func (s *sink) write(b []byte) bool {
 		b = b[:limit-s.sent]
 		s.cut = true
 	}
-	if _, err := s.c.w.Write(b); err != nil { //nolint:gosec // JSON for an API client, not HTML for a browser
+	if _, err := s.c.w.Write(b); err != nil {
 		s.gone = true
 		return false
 	}

@@ -198,7 +198,7 @@ func (v *vendor) whole(c *call) []byte {
 		for i := range c.answer.tools {
 			call := v.toolCall(c, i, c.arguments())
 			if v.its.object {
-				call["function"].(map[string]any)["arguments"] = json.RawMessage(c.arguments()) //nolint:forcetypeassert // made below
+				call["function"] = map[string]any{"name": c.script.Tool, "arguments": json.RawMessage(c.arguments())}
 			}
 			calls = append(calls, call)
 		}

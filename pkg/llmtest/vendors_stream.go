@@ -125,7 +125,7 @@ func (s *vendorStream) tools() bool {
 		if s.v.its.atOnce {
 			pieces = pieces[1:]
 		} else {
-			pieces = append(pieces[:1], cutEvery(s.c.arguments(), 8)...)
+			pieces = append(pieces[:1], cutEvery(s.c.arguments(), 12)...)
 		}
 		for k, piece := range pieces {
 			call := s.v.toolCall(s.c, i, piece)

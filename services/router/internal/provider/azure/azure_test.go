@@ -435,7 +435,7 @@ type stream struct {
 func (s stream) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}, "Apim-Request-Id": {"apim-1"}}, ContentLength: -1,
-		Body: io.NopCloser(pieces{strings.NewReader(s.text), rand.New(rand.NewPCG(s.seed, 3))}), //nolint:gosec // sizes of reads
+		Body: io.NopCloser(pieces{strings.NewReader(s.text), rand.New(rand.NewPCG(s.seed, 3))}),
 	}, nil
 }
 
@@ -506,7 +506,9 @@ func TestAKeyTestNamesTheEntriesThatFail(t *testing.T) {
 	}{
 		"good, one endpoint": {
 			[]entry{{"openai/o3-mini", one, "good-key-1", "a"}, {"openai/gpt-4o", one, "good-key-1", "b"}},
-			"active", "accepts the key", []string{"openai/gpt-4o", "openai/o3-mini"}, 1,
+			"active", "accepts the key",
+			[]string{"openai/gpt-4o", "openai/o3-mini"},
+			1,
 		},
 		"one of two": {
 			[]entry{{"openai/gpt-4o", one, "good-key-1", "a"}, {"openai/o3-mini", two, "wrong-key-1", "b"}},

@@ -13,7 +13,7 @@ import (
 // dedicated deployments. Errors are texts without a code.
 func baseten() Vendor {
 	return Vendor{
-		Facts: provider.Facts{
+		Facts: provider.Facts{ //nolint:gosec // what a key looks like, for people
 			Slug: "baseten", Name: "Baseten", BaseURL: "https://inference.baseten.co/v1", Forms: []string{"chat completions", "embeddings of dedicated deployments"},
 			Credential: "API key; a dedicated deployment besides with its own base URL, ending in `/sync/v1`", KeyTest: "lists the models",
 		},

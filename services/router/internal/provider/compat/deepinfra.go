@@ -15,7 +15,7 @@ import (
 // for messages and accounts is beside that of the form.
 func deepinfra() Vendor {
 	return Vendor{
-		Facts: provider.Facts{
+		Facts: provider.Facts{ //nolint:gosec // what a key looks like, for people
 			Slug: "deepinfra", Name: "DeepInfra", BaseURL: "https://api.deepinfra.com/v1/openai", Forms: []string{"chat completions", "messages", "embeddings", "images"},
 			Credential: "API key or scoped token", KeyTest: "asks for the account and what it owes, then lists the models",
 		},

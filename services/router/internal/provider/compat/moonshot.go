@@ -13,7 +13,7 @@ import (
 // only pictures that come with the request.
 func moonshot() Vendor {
 	return Vendor{
-		Facts: provider.Facts{
+		Facts: provider.Facts{ //nolint:gosec // what a key looks like, for people
 			Slug: "moonshot", Name: "Moonshot AI", BaseURL: "https://api.moonshot.ai/v1", Forms: []string{"chat completions"},
 			Credential: "API key; keys of the platform in China need the base URL `https://api.moonshot.cn/v1`",
 			KeyTest:    "asks for the balance, then lists the models",

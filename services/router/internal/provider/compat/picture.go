@@ -11,8 +11,11 @@ func withoutExtras(who string, in *completion.ImageInput) error {
 		name  string
 		given bool
 	}{
-		{"quality", in.Quality != "" && in.Quality != "auto"}, {"style", in.Style != ""},
-		{"background", in.Background != "" && in.Background != "auto"}, {"output_format", in.Format != ""}, {"seed", in.Seed != nil},
+		{"quality", in.Quality != "" && in.Quality != "auto"},
+		{"style", in.Style != ""},
+		{"background", in.Background != "" && in.Background != "auto"},
+		{"output_format", in.Format != ""},
+		{"seed", in.Seed != nil},
 	} {
 		if f.given {
 			return provider.Uncarried(who, f.name, "it has no counterpart there")

@@ -29,7 +29,7 @@ type page struct {
 
 func (p *page) RoundTrip(req *http.Request) (*http.Response, error) {
 	p.sent, _ = io.ReadAll(req.Body)
-	random := rand.New(rand.NewPCG(p.seed, 1)) //nolint:gosec // sizes of reads
+	random := rand.New(rand.NewPCG(p.seed, 1))
 	return &http.Response{
 		StatusCode: 200, Header: http.Header{"Content-Type": {p.kind}}, ContentLength: -1, Request: req,
 		Body: io.NopCloser(sips{strings.NewReader(p.body), random}),
@@ -133,7 +133,7 @@ func TestThinkingIsPartedFromTheText(t *testing.T) {
 		"<think>a</think>\n</think>b": {"a", "</think>b"},
 	} {
 		for seed := range uint64(30) {
-			random := rand.New(rand.NewPCG(seed, 5)) //nolint:gosec // sizes of pieces
+			random := rand.New(rand.NewPCG(seed, 5))
 			var b strings.Builder
 			for rest := text; rest != ""; {
 				n := min(len(rest), 1+random.IntN(6))

@@ -222,8 +222,10 @@ func stateFormat(name string) completion.StateFormat {
 		prefix string
 		format completion.StateFormat
 	}{
-		{"anthropic", completion.AnthropicState}, {"google", completion.GoogleState},
-		{"openai", completion.OpenAIState}, {"bedrock", completion.BedrockState},
+		{"anthropic", completion.AnthropicState},
+		{"google", completion.GoogleState},
+		{"openai", completion.OpenAIState},
+		{"bedrock", completion.BedrockState},
 	} {
 		if strings.HasPrefix(name, f.prefix) {
 			return f.format
