@@ -28,6 +28,7 @@ func (a *App) measure(t *telemetry.Telemetry) error {
 		return g
 	}
 	streams := gauge(telemetry.MetricStreamsOpen, "{request}", "Completions under way.")
+	jobs := gauge("claviger.jobs.open", "{job}", "Media jobs that this router follows.")
 	events := gauge(telemetry.MetricJournalEvents, "{event}", "Usage events that metering has not confirmed.")
 	oldest := age("claviger.journal.oldest", "How long the oldest usage event that metering has not confirmed has been waiting.")
 	size := gauge(telemetry.MetricJournalBytes, "By", "The journal on disk.")
@@ -40,6 +41,7 @@ func (a *App) measure(t *telemetry.Telemetry) error {
 
 	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(streams, a.completions.Open())
+		o.ObserveInt64(jobs, int64(a.media.Open()))
 		waiting, from := a.journal.Waiting()
 		o.ObserveInt64(events, waiting)
 		o.ObserveFloat64(oldest, a.secondsSince(from))
