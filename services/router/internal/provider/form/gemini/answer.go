@@ -23,6 +23,9 @@ type format struct {
 	finished bool
 	// failed is the failure that a reason to finish is.
 	failed error
+	// mayGoOn says that an answer that is longer than one request gives may be continued, token then where.
+	mayGoOn bool
+	token   string
 	// pictures are kept where they are asked for.
 	pictures *[]completion.Picture
 }
@@ -108,7 +111,7 @@ func (f *format) name(v []byte, into *string) {
 
 func (f *format) candidate(data []byte, chunk *completion.Chunk) {
 	m := jsonscan.Object(data)
-	var reason, message []byte
+	var reason, message, token []byte
 	for m.Next() {
 		switch string(m.Name) {
 		case "content":
@@ -117,11 +120,18 @@ func (f *format) candidate(data []byte, chunk *completion.Chunk) {
 			reason = m.Value
 		case "finishMessage":
 			message = m.Value
+		case "continuationToken":
+			token = m.Value
 		case "logprobsResult":
 			chunk.Delta.Logprobs = readLogprobs(m.Value)
 		case "citationMetadata":
 			chunk.Delta.Citations = readCitations(m.Value)
 		}
+	}
+	if string(reason) == `"CONTINUATION"` && f.mayGoOn && jsonscan.TextLen(token) > 0 {
+		f.finished = true // as far as this request goes
+		f.token, _ = jsonscan.Text(token)
+		return
 	}
 	if jsonscan.TextLen(reason) > 0 {
 		f.finish(string(reason[1:len(reason)-1]), message, chunk)
@@ -139,7 +149,7 @@ func (f *format) finish(reason string, message []byte, chunk *completion.Chunk) 
 		if f.tools > 0 {
 			chunk.Finish = completion.ToolCalls
 		}
-	case "MAX_TOKENS", "CONTINUATION": // a continuation is not asked for: the answer is cut there
+	case "MAX_TOKENS", "CONTINUATION": // what cannot be continued is cut there
 		chunk.Finish = completion.Length
 	case "SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "RECITATION", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION",
 		"MODEL_ARMOR":

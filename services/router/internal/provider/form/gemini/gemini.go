@@ -87,19 +87,34 @@ func (f *Form) generate(ctx context.Context, call completion.Call, prompt *compl
 	if call.Request.Stream {
 		method = methodStream
 	}
-	res, key, err := f.post(ctx, call, at(method), e.w, call.Request.Stream)
+	reads := &format{seed: seed(call.AttemptID), mayGoOn: true}
+	send := func(ctx context.Context, token string) (completion.Answer, error) {
+		w := e.w
+		w.ContinuationToken = token
+		return f.answer(ctx, call, at(method), &w, reads)
+	}
+	first, err := send(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	reads := &format{key: key, seed: seed(call.AttemptID)}
+	return &continued{format: reads, stream: call.Request.Stream, again: send, ctx: ctx, current: first}, nil
+}
+
+// answer sends a request and returns what it gives of the answer.
+func (f *Form) answer(ctx context.Context, call completion.Call, route provider.Route, w *wireRequest, reads *format) (completion.Answer, error) {
+	res, key, err := f.post(ctx, call, route, w, call.Request.Stream)
+	if err != nil {
+		return nil, err
+	}
+	reads.key = key
 	if !call.Request.Stream {
-		return &answer{Answer: provider.NewWhole(res, reads.whole), format: reads}, nil
+		return provider.NewWhole(res, reads.whole), nil
 	}
 	if kind := res.Header.Get("Content-Type"); strings.HasPrefix(kind, "application/json") || strings.HasPrefix(kind, "text/html") {
 		return nil, reads.notStreamed(res)
 	}
 	res.Body = newBare(res.Body)
-	return &answer{Answer: provider.NewStream(res, reads, false), format: reads}, nil
+	return provider.NewStream(res, reads, false), nil
 }
 
 // seed makes ids of tool calls, which must be the same however an answer is cut and others in every
@@ -133,30 +148,6 @@ func (f *Form) refused(res *provider.Response, key secret.Text) *completion.Prov
 	failure.RequestID, failure.Sent, failure.Unbilled = res.RequestID(), true, true
 	failure.RetryAfter = max(failure.RetryAfter, provider.RetryAfter(res.Header, f.now()))
 	return failure
-}
-
-// answer is an answer whose name and failure stand in its body.
-type answer struct {
-	completion.Answer
-	format *format
-}
-
-// Head says what the provider named so far. It names its answers in their bodies.
-func (a *answer) Head() completion.AnswerHead {
-	head := a.Answer.Head()
-	if head.RequestID == "" {
-		head.RequestID = a.format.id
-	}
-	return head
-}
-
-// Next returns the next piece. An answer that ended for a reason that is a failure says so after its usage.
-func (a *answer) Next() (completion.Chunk, error) {
-	chunk, err := a.Answer.Next()
-	if err != nil && a.format.failed != nil {
-		return chunk, a.format.failed
-	}
-	return chunk, err
 }
 
 // count asks for the number of a prompt's tokens, which is free.

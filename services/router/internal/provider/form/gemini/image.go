@@ -26,7 +26,7 @@ func (f *Form) draw(ctx context.Context, call completion.Call, prompt *completio
 	}
 	var pictures []completion.Picture
 	reads := &format{key: key, pictures: &pictures}
-	return &answer{format: reads, Answer: provider.NewWhole(res, func(body []byte) (completion.Chunk, string, error) {
+	return &continued{format: reads, stream: true, ctx: ctx, current: provider.NewWhole(res, func(body []byte) (completion.Chunk, string, error) {
 		chunk, model, err := reads.whole(body)
 		if err != nil {
 			return chunk, model, err

@@ -24,6 +24,7 @@ type (
 		ToolConfig        *wireChoice   `json:"toolConfig,omitempty"`
 		Config            *wireConfig   `json:"generationConfig,omitempty"`
 		ServiceTier       string        `json:"serviceTier,omitempty"`
+		ContinuationToken string        `json:"continuationToken,omitempty"`
 	}
 	wireContent struct {
 		Role  string     `json:"role,omitempty"`
