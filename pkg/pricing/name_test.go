@@ -107,6 +107,17 @@ func TestEveryProviderHasPrices(t *testing.T) {
 	}
 }
 
+// TestTheBookStaysSmall bounds what each binary carries and reads at its start.
+func TestTheBookStaysSmall(t *testing.T) {
+	t.Parallel()
+	if n := pricing.BookBytes(); n > 128<<10 {
+		t.Errorf("the shipped files have %d bytes", n)
+	}
+	if n := len(pricing.Book().Rows()); n < 500 || n > 1500 {
+		t.Errorf("the book has %d versions", n)
+	}
+}
+
 func TestPricesChangeOnTheirDay(t *testing.T) {
 	t.Parallel()
 	last := time.Date(2026, 11, 30, 23, 59, 59, 0, time.UTC)
