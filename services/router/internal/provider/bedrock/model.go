@@ -16,7 +16,8 @@ const (
 	mistral
 	cohere
 	llama
-	openWeights // OpenAI's
+	openWeights // OpenAI's that anybody may run
+	openAI      // OpenAI's own, which are called in its form
 )
 
 // family is what the models whose names begin so can do through Converse. Models that are not in the
@@ -86,6 +87,8 @@ var families = []family{
 	{prefix: "mistral.pixtral-large", maker: mistral, geos: atlantic, schemas: true},
 	{prefix: "mistral.voxtral", maker: mistral, audio: true, schemas: true},
 	{prefix: "openai.", maker: openWeights, noImages: true, schemas: true},
+	{prefix: "openai.gpt-", maker: openAI},
+	{prefix: "openai.gpt-oss", maker: openWeights, noImages: true, schemas: true},
 	{prefix: "writer.palmyra", geos: american, noImages: true},
 	{prefix: "qwen.", schemas: true},
 	{prefix: "moonshotai.", schemas: true},

@@ -269,6 +269,47 @@ func TestAGenuineKeyThatMayNotListIsAccepted(t *testing.T) {
 	}
 }
 
+// TestOpenAIsModelsAreCalledInItsForm, signed or with a Bedrock API key; those that anybody may run are
+// not.
+func TestOpenAIsModelsAreCalledInItsForm(t *testing.T) {
+	t.Parallel()
+	s := llmtest.New(t)
+	p := bedrock.New(&http.Transport{})
+	for i, raw := range []bool{false, true} {
+		call := asked("openai.gpt-5.5", true, said("script:text=two%20words,in=70,cached=20 hi"))
+		call.BaseURL, call.Secret, call.Raw = s.BedrockURL(), secret.New(bearing(providertest.Key)), raw
+		call.Request.Raw = []byte(`{"model":"x","stream":true,"messages":[{"role":"user","content":"script:text=two%20words,in=70,cached=20 hi"}]}`)
+		got, err := collect(t, p, call)
+		if err != nil || !strings.Contains(got.Delta.Text+got.Raw, "two") || got.Usage == nil || got.Usage.Tokens.CacheRead != 20 || got.Usage.Tokens.InputTotal != 70 {
+			t.Errorf("raw %v: %+v, %v", raw, got, err)
+		}
+		if e := providertest.Ended(t, s, i+1); e.Model != "openai.gpt-5.5" {
+			t.Errorf("raw %v: %+v", raw, e)
+		}
+	}
+	r := &replay{kind: "application/json"}
+	if _, err := bedrock.New(r).At(noon).Start(t.Context(), asked("openai.gpt-5.5", false, said("hi"))); err != nil {
+		t.Fatal(err)
+	}
+	sent := r.sent[0]
+	if sent.URL.String() != "https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1/chat/completions" ||
+		!strings.Contains(sent.Header.Get("Authorization"), "/20261122/us-east-1/bedrock/aws4_request, SignedHeaders=content-length;content-type;host;x-amz-date, ") {
+		t.Errorf("sent to %s: %v", sent.URL, sent.Header)
+	}
+	for message, want := range map[string]completion.Class{
+		"The security token included in the request is invalid.": completion.AuthInvalid, "Signature expired: 20261122T120000Z is now earlier": completion.CredentialError,
+		"User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:InvokeModel": completion.AuthLimited,
+	} {
+		_, err := collect(t, bedrock.New(&replay{kind: "application/json", status: 403, stream: `{"message":"` + message + `"}`}), asked("openai.gpt-5.5", true, said("hi")))
+		if failed := failure(t, err); failed.Class != want {
+			t.Errorf("%s: %+v", message, failed)
+		}
+	}
+	if !p.Speaks(completion.OpenAIChat, &completion.Target{Name: "openai.gpt-5.5"}) || p.Speaks(completion.OpenAIChat, &completion.Target{Name: "openai.gpt-oss-120b-1:0"}) {
+		t.Error("which models speak chat completions")
+	}
+}
+
 // TestARegionWithoutBedrockIsNamed: most such are mistyped.
 func TestARegionWithoutBedrockIsNamed(t *testing.T) {
 	t.Parallel()

@@ -1,8 +1,8 @@
 // Package bedrock carries calls to AWS Bedrock.
 //
-// Conversations go by Converse, one form for the models of all makers. Callers of Anthropic's messages
-// who use a Claude pass through byte for byte, in the envelope of InvokeModel. Embeddings are invoked in
-// the form of their maker. Calls are signed by the AWS SDK's signer, or carry a Bedrock API key.
+// Conversations go by Converse, one form for the models of nearly all makers; OpenAI's own models are
+// called by chat completions. Callers of Anthropic's messages who use a Claude pass through byte for
+// byte, in the envelope of InvokeModel. Embeddings are invoked in the form of their maker. Calls are signed by the AWS SDK's signer, or carry a Bedrock API key.
 package bedrock
 
 import (
@@ -13,16 +13,17 @@ import (
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
+	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
 )
 
 // Facts are what the docs say of it.
 func Facts() provider.Facts {
 	return provider.Facts{ //nolint:gosec // says what a credential is, and is none
 		Slug: "bedrock", Name: "AWS Bedrock",
-		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings)", "CountTokens"},
+		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings)", "CountTokens", "chat completions (OpenAI)"},
 		Credential: `JSON: {"accessKeyId","secretAccessKey","region"}, with "sessionToken" if temporary, or {"apiKey","region"}`,
 		KeyTest:    "lists foundation models and inference profiles",
-		Examples:   []string{"anthropic.claude-sonnet-5", "amazon.nova-lite-v1:0", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"},
+		Examples:   []string{"anthropic.claude-sonnet-5", "amazon.nova-lite-v1:0", "openai.gpt-5.5", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"},
 	}
 }
 
@@ -32,14 +33,25 @@ const dailyWait = 10 * time.Minute
 // Provider calls Bedrock.
 type Provider struct {
 	client provider.Client
+	chat   *chat.Form
 	now    func() time.Time
 }
 
 var _ completion.Provider = (*Provider)(nil)
 
+// asOpenAI is how Bedrock speaks chat completions. Who may call it says AWS, in its own words.
+var asOpenAI = chat.Vendor{
+	Name: who, MaxTokens: "max_completion_tokens", InlineImages: true, Lacks: []completion.Feature{completion.FeatureTopK},
+	Errors: []chat.Rule{
+		{Status: http.StatusForbidden, Text: []string{"signature expired", "not yet current"}, Class: completion.CredentialError},
+		{Status: http.StatusForbidden, Text: []string{"security token included in the request is", "the request signature we calculated", "api key"}, Class: completion.AuthInvalid},
+	},
+}
+
 // New returns a provider that sends over transport, which guards where calls may go.
 func New(transport http.RoundTripper) *Provider {
-	return &Provider{client: provider.NewClient(transport), now: time.Now}
+	client := provider.NewClient(transport)
+	return &Provider{client: client, chat: chat.For(client, asOpenAI), now: time.Now}
 }
 
 // Serves knows conversations, vectors, and counts for Claude.
@@ -65,9 +77,16 @@ func (p *Provider) Serves(op completion.Operation, name string, _ *completion.Cr
 	return ""
 }
 
-// Speaks is Anthropic's messages, for Claude.
+// Speaks is Anthropic's messages for Claude, and chat completions for OpenAI's models.
 func (p *Provider) Speaks(d completion.Dialect, t *completion.Target) bool {
-	return (d == completion.AnthropicMessages || d == completion.AnthropicCount) && modelOf(t.Name, "", nil).maker == claude
+	switch modelOf(t.Name, "", nil).maker {
+	case claude:
+		return d == completion.AnthropicMessages || d == completion.AnthropicCount
+	case openAI:
+		return d == completion.OpenAIChat
+	default:
+		return false
+	}
 }
 
 // Start sends the call. See completion.Provider.
@@ -86,6 +105,9 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return p.embed(ctx, call, a, m)
 	case call.Request.Asks() == completion.CountTokens:
 		return p.count(ctx, call, a, m)
+	case m.maker == openAI:
+		call.Model = m.id
+		return p.chat.Start(ctx, call, provider.Route{URL: a.runtime + "/openai/v1/chat/completions", Auth: a.auth()})
 	case call.Raw:
 		return p.invoke(ctx, call, a, m)
 	}
