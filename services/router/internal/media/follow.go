@@ -141,6 +141,9 @@ func (s *Service) ask(ctx context.Context, r *record) (State, error) {
 	case state.Status.Final():
 		s.settle(r, r.revision(state, now))
 	}
+	if !state.small() { // a file that stands in its address
+		return state, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.cache) >= maxCached {
@@ -148,6 +151,18 @@ func (s *Service) ask(ctx context.Context, r *record) (State, error) {
 	}
 	s.cache[r.Attempt] = cached{state, now}
 	return state, nil
+}
+
+// maxKept bounds the addresses of an answer that is kept.
+const maxKept = 64 << 10
+
+// small reports whether a state may be kept in memory.
+func (s *State) small() bool {
+	size := 0
+	for i := range s.Outputs {
+		size += len(s.Outputs[i].URL)
+	}
+	return size <= maxKept
 }
 
 // recent is what was answered a moment ago.

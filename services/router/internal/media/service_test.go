@@ -318,6 +318,29 @@ func TestEveryRouterAnswersForEveryJobAndItCountsOnce(t *testing.T) {
 	})
 }
 
+func TestLargeAnswersAreNotKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		s := w.router(t, t.TempDir())
+		large := done(5)
+		large.Outputs[0].URL = "data:video/mp4;base64," + strings.Repeat("A", 1<<20)
+		for _, state := range []media.State{done(5), large} {
+			w.set("7f", state)
+			pass(10 * time.Minute)
+			token, before := submit(t, s, "fal", "7f"), len(w.polls)
+			for range 3 {
+				if v, err := s.Get(t.Context(), owner, token); err != nil || v.Outputs[0].URL != state.Outputs[0].URL {
+					t.Fatal(err)
+				}
+			}
+			if got, want := len(w.polls)-before, map[bool]int{true: 1, false: 3}[len(state.Outputs[0].URL) < 1000]; got != want {
+				t.Errorf("an answer of %d bytes is asked for %d times, want %d", len(state.Outputs[0].URL), got, want)
+			}
+		}
+	})
+}
+
 func TestManyWhoAskAreOneQuestion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

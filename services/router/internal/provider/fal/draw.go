@@ -23,8 +23,8 @@ const (
 	maxMisses = 5
 	// cancelTime bounds the cancellation of a job whose caller has left.
 	cancelTime = 3 * time.Second
-	// maxPicture bounds a picture that is fetched for its bytes.
-	maxPicture = 32 << 20
+	// maxBytes bounds the pictures of an answer together that are fetched for their bytes.
+	maxBytes = 64 << 20
 )
 
 // draw submits pictures and answers them.
@@ -143,15 +143,17 @@ func (d *drawing) pictures(state media.State) (completion.Chunk, error) {
 	if state.Filtered {
 		out.Finish = completion.ContentFilter
 	}
+	left := maxBytes
 	for _, o := range state.Outputs {
 		picture := completion.Picture{URL: o.URL, MediaType: o.MediaType}
 		if data, kind, ok := inline(o.URL); ok {
 			picture = completion.Picture{Data: data, MediaType: kind}
 		} else if d.bytes {
-			data, err := d.p.download(d.ctx, o.URL)
+			data, err := d.p.download(d.ctx, o.URL, left)
 			if err != nil {
 				return completion.Chunk{}, err
 			}
+			left -= len(data)
 			picture = completion.Picture{Data: data, MediaType: o.MediaType}
 		}
 		out.Result.Pictures = append(out.Result.Pictures, picture)
@@ -164,7 +166,7 @@ func (d *drawing) pictures(state media.State) (completion.Chunk, error) {
 }
 
 // download gets a picture's bytes from where the answer says that they are, without the key.
-func (p *Provider) download(ctx context.Context, address string) ([]byte, error) {
+func (p *Provider) download(ctx context.Context, address string, limit int) ([]byte, error) {
 	res, err := p.client.Send(ctx, provider.Outgoing{Method: http.MethodGet, URL: address, Header: http.Header{"Accept": {"image/*"}}})
 	if err != nil {
 		return nil, spent(err)
@@ -173,12 +175,12 @@ func (p *Provider) download(ctx context.Context, address string) ([]byte, error)
 	if res.StatusCode != http.StatusOK {
 		return nil, res.Failed("the picture is not where the provider says")
 	}
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxPicture+1))
+	data, err := io.ReadAll(io.LimitReader(res.Body, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, res.Broken(err)
-	case len(data) > maxPicture:
-		return nil, res.Failed("the picture is larger than the router takes")
+	case len(data) > limit:
+		return nil, res.Failed("the pictures are larger than the router takes")
 	}
 	return data, nil
 }
