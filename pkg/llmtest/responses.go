@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -67,6 +68,12 @@ func (f *responses) check(c *call, raw []byte) (last string, _ *wire) {
 	}
 	if f.asked.PreviousResponseID != "" {
 		return "", refused("Previous response with id '"+f.asked.PreviousResponseID+"' not found.", "previous_response_id", "previous_response_not_found")
+	}
+	if least := f.asked.MaxOutputTokens; least != nil && *least < 16 {
+		return "", refused("Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "+strconv.Itoa(*least)+" instead.", "max_output_tokens", "integer_below_min_value")
+	}
+	if f.asked.Temperature != nil && reasons(c.model) && (f.asked.Reasoning.Effort == nil || *f.asked.Reasoning.Effort != "none") {
+		return "", refused("Unsupported parameter: 'temperature' is not supported with this model.", "temperature", "unsupported_parameter")
 	}
 	var text string
 	if json.Unmarshal(f.asked.Input, &text) == nil && len(f.asked.Input) > 0 {

@@ -333,6 +333,29 @@ func TestWhatResponsesLackIsNamed(t *testing.T) {
 	}
 }
 
+// TestDefaultsAreNotTold: models that reason refuse a temperature, even the default, which clients write.
+func TestDefaultsAreNotTold(t *testing.T) {
+	t.Parallel()
+	for _, temperature := range []float64{1, 0.5} {
+		r := &replay{}
+		call := providertest.Converted(openai.BaseURL, "gpt-6-sol", true, llmtest.Script{})
+		decode := call.Request.Decode
+		call.Request.Decode = func() (*completion.Prompt, error) {
+			p, err := decode()
+			p.Temperature, p.TopP = &temperature, &temperature
+			return p, err
+		}
+		answer, err := openai.New(r).Start(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Close()
+		if told := strings.Contains(string(r.body), "temperature") && strings.Contains(string(r.body), "top_p"); told != (temperature != 1) {
+			t.Errorf("temperature %v: sent %s", temperature, r.body)
+		}
+	}
+}
+
 // TestReasoningGoesOn plays two turns: what the first one thought goes back as it came.
 func TestReasoningGoesOn(t *testing.T) {
 	t.Parallel()
@@ -410,6 +433,10 @@ func TestFormsAreChosen(t *testing.T) {
 		{"o3", completion.Prompt{}, "/v1/responses"},
 		{"o4-mini", completion.Prompt{Seed: new(int64(1))}, "/v1/chat/completions"},
 		{"gpt-5.5-pro", completion.Prompt{}, "/v1/responses"},
+		{"gpt-6-sol", completion.Prompt{MaxOutputTokens: new(int64(15))}, "/v1/chat/completions"},
+		{"gpt-6-sol", completion.Prompt{MaxOutputTokens: new(int64(16))}, "/v1/responses"},
+		{"gpt-6-sol", completion.Prompt{MaxOutputTokens: new(int64(15)), Tools: []completion.Tool{{Name: "f"}}}, "/v1/responses"},
+		{"gpt-5.5-pro", completion.Prompt{MaxOutputTokens: new(int64(15))}, "/v1/responses"},
 	} {
 		r := &replay{}
 		call := providertest.Converted("http://provider.invalid/v1", test.model, true, llmtest.Script{})

@@ -50,7 +50,8 @@ func Only(model string) bool {
 // Preferred decides in which form a conversation is sent to a vendor that has both. What passes keeps its
 // form. What is converted becomes a response for models that reason: chat completions refuse tools there
 // unless the model does not think, and lose its thoughts between turns. A prompt with something that only
-// chat completions have goes there. The call that comes back decodes its prompt at most once.
+// chat completions have goes there, such as a bound of the answer that is too low for responses. The call
+// that comes back decodes its prompt at most once.
 func (p *Form) Preferred(call completion.Call) (bool, completion.Call, error) {
 	if call.Raw {
 		return call.Request.Dialect == completion.OpenAIResponses, call, nil
@@ -65,5 +66,9 @@ func (p *Form) Preferred(call completion.Call) (bool, completion.Call, error) {
 	request := *call.Request
 	request.Decode = func() (*completion.Prompt, error) { return prompt, nil }
 	call.Request = &request
-	return Only(call.Model) || p.Carries(prompt), call, nil
+	short := prompt.MaxOutputTokens != nil && *prompt.MaxOutputTokens < minOutputTokens && len(prompt.Tools) == 0
+	return Only(call.Model) || !short && p.Carries(prompt), call, nil
 }
+
+// minOutputTokens is the least bound of an answer that OpenAI takes in this form.
+const minOutputTokens = 16

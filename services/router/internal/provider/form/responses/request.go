@@ -208,8 +208,17 @@ func (p *Form) encode(prompt *completion.Prompt, call completion.Call) ([]byte, 
 	}
 	if p.vendor.Reasons(call.Model) {
 		w.Include = append(w.Include, encryptedReasoning)
+		w.Temperature, w.TopP = unlessOne(w.Temperature), unlessOne(w.TopP)
 	}
 	return p.bytes(w)
+}
+
+// unlessOne leaves out what is the default: models that reason refuse to be told even that.
+func unlessOne(n *float64) *float64 {
+	if n != nil && *n == 1 {
+		return nil
+	}
+	return n
 }
 
 // encodeCount encodes what of the prompt counts.
