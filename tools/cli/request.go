@@ -379,8 +379,12 @@ func (t *terminal) showAttempts(ctx context.Context, named *names, answer *meter
 			end = "-"
 		}
 		row := []cell{
-			plain(strconv.Itoa(int(e.GetAttemptNumber()))), {outcome(e), outcomeStyle(e)}, plain(status), plain(e.GetModel()), plain(word(e.GetCredentialClass())),
-			plain(named.credential(ctx, e.GetCredentialId())), plain(in), plain(out), {costs[i], bold}, plain(costSource(a)),
+			plain(strconv.Itoa(int(e.GetAttemptNumber()))),
+			{outcome(e), outcomeStyle(e)},
+			plain(status), plain(e.GetModel()), plain(word(e.GetCredentialClass())),
+			plain(named.credential(ctx, e.GetCredentialId())), plain(in), plain(out),
+			{costs[i], bold},
+			plain(costSource(a)),
 		}
 		if says {
 			row = append(row, plain(reported[i]))
