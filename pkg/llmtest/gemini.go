@@ -552,9 +552,27 @@ func (g *gemini) embeds() bool {
 	return g.method != "generateContent" && g.method != "streamGenerateContent"
 }
 
-// declare counts what vectors take. AI Studio does not say it.
+const (
+	// pictureIn and pictureOut are how many tokens a picture is.
+	pictureIn  = 258
+	pictureOut = 1290
+)
+
+// declare counts pictures, and what vectors take. AI Studio does not say the latter.
 func (g *gemini) declare(c *call) {
 	if !g.embeds() {
+		if g.draws() {
+			c.usage.ImageOut = pictureOut
+			c.usage.Output = max(c.usage.Output, c.usage.Reasoning) + pictureOut
+		}
+		for _, content := range g.body.Contents {
+			for _, part := range content.Parts {
+				if part.InlineData != nil && strings.HasPrefix(part.InlineData.MimeType, "image/") {
+					c.usage.ImageIn += pictureIn
+					c.usage.Input += pictureIn
+				}
+			}
+		}
 		return
 	}
 	c.usage = Usage{Input: c.usage.Input}

@@ -14,6 +14,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider/googleaistudio"
 	"github.com/claviger/claviger/services/router/internal/provider/providertest"
+	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
 // pages answers each path with the body, or status and body, that is given for it.
@@ -129,6 +130,47 @@ func TestEveryOperationIsAnswered(t *testing.T) {
 	chunk = ask("gemini-3.1-flash-image", completion.Images, &completion.Prompt{Image: &completion.ImageInput{Text: "a cat"}})
 	if len(chunk.Result.Pictures) != 1 || string(chunk.Result.Pictures[0].Data) != string(llmtest.GeminiPicture()) || chunk.Usage == nil {
 		t.Errorf("pictures %+v", chunk)
+	}
+}
+
+// TestPicturesAndSoundAreCountedAsDeclared, to the model and from it.
+func TestPicturesAndSoundAreCountedAsDeclared(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		s := llmtest.New(t)
+		p := googleaistudio.New(http.DefaultTransport)
+		call := providertest.Converted(s.GeminiURL(), model, stream, llmtest.Script{Input: 100, Cached: 30, Audio: 40, Reasoning: 5, Tokens: 3})
+		prompt, err := call.Request.Decode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := &prompt.Messages[0]
+		message.Parts = append([]completion.Part{{ImageData: llmtest.GeminiPicture(), MediaType: "image/png"}}, message.Parts...)
+		call.Request.Decode = func() (*completion.Prompt, error) { return prompt, nil }
+		draw := providertest.Converted(s.GeminiURL(), "gemini-3.1-flash-image", stream, llmtest.Script{})
+		draw.Request.Operation = completion.Images
+		draw.Request.Decode = func() (*completion.Prompt, error) {
+			return &completion.Prompt{Image: &completion.ImageInput{Text: "a cat"}}, nil
+		}
+		for i, c := range []completion.Call{call, draw} {
+			answer, err := p.Start(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := providertest.Collect(answer)
+			if err != nil || got.Usage == nil || !got.Usage.Final {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			u := providertest.Ended(t, s, i+1).Declared
+			want := usage.Tokens{
+				InputTotal: int64(u.Input), InputUncached: int64(u.Input - u.Cached), CacheRead: int64(u.Cached), AudioIn: int64(u.Audio), ImageIn: int64(u.ImageIn),
+				OutputTotal: int64(u.Output), Reasoning: int64(u.Reasoning), ImageOut: int64(u.ImageOut),
+			}
+			if got.Usage.Tokens != want || u.ImageIn+u.ImageOut == 0 {
+				t.Errorf("stream %v, call %d: %+v, want %+v", stream, i, got.Usage.Tokens, want)
+			}
+			_ = answer.Close()
+		}
 	}
 }
 
