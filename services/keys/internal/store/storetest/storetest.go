@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/uptrace/bun"
 
 	"github.com/claviger/claviger/pkg/id"
@@ -44,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 		"LastOwnerStaysWhenTwoLeaveAtOnce":         lastOwner,
 		"ExpiryForgetsOnlyWhatIsOver":              expiry,
 		"TokenKeysOutliveTheirReplica":             tokenKeys,
+		"CredentialsComeBackAsTheyWere":            wholeCredentials,
 		"PagesAreKeyset":                           listPages,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,5 +329,28 @@ func listPages(t *testing.T, f *Fixture) {
 	page, err := f.Store.Organizations(t.Context(), "acme", 1)
 	if err != nil || len(page) != 1 || page[0].Slug != "beta" {
 		t.Errorf("Organizations(after acme, 1) = %v, %v; want beta", page, err)
+	}
+}
+
+// wholeCredentials also has a row as the version before writes it, which knows neither column.
+func wholeCredentials(t *testing.T, f *Fixture) {
+	full, bare := f.Credential(f.Org.ID, "full"), f.Credential(f.Org.ID, "bare")
+	full.Settings = keyform.Settings{
+		Region: "us-east-1", Project: "acme", Location: "global", ClientEmail: "router@acme.example",
+		Deployments: []keyform.Deployment{{ModelSlug: "openai/gpt-4o", EndpointURL: "https://acme.openai.azure.com?api-version=1", ModelID: "d <é>"}},
+		Secrets:     []keyform.Masked{{Field: "[0].api_key", Hint: "…cdef"}},
+	}
+	bare.Settings, bare.Models = keyform.Settings{}, nil
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(tx.InsertCredential(ctx, full), tx.InsertCredential(ctx, bare))
+	})
+	for _, want := range []credential.Credential{full, bare} {
+		f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+			got, err := tx.Credential(ctx, want.ID)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s came back as another: %s", want.Label, diff)
+			}
+			return err
+		})
 	}
 }
