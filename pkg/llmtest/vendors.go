@@ -10,7 +10,7 @@ import (
 )
 
 // vendor is an OpenAI-like vendor's chat completions. Its base address is /<slug>/v1, or /<slug> where the
-// vendor has no version in it.
+// vendor has no version in it; "openai" may stand before or after that, as it does for some.
 type vendor struct {
 	slug   string
 	models []string
@@ -63,7 +63,10 @@ func serveVendor(p *Provider, w http.ResponseWriter, r *http.Request) bool {
 	if v == nil {
 		return false
 	}
-	path = strings.TrimPrefix("/"+path, "/v1")
+	path = "/" + path
+	for _, prefix := range []string{"/openai", "/v1", "/openai"} { // Groq's clients and DeepInfra's addresses
+		path = strings.TrimPrefix(path, prefix)
+	}
 	answer, known := v.its.answers[path]
 	switch {
 	case path == "/chat/completions":

@@ -70,7 +70,7 @@ var vendors = map[string]*vendor{
 			"X-Ratelimit-Limit-Tokens": "8000", "X-Ratelimit-Remaining-Tokens": "7900", "X-Ratelimit-Reset-Tokens": "7.66s",
 		},
 	}},
-	"mistral": {slug: "mistral", models: []string{"mistral-small-latest", "mistral-large-latest", "magistral-medium-latest"}, its: quirks{
+	"mistral": {slug: "mistral", its: quirks{
 		only: []string{
 			"model", "messages", "stream", "stop", "metadata", "n", "temperature", "top_p", "max_tokens", "random_seed",
 			"presence_penalty", "frequency_penalty", "response_format", "tools", "tool_choice", "parallel_tool_calls",
@@ -104,6 +104,9 @@ var vendors = map[string]*vendor{
 			"X-Ratelimit-Limit-Req-Minute": "60", "X-Ratelimit-Remaining-Req-Minute": "59", "X-Ratelimit-Limit-Tokens-Minute": "500000",
 			"X-Ratelimit-Remaining-Tokens-Minute": "499000", "X-Ratelimit-Tokens-Query-Cost": "1000", "Mistral-Correlation-Id": "%ID%",
 		},
+		answers: map[string]any{"/models": map[string]any{"object": "list", "data": []any{
+			mistralModel("mistral-small-latest"), mistralModel("mistral-large-latest"), mistralModel("magistral-medium-latest"),
+		}}},
 	}},
 	"moonshot": {slug: "moonshot", models: []string{"kimi-k3", "kimi-k2.6", "moonshot-v1-8k"}, its: quirks{
 		check: kimi,
@@ -223,6 +226,15 @@ var vendors = map[string]*vendor{
 		},
 		failed: func(w wire) any { return map[string]any{"error": w.message} },
 	}},
+}
+
+// mistralModel is an element of Mistral's list of models.
+func mistralModel(id string) any {
+	return map[string]any{
+		"id": id, "object": "model", "created": 1790000000, "owned_by": "mistralai", "type": "base", "aliases": []string{}, "deprecation": nil,
+		"capabilities":       map[string]any{"completion_chat": true, "function_calling": true, "reasoning": true, "vision": true, "completion_fim": false, "fine_tuning": false},
+		"max_context_length": 262144, "default_model_temperature": 0.3,
+	}
 }
 
 // CostNano is what a vendor that tells the cost of a call says that it was, in billionths of a dollar.
