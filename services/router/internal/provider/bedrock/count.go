@@ -62,7 +62,7 @@ func (p *Provider) counted(ctx context.Context, call completion.Call, m model) (
 		if jsonscan.Get(call.Request.Raw, "max_tokens") != nil {
 			more = ""
 		}
-		body, err := invokeBody(call.Request, m, more)
+		body, err := invokeBody(call, m, more)
 		return wireCounted{Invoke: &wireInvoked{Body: body}}, err
 	}
 	prompt, err := call.Request.Decode()

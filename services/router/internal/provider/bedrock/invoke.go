@@ -10,9 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/router/internal/completion"
-	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
@@ -25,11 +23,9 @@ const (
 	plainVersion  = "2023-06-01"
 )
 
-var errBody = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a JSON object")
-
 // invoke passes a body of Anthropic's messages to a Claude.
 func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	body, err := invokeBody(call.Request, m, "")
+	body, err := invokeBody(call, m, "")
 	if err != nil {
 		return nil, err
 	}
@@ -51,19 +47,24 @@ func (p *Provider) invoke(ctx context.Context, call completion.Call, a account, 
 }
 
 // invokeBody is the caller's body without what stands in the address, and with what is said in headers
-// elsewhere; more are members to add, each with a comma before it. Every other member stays as it came.
-func invokeBody(req *completion.Request, m model, more string) ([]byte, error) {
-	version := claudeVersion
-	if v := req.Headers["Anthropic-Version"]; v != "" && v != plainVersion && m.knowsVersions() {
+// elsewhere; more are members to add, each with a comma before it. Every other member stays as it came,
+// but for reasoning that is not Anthropic's.
+func invokeBody(call completion.Call, m model, more string) ([]byte, error) {
+	raw, err := messages.Raw(call)
+	if err != nil {
+		return nil, err
+	}
+	version, headers := claudeVersion, call.Request.Headers
+	if v := headers["Anthropic-Version"]; v != "" && v != plainVersion && m.knowsVersions() {
 		version = v
 	}
-	out := make([]byte, 0, len(req.Raw)+64)
+	out := make([]byte, 0, len(raw)+64)
 	out = jsonscan.AppendText(append(out, `{"anthropic_version":`...), version)
-	betas := req.Headers["Anthropic-Beta"]
-	members := jsonscan.Object(req.Raw)
+	betas := headers["Anthropic-Beta"]
+	members := jsonscan.Object(raw)
 	for members.Next() {
 		switch string(members.Name) {
-		case "model", "stream", "anthropic_version", dialect.RoutingField:
+		case "model", "stream", "anthropic_version":
 			continue
 		case "anthropic_beta":
 			if betas != "" {
@@ -72,10 +73,7 @@ func invokeBody(req *completion.Request, m model, more string) ([]byte, error) {
 				continue
 			}
 		}
-		out = append(append(out, ','), req.Raw[members.NameAt:members.ValueAt+len(members.Value)]...)
-	}
-	if members.Err() != nil {
-		return nil, errBody.Because(members.Err())
+		out = append(append(out, ','), raw[members.NameAt:members.ValueAt+len(members.Value)]...)
 	}
 	if betas != "" {
 		out = appendBetas(out, betas, nil)

@@ -12,6 +12,9 @@ func Body(p *completion.Prompt, model string, stream bool) (body []byte, streame
 	return encodeBody(p, model, stream)
 }
 
+// Raw is the body of a caller who speaks this form, with the edits that every vendor needs.
+func Raw(call completion.Call) ([]byte, error) { return rawBody(call) }
+
 // Passed is the answer to a body that passed, which came in another vendor's envelope and was taken out
 // of it: a message, or events as Anthropic sends them.
 func Passed(res *provider.Response, key secret.Text, stream bool) completion.Answer {
