@@ -247,7 +247,7 @@ func TestOpenAIsEdgeNamesWhatIsNotThere(t *testing.T) {
 		req := w.request(t, http.MethodGet, "/v1/models/"+model, "", map[string]string{"Authorization": "Bearer " + acme})
 		w.expect(t, "GET "+model, w.do(t, req), none("model_not_found", model, "/v1/models"))
 	}
-	for _, path := range []string{"/v1/responses", "/v1/embeddings", "/v1/completions", "/v1/files", "/v1/chat/completions/abc", "/v1/"} {
+	for _, path := range []string{"/v1/audio/speech", "/v1/rerank", "/v1/completions", "/v1/files", "/v1/chat/completions/abc", "/v1/"} {
 		w.expect(t, path, w.post(t, path, acme, `{"model":"openai/gpt-4o-mini","input":"`+private+`"}`),
 			refusal{404, "route_not_supported", "not supported", "caller", "invalid_request_error", "", "/v1/chat/completions", map[string]string{"path": path}})
 	}

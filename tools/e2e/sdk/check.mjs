@@ -239,8 +239,8 @@ check('a model without its provider', () => raises(OpenAI.NotFoundError, { statu
 check('an unknown provider', () => raises(OpenAI.NotFoundError, { status: 404, code: 'model_not_found' }, () => create({ model: 'nobody/x' })));
 check('an unknown policy', () => raises(OpenAI.NotFoundError, { status: 404, code: 'policy_not_found', param: 'model' }, () => create({ model: 'policy/none' })));
 check('another organization\'s policy', () => raises(OpenAI.NotFoundError, { status: 404, code: 'policy_not_found' }, () => create({ model: 'policy/secret-plan' })));
-check('a route that is not supported', () => raises(OpenAI.NotFoundError, { status: 404, code: 'route_not_supported' }, () => openai.embeddings.create({ model, input: 'x' })));
-check('the Responses API', () => raises(OpenAI.NotFoundError, { status: 404, code: 'route_not_supported' }, () => openai.responses.create({ model, input: 'x' })));
+check('a route that is not supported', () => raises(OpenAI.NotFoundError, { status: 404, code: 'route_not_supported' }, () => openai.moderations.create({ input: 'x' })));
+check('files', () => raises(OpenAI.NotFoundError, { status: 404, code: 'route_not_supported' }, () => openai.files.list()));
 check('a field of the wrong type', () => raises(OpenAI.BadRequestError, { status: 400, code: 'invalid_field', param: 'messages' }, () => create({ messages: 'hello' })));
 check('no messages', () => raises(OpenAI.BadRequestError, { status: 400, code: 'invalid_field', param: 'messages' }, () => create({ messages: [] })));
 check('what cannot be converted is named', () => raises(OpenAI.BadRequestError, { status: 400, param: /logit_bias|n/ }, () => create({ model: 'policy/claude', logit_bias: { 1: 2 } })));
