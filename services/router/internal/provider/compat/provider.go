@@ -13,12 +13,14 @@ import (
 
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/media"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
 	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
 	"github.com/claviger/claviger/services/router/internal/provider/form/images"
 	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
 	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
+	"github.com/claviger/claviger/services/router/internal/provider/form/videos"
 )
 
 // Vendor describes one of them.
@@ -37,6 +39,8 @@ type Vendor struct {
 	// Embeddings and Images say how these differ; nil is that it has none.
 	Embeddings *embeddings.Vendor
 	Images     *images.Vendor
+	// Videos says how its videos, which are jobs, differ from xAI's; nil is that it has none.
+	Videos *videos.Vendor
 	// Converts are dialects of its own forms that do not pass as they are.
 	Converts []completion.Dialect
 	// Lacks says of an operation why it cannot be, for people, where a credential or model decides; empty if
@@ -71,9 +75,13 @@ type Provider struct {
 	responses  *responses.Form
 	embeddings *embeddings.Form
 	images     *images.Form
+	videos     *videos.Form
 }
 
-var _ completion.Provider = (*Provider)(nil)
+var (
+	_ completion.Provider = (*Provider)(nil)
+	_ media.Provider      = (*Provider)(nil)
+)
 
 // New returns a provider that sends over transport, which guards where calls may go.
 func New(transport http.RoundTripper, vendor Vendor) *Provider {
@@ -95,6 +103,11 @@ func New(transport http.RoundTripper, vendor Vendor) *Provider {
 		its.Name, its.Judge = vendor.Facts.Name, p.vendor.Chat.Judge
 		p.images = images.New(client, its)
 	}
+	if v := vendor.Videos; v != nil {
+		its := *v
+		its.Name, its.Judge = vendor.Facts.Name, p.vendor.Chat.Judge
+		p.videos = videos.New(client, its)
+	}
 	return p
 }
 
@@ -111,6 +124,7 @@ func (p *Provider) Serves(op completion.Operation, model string, c *completion.C
 	case completion.Images:
 		has = p.images != nil
 	case completion.Videos:
+		has = p.videos != nil
 	}
 	if !has {
 		return "has no " + string(op)
@@ -155,7 +169,9 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	case completion.CountTokens:
 		answer, err := p.messages.Count(ctx, call, p.messagesRoute(call, "/count_tokens"))
 		return answer, p.judged(err)
-	case completion.Chat, completion.Videos:
+	case completion.Videos:
+		return p.videos.Start(ctx, call, to("/videos/generations"))
+	case completion.Chat:
 	}
 	switch {
 	case call.Raw && call.Request.Dialect == completion.AnthropicMessages:
@@ -165,6 +181,14 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return p.responses.Start(ctx, call, to("/responses"))
 	}
 	return p.chat.Start(ctx, call, to("/chat/completions"))
+}
+
+// Poll asks how far a video is. See media.Provider.
+func (p *Provider) Poll(ctx context.Context, at media.At) (media.State, error) {
+	if p.videos == nil {
+		return media.State{}, media.ErrNoJobs.With("provider", p.vendor.Facts.Slug)
+	}
+	return p.videos.Poll(ctx, at, route(at.BaseURL+"/videos", at.Secret))
 }
 
 // judged gives an error of messages the class that the vendor's words say.

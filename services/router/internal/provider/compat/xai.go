@@ -11,6 +11,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider/form/embeddings"
 	"github.com/claviger/claviger/services/router/internal/provider/form/images"
 	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
+	"github.com/claviger/claviger/services/router/internal/provider/form/videos"
 )
 
 // xai is Grok. A wrong key is a 400 there, and an empty account a 403 or 429, so errors are told apart by
@@ -18,7 +19,7 @@ import (
 func xai() Vendor {
 	return Vendor{
 		Facts: provider.Facts{
-			Slug: "xai", Name: "xAI", BaseURL: "https://api.x.ai/v1", Forms: []string{"chat completions", "messages", "responses", "embeddings", "images"},
+			Slug: "xai", Name: "xAI", BaseURL: "https://api.x.ai/v1", Forms: []string{"chat completions", "messages", "responses", "embeddings", "images", "videos"},
 			Credential: "API key", KeyTest: "asks what the key may do, then lists the models",
 		},
 		Chat: chat.Vendor{
@@ -45,6 +46,7 @@ func xai() Vendor {
 		Responses:  &responses.Vendor{Cost: ticks},
 		Embeddings: &embeddings.Vendor{Cost: ticks},
 		Images:     &images.Vendor{Members: grokPicture, PerImage: true, Cost: ticks},
+		Videos:     &videos.Vendor{Cost: ticks},
 		Converts:   []completion.Dialect{completion.OpenAIImages}, // "size" and more are refused there
 		Account:    []Question{{URL: below("/api-key"), Read: readGrokKey}},
 	}

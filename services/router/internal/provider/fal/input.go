@@ -1,16 +1,12 @@
 package fal
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
 	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
-	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
@@ -62,12 +58,12 @@ func videoInput(model string, p *completion.Prompt) (input, error) {
 	if v == nil {
 		return input{}, provider.Uncarried(vendor, "the request", "it asks for no video")
 	}
-	own, err := parameters(v.Parameters)
-	if err != nil {
+	own := provider.Input{}
+	if err := own.Own(v.Parameters); err != nil {
 		return input{}, err
 	}
-	out := object{}
-	out.put("prompt", v.Text)
+	out := provider.Input{}
+	out.Put("prompt", v.Text)
 	if err := common(out, own, model, v); err != nil {
 		return input{}, err
 	}
@@ -75,20 +71,20 @@ func videoInput(model string, p *completion.Prompt) (input, error) {
 		out["seed"] = *v.Seed
 	}
 	maps.Copy(out, own)
-	in := input{json: out.encode(), seconds: v.Seconds}
+	in := input{json: out.Encode(), seconds: v.Seconds}
 	if d, given := own["duration"]; given {
-		in.seconds = secondsOf(d)
+		in.seconds = provider.Seconds(d)
 	}
 	return in, nil
 }
 
 // common adds what the model's family has words for, and refuses the rest by name.
-func common(out, own object, model string, v *completion.VideoInput) error {
+func common(out, own provider.Input, model string, v *completion.VideoInput) error {
 	f := familyOf(model)
 	resolution, ratio := v.Resolution, v.AspectRatio
 	if v.Size != "" {
 		var err error
-		if resolution, ratio, err = shapeOf(v.Size); err != nil {
+		if resolution, ratio, err = provider.Shape(vendor, v.Size); err != nil {
 			return err
 		}
 	}
@@ -102,7 +98,7 @@ func common(out, own object, model string, v *completion.VideoInput) error {
 		value       func() any
 	}{
 		{"seconds", "duration", v.Seconds != 0, func() any { return f.seconds(v.Seconds) }},
-		{"input_reference", frameOf(f), v.ImageURL != "" || v.ImageData != nil, func() any { return imageURL(v) }},
+		{"input_reference", frameOf(f), v.ImageURL != "" || v.ImageData != nil, func() any { return provider.FirstFrame(v) }},
 		{"size", "resolution", resolution != "", func() any { return f.resolution(resolution) }},
 		{"aspect_ratio", "aspect_ratio", ratio != "", func() any { return ratio }},
 	} {
@@ -127,40 +123,6 @@ func frameOf(f *family) string {
 	return f.frame
 }
 
-// imageURL is the first frame, by its address or with its bytes in one.
-func imageURL(v *completion.VideoInput) string {
-	if v.ImageURL != "" {
-		return v.ImageURL
-	}
-	return "data:" + v.MediaType + ";base64," + base64.StdEncoding.EncodeToString(v.ImageData)
-}
-
-// shapeOf is "720p" and "16:9" of "1280x720".
-func shapeOf(size string) (resolution, ratio string, err error) {
-	w, h, err := sizeOf(size)
-	if err != nil {
-		return "", "", err
-	}
-	a, b := w, h
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return strconv.Itoa(min(w, h)) + "p", strconv.Itoa(w/a) + ":" + strconv.Itoa(h/a), nil
-}
-
-// maxSide bounds what is taken for a size.
-const maxSide = 16384
-
-func sizeOf(size string) (w, h int, err error) {
-	ws, hs, ok := strings.Cut(size, "x")
-	w, werr := strconv.Atoi(ws)
-	h, herr := strconv.Atoi(hs)
-	if !ok || werr != nil || herr != nil || w < 1 || h < 1 || w > maxSide || h > maxSide {
-		return 0, 0, provider.Uncarried(vendor, "size", `it is no "width x height" such as "1280x720"`)
-	}
-	return w, h, nil
-}
-
 // imageInput encodes the input of pictures.
 func imageInput(p *completion.Prompt) (input, error) {
 	v := p.Image
@@ -174,12 +136,12 @@ func imageInput(p *completion.Prompt) (input, error) {
 			return input{}, provider.Uncarried(vendor, c.name, "its models have no such setting in common")
 		}
 	}
-	out := object{}
-	out.put("prompt", v.Text)
+	out := provider.Input{}
+	out.Put("prompt", v.Text)
 	count := max(v.Count, 1)
 	out["num_images"] = count
 	if v.Size != "" && v.Size != "auto" {
-		w, h, err := sizeOf(v.Size)
+		w, h, err := provider.Side(vendor, v.Size)
 		if err != nil {
 			return input{}, err
 		}
@@ -195,7 +157,7 @@ func imageInput(p *completion.Prompt) (input, error) {
 	if v.Seed != nil {
 		out["seed"] = *v.Seed
 	}
-	return input{json: out.encode(), count: count}, nil
+	return input{json: out.Encode(), count: count}, nil
 }
 
 // expected is what a video takes if all goes well.
@@ -205,56 +167,4 @@ func expected(seconds int) []usage.Unit {
 		out = append(out, usage.Unit{Name: "second", Milli: int64(seconds) * 1000})
 	}
 	return out
-}
-
-// object is a JSON object.
-type object map[string]any
-
-func (o object) put(name, text string) {
-	if text != "" {
-		o[name] = text
-	}
-}
-
-func (o object) encode() []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(o); err != nil {
-		panic(err) // texts, numbers and JSON that was parsed always encode
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-}
-
-// parameters are the members of the caller's own JSON object.
-func parameters(text string) (object, error) {
-	out := object{}
-	if text == "" {
-		return out, nil
-	}
-	m := jsonscan.Object([]byte(text))
-	for m.Next() {
-		out[string(m.Name)] = json.RawMessage(bytes.Clone(m.Value))
-	}
-	if m.Err() != nil || !jsonscan.Valid([]byte(text)) {
-		return nil, completion.ErrUnsupported.Saying("parameters is no JSON object").With("param", "parameters")
-	}
-	return out, nil
-}
-
-// maxSeconds bounds what is believed of a duration.
-const maxSeconds = 3600
-
-// secondsOf reads 5, "5" and "5s"; 0 is unknown.
-func secondsOf(v any) int {
-	raw, _ := v.(json.RawMessage)
-	text, ok := jsonscan.Text(raw)
-	if !ok {
-		text = string(raw)
-	}
-	n, err := strconv.Atoi(strings.TrimSuffix(text, "s"))
-	if err != nil || n < 1 || n > maxSeconds {
-		return 0
-	}
-	return n
 }

@@ -94,7 +94,7 @@ func (p *Provider) film(ctx context.Context, call completion.Call, endpoint stri
 		return nil, err
 	}
 	job.Expected, job.Seconds, job.Size = expected(body.seconds), prompt.Video.Seconds, prompt.Video.Size
-	return &submitted{job: job, head: head}, nil
+	return provider.NewSubmitted(job, head.Status, call.Model), nil
 }
 
 // submit puts a job into the queue.

@@ -2,7 +2,6 @@ package fal
 
 import (
 	"errors"
-	"io"
 	"net/url"
 	"path"
 	"strings"
@@ -111,25 +110,3 @@ func parseStatus(body []byte) (status, error) {
 	}
 	return status{media.InProgress}, nil
 }
-
-// submitted is the answer of a call that only submits.
-type submitted struct {
-	job  *completion.Job
-	head completion.AnswerHead
-	told bool
-}
-
-// Next returns the job, once.
-func (s *submitted) Next() (completion.Chunk, error) {
-	if s.told {
-		return completion.Chunk{}, io.EOF
-	}
-	s.told = true
-	return completion.Chunk{Content: true, Pieces: 1, Result: &completion.Result{Job: s.job}}, nil
-}
-
-// Close has nothing to release.
-func (s *submitted) Close() error { return nil }
-
-// Head says what the queue named.
-func (s *submitted) Head() completion.AnswerHead { return s.head }

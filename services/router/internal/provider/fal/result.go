@@ -82,7 +82,7 @@ func file(v []byte, kind string) (media.Output, bool) {
 		case "height":
 			out.Height = side(m.Value)
 		case "duration":
-			if s, ok := jsonscan.Float(m.Value); ok && s > 0 && s <= maxSeconds {
+			if s, ok := jsonscan.Float(m.Value); ok && s > 0 && s <= provider.MaxSeconds {
 				out.Seconds = s
 			}
 		}
@@ -91,7 +91,7 @@ func file(v []byte, kind string) (media.Output, bool) {
 }
 
 func side(v []byte) int {
-	if n, ok := jsonscan.Int(v); ok && n > 0 && n <= maxSide {
+	if n, ok := jsonscan.Int(v); ok && n > 0 && n <= provider.MaxSide {
 		return int(n)
 	}
 	return 0

@@ -1,7 +1,6 @@
 package pollo
 
 import (
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -265,25 +264,3 @@ func classify(f *completion.ProviderError) completion.Class {
 	}
 	return completion.ServerError
 }
-
-// submitted is the answer of a call that only submits.
-type submitted struct {
-	job  *completion.Job
-	head completion.AnswerHead
-	told bool
-}
-
-// Next returns the job, once.
-func (s *submitted) Next() (completion.Chunk, error) {
-	if s.told {
-		return completion.Chunk{}, io.EOF
-	}
-	s.told = true
-	return completion.Chunk{Content: true, Pieces: 1, Result: &completion.Result{Job: s.job}}, nil
-}
-
-// Close has nothing to release.
-func (s *submitted) Close() error { return nil }
-
-// Head says what the provider named.
-func (s *submitted) Head() completion.AnswerHead { return s.head }

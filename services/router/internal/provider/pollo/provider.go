@@ -94,7 +94,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return nil, res.Failed("the provider's answer to the submit names no task")
 	}
 	job.Expected, job.Seconds, job.Size = expected(seconds), prompt.Video.Seconds, prompt.Video.Size
-	return &submitted{job: job, head: completion.AnswerHead{Status: res.StatusCode, RequestID: job.ID, Model: call.Model}}, nil
+	return provider.NewSubmitted(job, res.StatusCode, call.Model), nil
 }
 
 // Poll asks how far a job is. See media.Provider.
