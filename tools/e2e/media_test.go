@@ -1,3 +1,4 @@
+//nolint:staticcheck // OpenAI calls its videos deprecated since it ended its own; the form lives on with others
 package e2e_test
 
 import (
