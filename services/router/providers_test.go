@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"slices"
@@ -9,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider/compat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
 )
 
 // providerTable renders PROVIDERS.md: what vendors say of themselves, and what their adapters answer.
@@ -44,7 +47,58 @@ func providerTable() string {
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s | %s |\n", f.Name, f.Slug, strings.Join(f.Forms, ", "),
 			strings.Join(operations, ", "), strings.Join(dialects, ", "), f.Credential, f.KeyTest)
 	}
+	b.WriteString("\n## Edits of chat completions that pass\n\n" +
+		"Everywhere: `model` becomes the provider's own name, `claviger` goes, and in a stream `stream_options.include_usage` becomes\n" +
+		"true. Every other byte stays, but for what is here. Refused members are dropped if they say nothing (null, false, empty, a\n" +
+		"count of one), and refused by name with a 400 else. `testdata/<vendor>/passing.json` of `internal/provider/compat` shows each.\n\n" +
+		"| provider | in the body | in messages | besides |\n|---|---|---|---|\n")
+	for _, v := range compat.Vendors() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.Facts.Name, edits(v.Chat.Fields), edits(v.Chat.InMessages), strings.Join(besides(&v.Chat), "; "))
+	}
 	return b.String()
+}
+
+// edits tells edits in the order of the members' names, those of one kind together.
+func edits(all map[string]chat.Edit) string {
+	kinds := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		kinds[all[name].String()] = append(kinds[all[name].String()], "`"+name+"`")
+	}
+	var out []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		out = append(out, kind+": "+strings.Join(kinds[kind], ", "))
+	}
+	return strings.Join(out, "; ")
+}
+
+// besides are the edits that are no members'.
+func besides(v *chat.Vendor) (out []string) {
+	for _, e := range []struct {
+		done bool
+		what string
+	}{
+		{v.Only != nil, "members that the vendor does not know are refused"},
+		{v.NoStreamOptions, "`stream_options` goes"},
+		{v.Roles != nil, "the role `developer` becomes `" + v.Roles["developer"] + "`"},
+		{v.ToolID != nil, "ids of tool calls become ones that the vendor takes"},
+		{v.InlineImages, "pictures by address become data"},
+		{v.CleanSchemas, "`$schema` of tools goes"},
+	} {
+		if e.done {
+			out = append(out, e.what)
+		}
+	}
+	if v.Of == nil {
+		return out
+	}
+	newest := v.Of("kimi-k3") // the one family that has these
+	if newest.FixedSampling {
+		out = append(out, "models that fix them: `temperature`, `top_p` and penalties go")
+	}
+	if newest.NeedsReasoning {
+		out = append(out, "tool calls without thinking get a `reasoning_content`")
+	}
+	return out
 }
 
 func TestTheTableOfProvidersIsThatOfTheCode(t *testing.T) {

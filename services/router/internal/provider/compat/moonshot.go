@@ -28,7 +28,6 @@ func moonshot() Vendor {
 			Of:           kimi,
 			Extra:        kimiThinking,
 			CleanSchemas: true, InlineImages: true,
-			Fields: map[string]chat.Edit{"user": chat.Dropped},
 			Errors: []chat.Rule{
 				{Words: []string{"exceeded_current_quota_error"}, Class: completion.QuotaExhausted},
 				{Text: []string{"insufficient balance"}, Class: completion.QuotaExhausted},

@@ -123,6 +123,17 @@ var (
 	Refused = Edit{refused: true}
 )
 
+// String says what happens, for the docs.
+func (e Edit) String() string {
+	switch {
+	case e.refused:
+		return "refused"
+	case e.to != "":
+		return "becomes `" + e.to + "`"
+	}
+	return "dropped"
+}
+
 // RenamedTo gives a member the vendor's name for it.
 func RenamedTo(name string) Edit { return Edit{to: name} }
 
