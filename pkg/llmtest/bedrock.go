@@ -15,7 +15,7 @@ import (
 //
 //	POST {base}/model/{id}/converse                       one object
 //	POST {base}/model/{id}/converse-stream                event stream frames
-//	POST {base}/model/{id}/invoke                         Claude: Anthropic's message; Titan, Cohere: vectors
+//	POST {base}/model/{id}/invoke                         Claude: Anthropic's message; Titan, Cohere: vectors; Stability: a picture
 //	POST {base}/model/{id}/invoke-with-response-stream    Claude: Anthropic's events, each in a frame
 //	POST {base}/model/{id}/count-tokens
 //	GET  {base}/foundation-models, {base}/inference-profiles
@@ -30,6 +30,7 @@ type bedrock struct {
 	converse  converseBody
 	texts     []string // of a call for vectors
 	size      int      // of the vectors
+	draws     bool     // a picture
 }
 
 // BedrockURL is the base address of both of Bedrock's hosts, as adapters are given it.
@@ -188,6 +189,8 @@ func (b *bedrock) check(c *call, raw []byte) (last string, _ *wire) {
 		return last, nil
 	case strings.HasPrefix(bareModel(b.model), "anthropic.claude"):
 		return b.checkClaude(c, raw)
+	case b.op == opInvoke && strings.HasPrefix(b.model, "stability."):
+		return b.checkPicture(raw)
 	case b.op == opInvoke:
 		if problem := b.checkEmbeddings(raw); problem != "" {
 			return "", invalid(problem)

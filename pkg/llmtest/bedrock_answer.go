@@ -1,6 +1,7 @@
 package llmtest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -14,12 +15,15 @@ const BedrockSignature = "c2lnbmF0dXJl"
 
 // claude reports whether the answer is Anthropic's.
 func (b *bedrock) claude() bool {
-	return (b.op == opInvoke || b.op == opInvokeStream) && b.texts == nil
+	return (b.op == opInvoke || b.op == opInvokeStream) && b.texts == nil && !b.draws
 }
 
 // declare: Converse does not tell what was thought, and vectors are no output tokens.
 func (b *bedrock) declare(c *call) {
 	switch {
+	case b.draws:
+		c.script.NoUsage = true
+		c.answer = answer{refusal: c.script.Refusal}
 	case b.texts != nil:
 		c.usage = Usage{Input: c.usage.Input}
 		c.answer = answer{}
@@ -66,6 +70,10 @@ func converseUsage(u Usage) object {
 
 func (b *bedrock) whole(c *call) []byte {
 	switch {
+	case b.draws && c.answer.refusal:
+		return mustJSON(object{"seeds": []int{1}, "finish_reasons": []string{"Filter reason: prompt"}, "images": []string{""}})
+	case b.draws:
+		return mustJSON(object{"seeds": []int{1}, "finish_reasons": []any{nil}, "images": []string{picture}})
 	case b.texts != nil:
 		return b.vectors(c)
 	case b.claude():
@@ -309,6 +317,31 @@ func (b *bedrock) checkEmbeddings(raw []byte) string {
 		return "Malformed input request: #: subject must not be valid against schema, please reformat your input and try again."
 	}
 	return ""
+}
+
+// checkPicture checks a call for a picture.
+func (b *bedrock) checkPicture(raw []byte) (last string, _ *wire) {
+	var in struct {
+		Prompt string   `json:"prompt"`
+		Mode   string   `json:"mode"`
+		Ratio  string   `json:"aspect_ratio"`
+		Format string   `json:"output_format"`
+		Seed   *uint32  `json:"seed"`
+		Avoid  string   `json:"negative_prompt"`
+		Image  *string  `json:"image"`
+		Change *float64 `json:"strength"`
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	ratios := []string{"", "16:9", "1:1", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21"}
+	switch err := d.Decode(&in); {
+	case err != nil:
+		return "", invalid("Malformed input request: " + err.Error() + ", please reformat your input and try again.")
+	case in.Prompt == "" || !slices.Contains(ratios, in.Ratio) || !slices.Contains([]string{"", "png", "jpeg", "webp"}, in.Format):
+		return "", invalid("Malformed input request: #: subject must not be valid against schema, please reformat your input and try again.")
+	}
+	b.draws = true
+	return in.Prompt, nil
 }
 
 // vectors is the answer to a call for vectors. Only a header tells what Cohere's take.

@@ -1,6 +1,7 @@
 package bedrock_test
 
 import (
+	"bytes"
 	"net"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -85,6 +87,8 @@ func TestWhatModelsServeIsSaid(t *testing.T) {
 		{"amazon.titan-embed-text-v2:0", map[completion.Operation]bool{completion.Embeddings: true}, false},
 		{"eu.cohere.embed-v4:0", map[completion.Operation]bool{completion.Embeddings: true}, false},
 		{"amazon.nova-canvas-v1:0", nil, false},
+		{"stability.stable-image-core-v1:1", map[completion.Operation]bool{completion.Images: true}, false},
+		{"stability.stable-fast-upscale-v1:0", nil, false},
 		{"arn:aws:bedrock:us-east-1:1:application-inference-profile/x", map[completion.Operation]bool{completion.Chat: true, completion.CountTokens: true}, false},
 	} {
 		for _, op := range []completion.Operation{completion.Chat, completion.Embeddings, completion.Images, completion.CountTokens, completion.Videos} {
@@ -265,6 +269,63 @@ func TestAGenuineKeyThatMayNotListIsAccepted(t *testing.T) {
 		p := bedrock.New(by{"/foundation-models": list, "/model/anthropic.claude-haiku-4-5-20251001-v1%3A0/count-tokens": count})
 		if got := p.Test(t.Context(), completion.Place{Secret: secret.New(signed(providertest.Key))}); got.State != want || got.Reason == "" {
 			t.Errorf("counting answers %d: %+v", counted, got)
+		}
+	}
+}
+
+// TestPicturesAreDrawn by the models that draw from words; what they cannot do is refused by name.
+func TestPicturesAreDrawn(t *testing.T) {
+	t.Parallel()
+	s := llmtest.New(t, llmtest.WithCapture())
+	draw := func(in completion.ImageInput) (completion.Chunk, error) {
+		call := asked("stability.stable-image-core-v1:1", false, &completion.Prompt{Image: &in})
+		call.BaseURL = s.BedrockURL()
+		call.Request.Operation = completion.Images
+		answer, err := bedrock.New(&http.Transport{}).Start(t.Context(), call)
+		if err != nil {
+			return completion.Chunk{}, err
+		}
+		return answer.Next()
+	}
+	for _, test := range []struct {
+		in         completion.ImageInput
+		sent, kind string
+	}{
+		{completion.ImageInput{Text: "a dot"}, `{"prompt":"a dot","output_format":"png"}`, "image/png"},
+		{completion.ImageInput{Text: "a dot", Size: "1536x1024", Format: "jpeg", Seed: new(int64(7)), Quality: "auto"}, `{"prompt":"a dot","aspect_ratio":"3:2","output_format":"jpeg","seed":7}`, "image/jpeg"},
+		{completion.ImageInput{Text: "a dot", Size: "auto", AspectRatio: "16:9", Count: 1}, `{"prompt":"a dot","aspect_ratio":"16:9","output_format":"png"}`, "image/png"},
+	} {
+		chunk, err := draw(test.in)
+		if err != nil || chunk.Result == nil || len(chunk.Result.Pictures) != 1 || chunk.Result.Pictures[0].MediaType != test.kind || !bytes.Equal(chunk.Result.Pictures[0].Data, llmtest.GeminiPicture()) {
+			t.Fatalf("%+v: %+v, %v", test.in, chunk, err)
+		}
+		if diff := cmp.Diff(&completion.Usage{Final: true, Units: []usage.Unit{{Name: "image", Milli: 1000}}}, chunk.Usage); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if sent := s.Requests(); string(sent[len(sent)-1].Body) != test.sent {
+			t.Errorf("sent %s, want %s", sent[len(sent)-1].Body, test.sent)
+		}
+	}
+	before := len(s.Requests())
+	for param, in := range map[string]completion.ImageInput{
+		"prompt": {}, "n": {Text: "x", Count: 2}, "size": {Text: "x", Size: "100x999"}, "quality": {Text: "x", Quality: "high"}, "style": {Text: "x", Style: "vivid"},
+		"background": {Text: "x", Background: "transparent"}, "output_format": {Text: "x", Format: "tiff"},
+	} {
+		_, err := draw(in)
+		if f, ok := fault.Of(err); !ok || f.Facts()["param"] != param || len(s.Requests()) != before {
+			t.Errorf("%s: %v", param, err)
+		}
+	}
+	_, err := draw(completion.ImageInput{Text: "script:refusal x"})
+	if failed := failure(t, err); failed.Class != completion.ContentRefused {
+		t.Errorf("%+v", failed)
+	}
+	for _, body := range []string{`{}`, `{"images":[]}`, `{"images":["!"]}`, `{"images":[""]}`, `[]`} {
+		call := asked("stability.sd3-5-large-v1:0", false, &completion.Prompt{Image: &completion.ImageInput{Text: "x"}})
+		call.Request.Operation = completion.Images
+		_, err := collect(t, bedrock.New(&replay{kind: "application/json", stream: body}), call)
+		if failed := failure(t, err); failed.Class != completion.ServerError {
+			t.Errorf("%s: %+v", body, failed)
 		}
 	}
 }

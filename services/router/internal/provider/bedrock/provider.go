@@ -2,7 +2,7 @@
 //
 // Conversations go by Converse, one form for the models of nearly all makers; OpenAI's own models are
 // called by chat completions. Callers of Anthropic's messages who use a Claude pass through byte for
-// byte, in the envelope of InvokeModel. Embeddings are invoked in the form of their maker. Calls are signed by the AWS SDK's signer, or carry a Bedrock API key.
+// byte, in the envelope of InvokeModel. Embeddings and pictures are invoked in the form of their maker. Calls are signed by the AWS SDK's signer, or carry a Bedrock API key.
 package bedrock
 
 import (
@@ -20,10 +20,10 @@ import (
 func Facts() provider.Facts {
 	return provider.Facts{ //nolint:gosec // says what a credential is, and is none
 		Slug: "bedrock", Name: "AWS Bedrock",
-		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings)", "CountTokens", "chat completions (OpenAI)"},
+		Forms:      []string{"Converse", "InvokeModel (Claude, embeddings, pictures)", "CountTokens", "chat completions (OpenAI)"},
 		Credential: `JSON: {"accessKeyId","secretAccessKey","region"}, with "sessionToken" if temporary, or {"apiKey","region"}`,
 		KeyTest:    "lists foundation models and inference profiles",
-		Examples:   []string{"anthropic.claude-sonnet-5", "amazon.nova-lite-v1:0", "openai.gpt-5.5", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0"},
+		Examples:   []string{"anthropic.claude-sonnet-5", "amazon.nova-lite-v1:0", "openai.gpt-5.5", "amazon.titan-embed-text-v2:0", "cohere.embed-v4:0", "stability.stable-image-core-v1:1"},
 	}
 }
 
@@ -54,7 +54,7 @@ func New(transport http.RoundTripper) *Provider {
 	return &Provider{client: client, chat: chat.For(client, asOpenAI), now: time.Now}
 }
 
-// Serves knows conversations, vectors, and counts for Claude.
+// Serves knows conversations, vectors, pictures, and counts for Claude.
 func (p *Provider) Serves(op completion.Operation, name string, _ *completion.Credential) string {
 	m := modelOf(name, "", nil)
 	speaks := !m.embeds && !m.draws
@@ -66,6 +66,10 @@ func (p *Provider) Serves(op completion.Operation, name string, _ *completion.Cr
 	case completion.Embeddings:
 		if embedding(m) == nil {
 			return "has no embeddings by " + m.bare + ", only by amazon.titan-embed-text and cohere.embed"
+		}
+	case completion.Images:
+		if !m.paints() {
+			return "has no pictures by " + m.bare + ", only by Stability's models that draw from words"
 		}
 	case completion.CountTokens:
 		if m.maker != claude && m.prefix != "" {
@@ -105,6 +109,8 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return p.embed(ctx, call, a, m)
 	case call.Request.Asks() == completion.CountTokens:
 		return p.count(ctx, call, a, m)
+	case call.Request.Asks() == completion.Images:
+		return p.draw(ctx, call, a, m)
 	case m.maker == openAI:
 		call.Model = m.id
 		return p.chat.Start(ctx, call, provider.Route{URL: a.runtime + "/openai/v1/chat/completions", Auth: a.auth()})
