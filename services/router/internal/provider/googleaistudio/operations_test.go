@@ -56,15 +56,17 @@ func TestKeyTestsListAndCount(t *testing.T) {
 		state, reason string
 		models        []string
 	}{
-		"good":             {pages{list: first, next: second, word: one}, "active", "accepts", []string{"gemini-embedding-001", "gemini-3.8-flash"}},
-		"no list":          {pages{list: `{}`}, "", "list of models", nil},
-		"lists only":       {pages{list: first, next: second, word: failing(401, "UNAUTHENTICATED", "ACCESS_TOKEN_TYPE_UNSUPPORTED")}, "rejected", "AIza", nil},
-		"wrong":            {pages{list: failing(400, "INVALID_ARGUMENT", "API_KEY_INVALID")}, "rejected", "AIza", nil},
-		"second page":      {pages{list: first, next: failing(500, "INTERNAL", "")}, "", "test again later", nil},
-		"blocked":          {pages{list: failing(403, "PERMISSION_DENIED", "API_KEY_SERVICE_BLOCKED")}, "degraded", "genuine", nil},
-		"no quota":         {pages{list: failing(429, "RESOURCE_EXHAUSTED", "")}, "", "the key is genuine", nil},
-		"model is gone":    {pages{list: first, next: second, word: failing(404, "NOT_FOUND", "")}, "active", "accepts", []string{"gemini-embedding-001", "gemini-3.8-flash"}},
-		"token is no name": {pages{list: strings.Replace(first, "p2", "p2&key=x", 1), "gemini-3.5-flash:countTokens": one}, "active", "accepts", nil},
+		"good":               {pages{list: first, next: second, word: one}, "active", "accepts", []string{"gemini-embedding-001", "gemini-3.8-flash"}},
+		"no list":            {pages{list: `{}`}, "", "list of models", nil},
+		"lists only":         {pages{list: first, next: second, word: failing(401, "UNAUTHENTICATED", "ACCESS_TOKEN_TYPE_UNSUPPORTED")}, "rejected", "AIza", nil},
+		"wrong":              {pages{list: failing(400, "INVALID_ARGUMENT", "API_KEY_INVALID")}, "rejected", "AIza", nil},
+		"second page":        {pages{list: first, next: failing(500, "INTERNAL", "")}, "", "test again later", nil},
+		"blocked":            {pages{list: failing(403, "PERMISSION_DENIED", "API_KEY_SERVICE_BLOCKED")}, "degraded", "genuine", nil},
+		"no quota":           {pages{list: failing(429, "RESOURCE_EXHAUSTED", "")}, "", "the key is genuine", nil},
+		"model is gone":      {pages{list: first, next: second, word: failing(404, "NOT_FOUND", "")}, "active", "accepts", []string{"gemini-embedding-001", "gemini-3.8-flash"}},
+		"model cannot count": {pages{list: second, word: failing(400, "INVALID_ARGUMENT", "")}, "active", "accepts", []string{"gemini-3.8-flash"}},
+		"location":           {pages{list: second, word: failing(403, "PERMISSION_DENIED", "")}, "degraded", "genuine", nil},
+		"token is no name":   {pages{list: strings.Replace(first, "p2", "p2&key=x", 1), word: one}, "active", "accepts", nil},
 	} {
 		got := googleaistudio.New(c.pages).Test(t.Context(), completion.Place{BaseURL: googleaistudio.BaseURL, Secret: secret.New(providertest.Key)})
 		if got.State != c.state || !strings.Contains(got.Reason, c.reason) || !slices.Equal(got.Models, c.models) {

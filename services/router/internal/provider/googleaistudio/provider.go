@@ -60,8 +60,9 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	})
 }
 
-// fixed is asked for a count if the list does not name a model that can be.
-const fixed = "gemini-3.5-flash"
+// usual are the models that a count is asked for with: the first that the list names, else the first one.
+// Names that only look alike may not count.
+var usual = []string{"gemini-3.8-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite", "gemini-2.5-flash", "gemini-flash-latest"}
 
 // Test asks for the list of models, and for a count with one of them: keys were seen that list and may
 // do nothing else. Both take no tokens.
@@ -69,8 +70,8 @@ func (p *Provider) Test(ctx context.Context, at completion.Place) completion.Ver
 	names, failure := p.gemini.List(ctx, route(at.BaseURL+"/models", at.Secret))
 	if failure == nil {
 		failure = p.gemini.Count(ctx, route(at.BaseURL+"/models/"+counted(names)+":countTokens", at.Secret))
-		if failure != nil && failure.Class == completion.ModelNotFound {
-			failure = nil // of this model only
+		if failure != nil && ofThisModel(failure) {
+			failure = nil
 		}
 	}
 	if failure == nil {
@@ -79,15 +80,19 @@ func (p *Provider) Test(ctx context.Context, at completion.Place) completion.Ver
 	return judge(failure)
 }
 
+// ofThisModel reports whether a failure of a count says something about the model only.
+func ofThisModel(failure *completion.ProviderError) bool {
+	switch failure.Class { //nolint:exhaustive // all others are about the key
+	case completion.ModelNotFound, completion.Unsupported, completion.InvalidRequest:
+		return true
+	}
+	return false
+}
+
 // counted is the model that a count is asked for with.
 func counted(names []string) string {
-	at := slices.IndexFunc(names, func(name string) bool {
-		return strings.HasPrefix(name, "gemini-") && strings.Contains(name, "flash") && gemini.Serves(completion.Chat, name) == ""
-	})
-	if at < 0 {
-		return fixed
-	}
-	return names[at]
+	at := slices.IndexFunc(usual, func(name string) bool { return slices.Contains(names, name) })
+	return usual[max(at, 0)]
 }
 
 // judge says what to do about keys of the old kind, and that a rate limit shows a genuine key.

@@ -119,9 +119,7 @@ func (c *continued) hop() error {
 	if closed {
 		cancel()
 	}
-	if err := before.Close(); err != nil {
-		return err
-	}
+	_ = before.Close() // it came to its end
 	next, err := c.again(ctx, token)
 	if err != nil {
 		if failure, ok := errors.AsType[*completion.ProviderError](err); ok {
