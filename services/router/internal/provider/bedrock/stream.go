@@ -35,6 +35,8 @@ type reader struct {
 	// of its input came.
 	blocks   []int64
 	hasInput bool
+	// state is that of the block of reasoning so far; it may come in pieces.
+	state completion.Reasoning
 }
 
 // isStream is the error of an answer that is no event stream, nil if it is one.
@@ -90,6 +92,7 @@ func (s *stream) Next() (completion.Chunk, error) {
 		s.stop(f.Payload, &chunk)
 	case "messageStop":
 		s.finished = true
+		s.endThought(&chunk)
 		reason, _ := jsonscan.Text(jsonscan.Get(f.Payload, "stopReason"))
 		chunk.Finish = finishReason(reason)
 	case "metadata": // one that holds no usage takes nothing back
@@ -162,24 +165,32 @@ func (r *reader) reasoning(v []byte, chunk *completion.Chunk) {
 		case "text":
 			piece(m.Value, &chunk.Delta.Reasoning, chunk)
 		case "signature", "redactedContent":
-			state := &completion.Reasoning{Format: r.model.state()}
 			text, _ := jsonscan.Text(m.Value)
-			if text == "" {
-				continue
-			}
 			if string(m.Name) == "signature" {
-				state.Signature = text
+				r.state.Signature += text
 			} else {
-				state.Encrypted = text
+				r.state.Encrypted += text
 			}
-			chunk.Content = true
-			chunk.Delta.State = state
+			chunk.Content = chunk.Content || text != ""
 		}
 	}
 }
 
-// stop gives a tool call that took no arguments its empty ones.
+// endThought tells the state of a block of reasoning that is over.
+func (r *reader) endThought(chunk *completion.Chunk) {
+	if r.state == (completion.Reasoning{}) {
+		return
+	}
+	state := r.state
+	state.Format = r.model.state()
+	r.state = completion.Reasoning{}
+	chunk.Content = true
+	chunk.Delta.State = &state
+}
+
+// stop ends a block: its reasoning has a state, and a tool call that took no arguments gets its empty ones.
 func (r *reader) stop(payload []byte, chunk *completion.Chunk) {
+	r.endThought(chunk)
 	tool := r.tool(payload)
 	if tool >= 0 && tool == len(r.blocks)-1 && !r.hasInput {
 		r.hasInput = true

@@ -94,6 +94,20 @@ func TestStreamsAreConverted(t *testing.T) {
 	}
 }
 
+// TestSignaturesMayComeInPieces, and their block may not be closed.
+func TestSignaturesMayComeInPieces(t *testing.T) {
+	t.Parallel()
+	thought := event("contentBlockDelta", `{"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"hm"}}}`) +
+		event("contentBlockDelta", `{"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"c2"}}}`) +
+		event("contentBlockDelta", `{"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"ln"}}}`)
+	for _, closed := range []string{"", event("contentBlockStop", `{"contentBlockIndex":0}`)} {
+		got, states, err := pieces(t, &replay{stream: thought + closed + event("messageStop", `{"stopReason":"end_turn"}`)}, claude)
+		if diff := cmp.Diff([]completion.Reasoning{{Signature: "c2ln", Format: completion.AnthropicState}}, states); diff != "" || err != nil || got.Finish != completion.Stop {
+			t.Errorf("%v (-want +got):\n%s", err, diff)
+		}
+	}
+}
+
 // TestAStreamCutAnywhereIsNotComplete: at every byte before the message's end, also where the bytes end
 // well, between two frames. What comes after the end is only the count.
 func TestAStreamCutAnywhereIsNotComplete(t *testing.T) {
