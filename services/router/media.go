@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/pkg/secret"
@@ -24,6 +25,9 @@ type Media struct {
 	Limits  media.Limits
 }
 
+// contentIdle is how long a file's storage may pause.
+const contentIdle = time.Minute
+
 // notified is an adapter whose provider can be asked to tell of the end of jobs.
 type notified interface{ NotifyAt(url string) }
 
@@ -39,7 +43,7 @@ func (a *App) openMedia(adapters map[string]completion.Provider, urls map[string
 	a.media, err = media.New(media.Options{
 		Environment: a.d.Environment, Dir: filepath.Join(a.d.DataDir, "jobs"), Credential: a.credential, Keyring: a.ring,
 		Recorder: a.journal, Evidence: a.reporter, Providers: with, BaseURLs: urls,
-		Fetcher: download.New(a.d.Egress.Client(egress.TransportOptions{MaxIdleConnsPerHost: 16})),
+		Fetcher: download.New(a.d.Egress.Client(egress.TransportOptions{MaxIdleConnsPerHost: 16}), contentIdle),
 		Log:     a.d.Log, Now: a.d.Now, Limits: a.d.Media.Limits,
 	})
 	if err != nil || a.d.Media.PublicURL == "" {

@@ -19,9 +19,11 @@ var (
 	ErrDraining      = fault.New(fault.Unavailable, "ROUTER_DRAINING", "this router is shutting down").Hinting("try again; another router will answer").RetryingAfter(time.Second)
 	ErrNotReady      = fault.New(fault.Unavailable, "ROUTER_NOT_READY", "this router has no configuration yet").Hinting("try again; it waits for the control plane").RetryingAfter(time.Second)
 	ErrBrokenOff     = fault.New(fault.Unavailable, "ANSWER_BROKEN_OFF", "the provider broke off the answer").Blaming(fault.Provider).Hinting("what came is incomplete; send the request again")
-	ErrUncertain     = fault.New(fault.Unavailable, "OUTCOME_UNKNOWN", "nobody knows whether the provider took the call").Blaming(fault.Provider).Hinting("it may be at work and will then be paid for; look at the account at the provider before you send it again")
 	ErrCredential    = fault.New(fault.Unavailable, "CREDENTIAL_NOT_OPENED", "the credential could not be opened")
 )
+
+// ErrUncertain is a timeout, which clients of RPCs do not send again by themselves.
+var ErrUncertain = fault.New(fault.Timeout, "OUTCOME_UNKNOWN", "nobody knows whether the provider took the call").Blaming(fault.Provider).Hinting("it may be at work and will then be paid for; look at the account at the provider before you send it again")
 
 // byClass says how a provider's failure looks to a caller.
 var byClass = map[Class]*fault.Error{

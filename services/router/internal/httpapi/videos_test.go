@@ -90,7 +90,7 @@ func openStudio(t *testing.T, tell bool) *studio {
 			return credentialOf(orgID, strings.TrimPrefix(id, "cred_")), true
 		},
 		Providers: map[string]media.Provider{"fal": falAdapter, "pollo": polloAdapter},
-		Fetcher:   download.New(guard.Client(egress.TransportOptions{})), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Fetcher:   download.New(guard.Client(egress.TransportOptions{}), time.Minute), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err == nil {
 		err = s.media.UsePepper(secret.New("pepper"))

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/claviger/claviger/services/router/internal/media"
 	"github.com/claviger/claviger/services/router/internal/provider"
@@ -23,30 +24,39 @@ var (
 	errStatus   = errors.New("the address answers with another status than 200")
 	errTooLarge = errors.New("the file is larger than the router passes on")
 	errInline   = errors.New("the file in the address cannot be read")
+	errAddress  = errors.New("the address is none")
 )
 
 // Fetcher gets files over a client, which must guard where calls go and follow no redirect.
-type Fetcher struct{ client *http.Client }
+type Fetcher struct {
+	client *http.Client
+	idle   time.Duration
+}
 
 var _ media.Fetcher = (*Fetcher)(nil)
 
-// New returns a fetcher.
-func New(client *http.Client) *Fetcher { return &Fetcher{client} }
+// New returns a fetcher that gives up on a file of which nothing comes for as long as idle.
+func New(client *http.Client, idle time.Duration) *Fetcher { return &Fetcher{client, idle} }
 
 // Fetch begins to get a file. See media.Fetcher.
 func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) {
 	if rest, ok := strings.CutPrefix(url, "data:"); ok {
 		return inline(rest)
 	}
+	ctx, cut := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return media.Content{}, errInline
+		cut()
+		return media.Content{}, errAddress
 	}
+	alarm := time.AfterFunc(f.idle, cut)
 	req.Header.Set("User-Agent", provider.UserAgent)
 	req.Header.Set("Accept", "*/*")
 	req.Header.Set("Accept-Encoding", "identity")
 	res, err := f.client.Do(req)
 	if err != nil {
+		alarm.Stop()
+		cut()
 		return media.Content{}, err
 	}
 	switch {
@@ -55,10 +65,11 @@ func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) 
 	case res.ContentLength > MaxBytes:
 		err = errTooLarge
 	}
+	body := &bounded{ReadCloser: res.Body, left: MaxBytes, alarm: alarm, idle: f.idle, cut: cut}
 	if err != nil {
-		return media.Content{}, errors.Join(err, res.Body.Close())
+		return media.Content{}, errors.Join(err, body.Close())
 	}
-	return media.Content{Body: &bounded{res.Body, MaxBytes}, MediaType: typeOf(res.Header.Get("Content-Type")), Length: res.ContentLength}, nil
+	return media.Content{Body: body, MediaType: typeOf(res.Header.Get("Content-Type")), Length: res.ContentLength}, nil
 }
 
 // typeOf is a media type that may be passed on: what a browser would run as a page of ours is not.
@@ -75,14 +86,28 @@ func typeOf(given string) string {
 	return "application/octet-stream"
 }
 
-// bounded ends a file that has no end with an error.
+// bounded ends a file that has no end, or that does not go on, with an error.
 type bounded struct {
 	io.ReadCloser
-	left int64
+	left  int64
+	alarm *time.Timer
+	idle  time.Duration
+	cut   context.CancelFunc
 }
 
+// Close gives the connection back.
+func (b *bounded) Close() error {
+	b.alarm.Stop()
+	err := b.ReadCloser.Close()
+	b.cut()
+	return err
+}
+
+// Read waits for as long as idle. Between two reads it is the caller that pauses.
 func (b *bounded) Read(p []byte) (int, error) {
+	b.alarm.Reset(b.idle)
 	n, err := b.ReadCloser.Read(p)
+	b.alarm.Stop()
 	if b.left -= int64(n); b.left < 0 {
 		return 0, errTooLarge
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/services/router/internal/provider/download"
@@ -18,7 +19,7 @@ func fetcher(t *testing.T, allow ...string) *download.Fetcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return download.New(guard.Client(egress.TransportOptions{}))
+	return download.New(guard.Client(egress.TransportOptions{}), time.Minute)
 }
 
 func TestFilesComeWithoutACredentialAndWithoutADetour(t *testing.T) {
@@ -73,6 +74,37 @@ func TestFilesComeWithoutACredentialAndWithoutADetour(t *testing.T) {
 		if err = errors.Join(err, got.Body.Close()); err != nil || string(body) != want.body || got.MediaType != want.kind || got.Length != int64(len(want.body)) {
 			t.Errorf("%s = %q of %s and length %d, %v; want %+v", url, body, got.MediaType, got.Length, err, want)
 		}
+	}
+}
+
+func TestFileThatDoesNotGoOnIsGivenUp(t *testing.T) {
+	t.Parallel()
+	stalled := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/body" {
+			_, _ = io.WriteString(w, "half")
+			_ = http.NewResponseController(w).Flush()
+		}
+		select {
+		case <-r.Context().Done():
+		case <-stalled:
+		}
+	}))
+	defer server.Close()
+	defer close(stalled)
+	f := download.New(server.Client(), 100*time.Millisecond)
+	if _, err := f.Fetch(t.Context(), server.URL+"/header"); err == nil {
+		t.Error("a file that never begins is fetched")
+	}
+	got, err := f.Fetch(t.Context(), server.URL+"/body")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(got.Body); err == nil || string(body) != "half" {
+		t.Errorf("half a file is read as %q, %v", body, err)
+	}
+	if err := got.Body.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
