@@ -330,8 +330,12 @@ func skipSpace(b []byte) []byte {
 
 // telling reports whether an event holds anything but content.
 func telling(data []byte) bool {
-	return jsonscan.Given(after(data, keyFinish)) || jsonscan.Given(after(data, keyUsage)) || jsonscan.Given(after(data, keyError)) ||
-		jsonscan.Given(after(data, keyDetail)) || bytes.HasPrefix(after(data, keyObject), errorObject)
+	return jsonscan.Given(after(data, keyFinish)) || jsonscan.Given(after(data, keyUsage)) || jsonscan.Given(after(data, keyError))
+}
+
+// odd reports whether an event without content has the look of an error without that name.
+func odd(data []byte) bool {
+	return jsonscan.Given(after(data, keyDetail)) || bytes.HasPrefix(after(data, keyObject), errorObject)
 }
 
 // contentSize is the size of a chunk's content, found without decoding it.

@@ -53,12 +53,15 @@ func (f *format) Look(e sse.Event, chunk *completion.Chunk) (provider.Seen, erro
 		return provider.Last, nil
 	}
 	if f.committed && len(e.Name) == 0 && !telling(e.Data) {
-		if size := contentSize(e.Data); size > 0 {
+		size := contentSize(e.Data)
+		if size > 0 {
 			chunk.Content = true
 			chunk.Pieces++
 			chunk.PieceBytes += size
 		}
-		return provider.Silent, nil
+		if size > 0 || !odd(e.Data) {
+			return provider.Silent, nil
+		}
 	}
 	p, err := f.read(e, reading{})
 	if err != nil {
