@@ -98,6 +98,12 @@ func TestKeysOfExpressModeCallGooglesModelsOnly(t *testing.T) {
 		if err := send(t, p, made); !errors.As(err, &failure) || failure.Class != completion.AuthLimited || len(g.urls) != 1 {
 			t.Errorf("%s: %v, calls %v", name, err, g.urls)
 		}
+		if why := p.Serves(completion.Chat, name, &completion.Credential{Settings: completion.Settings{Location: "global"}}); why == "" {
+			t.Errorf("%s is planned for a key of express mode", name)
+		}
+		if why := p.Serves(completion.Chat, name, &completion.Credential{Settings: completion.Settings{Location: "eu", Project: "acme-prod"}}); why != "" {
+			t.Errorf("%s is not planned for a service account: %s", name, why)
+		}
 	}
 }
 

@@ -56,9 +56,18 @@ func New(transport http.RoundTripper) *Provider {
 	}
 }
 
-// Serves goes by the model's name.
-func (p *Provider) Serves(op completion.Operation, model string, _ *completion.Credential) string {
-	switch kind, name := modelOf(model); kind {
+// express reports whether a credential is known to be a key of express mode: it has no project.
+func express(c *completion.Credential) bool {
+	return c != nil && c.Settings.Location != "" && c.Settings.Project == ""
+}
+
+// Serves goes by the model's name, and keys of express mode call Google's own models only.
+func (p *Provider) Serves(op completion.Operation, model string, c *completion.Credential) string {
+	kind, name := modelOf(model)
+	if kind != google && express(c) {
+		return "needs a service account for this model, and has a key of express mode"
+	}
+	switch kind {
 	case claude:
 		if op != completion.Chat && op != completion.CountTokens {
 			return "has no " + string(op)
