@@ -22,8 +22,12 @@
 //	DELETE /script                         forgets all scripts that were put
 //
 // A first path element names another provider of the same form: /openai/v1/chat/completions and
-// /anthropic/v1/messages are what OpenAIURL and AnthropicURL give, and /groq/v1/chat/completions
-// is an OpenAI-compatible vendor whose calls stand in the ledger as "groq".
+// /anthropic/v1/messages are what OpenAIURL and AnthropicURL give. Any other one is an
+// OpenAI-compatible vendor that stands in the ledger by that name: /acme/v1/chat/completions.
+//
+// /xai/v1, /groq/v1, /mistral/v1, /moonshot/v1, /perplexity, /deepinfra/v1 and /baseten/v1 play these
+// vendors with what each does otherwise than OpenAI: see vendors_table.go. /azure/{resource} is Azure,
+// with all its ways: see azure.go.
 //
 // # Scripts
 //
