@@ -91,7 +91,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return p.responses.Start(ctx, call, route)
 	}
 	route.URL += "/chat/completions"
-	return p.chat.Start(ctx, call, route)
+	return p.chat.Start(ctx, withoutForeign(call), route)
 }
 
 // Test asks for the list of models, which takes no tokens.
