@@ -51,6 +51,9 @@ func providerTable() string {
 		"Everywhere: `model` becomes the provider's own name, `claviger` goes, and in a stream `stream_options.include_usage` becomes\n" +
 		"true. Every other byte stays, but for what is here. Refused members are dropped if they say nothing (null, false, empty, a\n" +
 		"count of one), and refused by name with a 400 else. `testdata/<vendor>/passing.json` of `internal/provider/compat` shows each.\n\n" +
+		"OpenAI's own address is not sent `reasoning`, `reasoning_content` and `reasoning_details` of messages, `extra_content` of tool\n" +
+		"calls and `cache_control`, which other vendors brought. In messages that pass to Anthropic, blocks of reasoning with a\n" +
+		"state of another vendor go; the caller's `anthropic-version` and `anthropic-beta` are sent along.\n\n" +
 		"| provider | in the body | in messages | besides |\n|---|---|---|---|\n")
 	for _, v := range compat.Vendors() {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.Facts.Name, edits(v.Chat.Fields), edits(v.Chat.InMessages), strings.Join(besides(&v.Chat), "; "))
