@@ -46,7 +46,7 @@ func (c Client) Picture(ctx context.Context, address string) (data []byte, media
 		}
 		return nil, "", errPicture.Saying("a picture could not be fetched: its server cannot be reached").Because(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // a read side
+	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return nil, "", errPicture.Saying("a picture could not be fetched: its server answers %d", res.StatusCode)
 	}

@@ -25,7 +25,7 @@ import (
 
 // Facts are what the docs say of it.
 func Facts() provider.Facts {
-	return provider.Facts{
+	return provider.Facts{ //nolint:gosec // what a credential looks like, for people
 		Slug: "azure", Name: "Azure OpenAI",
 		Forms:      []string{"chat completions", "responses", "embeddings", "images", "messages (Claude on Foundry)"},
 		Credential: "list of `{model_slug, endpoint_url, api_key, model_id}`, one element per deployment",
