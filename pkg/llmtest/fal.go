@@ -137,6 +137,7 @@ func (falForm) whole(c *call) []byte {
 		c.job.seconds = c.script.Seconds
 	}
 	c.p.openJob(c.job)
+	c.entry.Job = c.job.id
 	at := c.job.falURL(c.r)
 	return jsonOf(map[string]any{
 		"request_id": c.job.id, "gateway_request_id": c.job.id, "status": "IN_QUEUE", "queue_position": 0,

@@ -43,6 +43,8 @@ type Entry struct {
 	KeyHash string `json:"key_hash"`
 	// Declared is the usage that the answer declares, nil if it declares none.
 	Declared *Usage `json:"declared,omitempty"`
+	// Job is the media job that the call submitted.
+	Job string `json:"job,omitempty"`
 	// Units are what the answer of a media job declares, once that was given.
 	Units map[string]float64 `json:"units,omitempty"`
 	// UsageSent says that the event or body that declares the final usage was wholly written.

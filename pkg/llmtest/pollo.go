@@ -104,6 +104,7 @@ func (polloForm) whole(c *call) []byte {
 		c.job.seconds = c.script.Seconds
 	}
 	c.p.openJob(c.job)
+	c.entry.Job = c.job.id
 	return jsonOf(wrapped(c.number, map[string]any{"taskId": c.job.id, "status": "waiting"}))
 }
 

@@ -22,6 +22,8 @@ import (
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
@@ -172,6 +174,72 @@ func TestVideosThroughOpenAIsOwnSDK(t *testing.T) {
 	if got, err := client.Videos.Get(t.Context(), second.ID); err != nil || got.Status != openai.VideoStatusFailed || got.Error.Code != "canceled" {
 		t.Errorf("what was deleted = %v, %v", got, err)
 	}
+}
+
+// TestKilledRouterLosesNoJob kills the router that submitted jobs: another one answers for them, and what they
+// took is counted once, asked for or not.
+func TestKilledRouterLosesNoJob(t *testing.T) {
+	w := newWorld(t, cluster.Options{Routers: 2})
+	_, err := keysv1connect.NewCredentialServiceClient(w.SignIn("acme", w.owner).Keys).CreateCredential(t.Context(), &keysv1.CreateCredentialRequest{
+		Provider: "fal", Label: "films", Secret: "id-acme:0123456789abcdef", AcceptTerms: true, IdempotencyKey: "films",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(router int) openai.VideoService {
+		c := openai.NewClient(option.WithBaseURL(w.Routers[router].URL()+"/v1"), option.WithAPIKey(w.apiKey), option.WithMaxRetries(0))
+		return c.Videos
+	}
+	first, second := at(0), at(1)
+	var ids []string
+	for range 3 {
+		cluster.Eventually(t, 20*time.Second, "a submit", func() error {
+			video, err := first.New(t.Context(), openai.VideoNewParams{Model: "fal/minimax/h3-max/text-to-video", Prompt: "script:polls=1000000 a kite", Seconds: "8"})
+			if err == nil {
+				ids = append(ids, video.ID)
+			}
+			return err
+		})
+	}
+	w.Routers[0].Kill()
+	jobs := map[string]bool{}
+	for _, e := range w.Provider.Ledger() {
+		if e.Provider == "fal" && e.Job != "" {
+			jobs[e.Job] = true
+			w.Provider.EndJob(e.Job)
+		}
+	}
+	if len(jobs) != 3 {
+		t.Fatalf("the provider has the jobs %v", jobs)
+	}
+	video, err := second.Get(t.Context(), ids[0])
+	if err != nil || video.Status != openai.VideoStatusCompleted {
+		t.Errorf("the other router says %v, %v", video, err)
+	}
+	w.Routers[0].Start()
+	cluster.Eventually(t, 60*time.Second, "the later truths", func() error {
+		attempts, totals := w.attempts("acme", w.owner)
+		known := 0
+		for _, a := range attempts {
+			e := a.GetEvent()
+			if !jobs[e.GetProviderRequestId()] {
+				continue
+			}
+			if e.GetRevision() == 1 && e.GetUsageSource() == eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL {
+				known++
+			}
+		}
+		seconds := int64(0)
+		for _, u := range totals.GetUnits() {
+			if u.GetName() == "second" {
+				seconds = u.GetMilli()
+			}
+		}
+		if known != 3 || seconds != 3*8*1000 {
+			return fmt.Errorf("%d jobs are known with %d milliseconds in all, want 3 with 24,000", known, seconds)
+		}
+		return nil
+	})
 }
 
 // TestVideosAndPicturesOverRPC does the same with typed calls, and asks for nothing: usage comes by itself.

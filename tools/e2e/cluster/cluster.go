@@ -171,7 +171,7 @@ func (c *Cluster) router(name string, change func(*settingsv1.Router)) *Service 
 		Tls: c.identity("router", name), KeysAddress: c.Keys.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
 		Vault: c.vault(transittest.Router), Nats: &settingsv1.Nats{Url: c.NATS.URL()},
 		Egress: &settingsv1.Egress{Allow: c.providers}, LogFormat: "json",
-		ProviderBaseUrls: map[string]string{"openai": c.Provider.OpenAIURL(), "anthropic": c.Provider.AnthropicURL()},
+		ProviderBaseUrls: map[string]string{"openai": c.Provider.OpenAIURL(), "anthropic": c.Provider.AnthropicURL(), "fal": c.Provider.FalURL()},
 	}
 	if change != nil {
 		change(s)
