@@ -1,6 +1,7 @@
 package bedrock
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -159,6 +160,7 @@ func modelOf(name, region string, listed []string) model {
 	}
 	m.family = familyOf(m.bare)
 	m.id = profile(m.family, m.bare, region, listed)
+	m.bare = bareName(m.id)
 	return m
 }
 
@@ -167,7 +169,7 @@ func profile(f family, bare, region string, listed []string) string {
 	candidates := geosOf(region)
 	if f.geos != nil || f.prefix == "" {
 		for _, geo := range candidates {
-			if id := geo + "." + bare; slices.Contains(listed, id) {
+			if id := spelled(geo+"."+bare, listed); id != "" {
 				return id
 			}
 		}
@@ -178,6 +180,21 @@ func profile(f family, bare, region string, listed []string) string {
 		}
 	}
 	return bare
+}
+
+// version is what ends the names of some models and not of others.
+var version = regexp.MustCompile(`^(-[0-9]{8})?(-v[0-9]+(:[0-9]+)?)?$`)
+
+// spelled is how a list spells a name: as it is, or with a date and a version behind it. Empty if it is not
+// there.
+func spelled(name string, listed []string) string {
+	found := ""
+	for _, id := range listed {
+		if rest, ok := strings.CutPrefix(id, name); ok && version.MatchString(rest) && (found == "" || len(id) < len(found)) {
+			found = id
+		}
+	}
+	return found
 }
 
 // geosOf are the prefixes of profiles that a region may call, the nearest first.

@@ -38,6 +38,8 @@ func TestModelsAreCalledByTheProfilesOfTheirRegion(t *testing.T) {
 		{"anthropic.claude-sonnet-5", "cn-north-1", nil, "anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "us-gov-west-1", nil, "us-gov.anthropic.claude-sonnet-5"},
 		{"anthropic.claude-sonnet-5", "us-east-1", []string{"anthropic.claude-sonnet-5", "global.anthropic.claude-sonnet-5"}, "global.anthropic.claude-sonnet-5"},
+		{"anthropic.claude-sonnet-4-6", "us-east-1", []string{"us.anthropic.claude-sonnet-4-6-v1", "us.anthropic.claude-sonnet-4-60"}, "us.anthropic.claude-sonnet-4-6-v1"},
+		{"anthropic.claude-haiku-5-5", "us-east-1", []string{"us.anthropic.claude-haiku-5-5-20261015-v1:0", "us.anthropic.claude-haiku-5-5-mini"}, "us.anthropic.claude-haiku-5-5-20261015-v1:0"},
 		{"anthropic.claude-3-7-sonnet-20250219-v1:0", "ap-northeast-1", nil, "apac.anthropic.claude-3-7-sonnet-20250219-v1:0"},
 		{"anthropic.claude-3-haiku-20240307-v1:0", "us-east-1", nil, "anthropic.claude-3-haiku-20240307-v1:0"},
 		{"claude-haiku-4-5", "us-east-1", nil, "us.anthropic.claude-haiku-4-5-20251001-v1:0"},
