@@ -48,8 +48,10 @@ type Vendor struct {
 	Lacks func(op completion.Operation, model string, c *completion.Credential) string
 	// Account are questions about a key, asked before the models are listed.
 	Account []Question
-	// Unlisted says that no list of models tells anything of a key.
+	// Unlisted says that no list of models tells anything of a key. Listing is where models are listed besides
+	// /models, and how that is read; nil is nowhere.
 	Unlisted bool
+	Listing  func(base string) (url string, read func(body []byte) completion.Verdict)
 }
 
 // Question is asked with a key, and takes no tokens.
@@ -217,12 +219,8 @@ func (p *Provider) Test(ctx context.Context, at completion.Place) completion.Ver
 	last := completion.Verdict{}
 	for _, q := range p.vendor.Account {
 		answered := false
-		verdict := p.chat.Ask(ctx, route(q.URL(at.BaseURL), at.Secret), func(res *provider.Response) completion.Verdict {
+		verdict := p.ask(ctx, route(q.URL(at.BaseURL), at.Secret), func(body []byte) completion.Verdict {
 			answered = true
-			body, err := res.Whole()
-			if err != nil {
-				return provider.Later(provider.Reason(err))
-			}
 			return q.Read(body)
 		})
 		if q.Optional && !answered {
@@ -236,11 +234,32 @@ func (p *Provider) Test(ctx context.Context, at completion.Place) completion.Ver
 	if p.vendor.Unlisted {
 		return last
 	}
-	listed := p.chat.Test(ctx, route(at.BaseURL+"/models", at.Secret))
+	listed := p.list(ctx, at)
 	if listed.State != "active" && last.State == "active" {
 		return last // the account's own answer says more of the key
 	}
 	return listed
+}
+
+// list asks for the list of models.
+func (p *Provider) list(ctx context.Context, at completion.Place) completion.Verdict {
+	if p.vendor.Listing != nil {
+		if url, read := p.vendor.Listing(at.BaseURL); url != "" {
+			return p.ask(ctx, route(url, at.Secret), read)
+		}
+	}
+	return p.chat.Test(ctx, route(at.BaseURL+"/models", at.Secret))
+}
+
+// ask asks a question and reads the body of a good answer.
+func (p *Provider) ask(ctx context.Context, to provider.Route, read func([]byte) completion.Verdict) completion.Verdict {
+	return p.chat.Ask(ctx, to, func(res *provider.Response) completion.Verdict {
+		body, err := res.Whole()
+		if err != nil {
+			return provider.Later(provider.Reason(err))
+		}
+		return read(body)
+	})
 }
 
 // below is a path below the base URL.

@@ -384,6 +384,7 @@ func keys(t *testing.T, v compat.Vendor, folder string) {
 			Status int             `json:"status"`
 			Body   json.RawMessage `json:"body"`
 		} `json:"answers"`
+		Base   string   `json:"base"`
 		State  string   `json:"state"`
 		Reason string   `json:"reason"`
 		Models []string `json:"models"`
@@ -408,7 +409,10 @@ func keys(t *testing.T, v compat.Vendor, folder string) {
 			}
 			return a.Status, a.Body
 		})
-		got := compat.New(rt, v).Test(t.Context(), completion.Place{BaseURL: v.Facts.BaseURL, Secret: secret.New(providertest.Key)})
+		if test.Base == "" {
+			test.Base = v.Facts.BaseURL
+		}
+		got := compat.New(rt, v).Test(t.Context(), completion.Place{BaseURL: test.Base, Secret: secret.New(providertest.Key)})
 		if got.State != test.State || !strings.Contains(got.Reason, test.Reason) || !slices.Equal(got.Models, test.Models) {
 			t.Errorf("%s: %+v after %v", test.Name, got, asked)
 		}
