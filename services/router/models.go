@@ -42,7 +42,7 @@ func owned(state credentials, orgID string, known []string) []string {
 			case c.Out != "":
 			case len(c.Settings.Deployments) > 0:
 				for _, d := range c.Settings.Deployments {
-					add(d.Model)
+					out = append(out, prefix+d.Model)
 				}
 			case len(c.Models) > 0:
 				for _, name := range c.Models {

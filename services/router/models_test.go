@@ -23,7 +23,7 @@ func TestModelsAreThoseThatCredentialsMayUse(t *testing.T) {
 	known := []string{"anthropic/claude-x", "anthropic/claude-y", "groq/llama", "mistral/large", "openai/gpt-x", "openai/gpt-y", "xai/grok"}
 	got := owned(brought{
 		"anthropic": {{}, {Models: []string{"claude-z", "claude-x"}}},
-		"azure":     {{Settings: completion.Settings{Deployments: []completion.Deployment{{Model: "openai/gpt-4o", Name: "d1"}, {Model: "azure/o3"}}}, Models: []string{"d1"}}},
+		"azure":     {{Settings: completion.Settings{Deployments: []completion.Deployment{{Model: "openai/gpt-4o", Name: "d1"}, {Model: "o3"}}}, Models: []string{"d1"}}},
 		"openai":    {{Models: []string{"gpt-x", "ft:gpt-x:acme"}}},
 		"xai":       {{Out: "was rejected"}},
 	}, "org_1", known)
