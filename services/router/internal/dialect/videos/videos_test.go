@@ -135,7 +135,9 @@ func TestFormsSayTheSameAsJSON(t *testing.T) {
 		t.Errorf("an address in a form = %+v, %v", prompt.Video, err)
 	}
 	for name, bad := range map[string]func() (string, []byte){
-		"a kept file":   func() (string, []byte) { return form(t, map[string]string{"prompt": "a", "input_reference[file_id]": "file-1"}, nil, "") },
+		"a kept file": func() (string, []byte) {
+			return form(t, map[string]string{"prompt": "a", "input_reference[file_id]": "file-1"}, nil, "")
+		},
 		"a page": func() (string, []byte) {
 			return form(t, map[string]string{"prompt": "a"}, []byte("<html>"), "text/html")
 		},

@@ -53,7 +53,7 @@ func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) 
 	req.Header.Set("User-Agent", provider.UserAgent)
 	req.Header.Set("Accept", "*/*")
 	req.Header.Set("Accept-Encoding", "identity")
-	res, err := f.client.Do(req)
+	res, err := f.client.Do(req) //nolint:bodyclose // the content's, which its reader closes
 	if err != nil {
 		alarm.Stop()
 		cut()
