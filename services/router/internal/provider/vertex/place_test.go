@@ -260,6 +260,19 @@ func TestScriptedVertexAnswersEveryOperation(t *testing.T) {
 	}
 }
 
+// TestErrorsOfOpenModelsAreRead: in OpenAI's form Google puts its own envelope into a list.
+func TestErrorsOfOpenModelsAreRead(t *testing.T) {
+	t.Parallel()
+	g := &google{answer: func(string) (int, string) {
+		return 429, "[{\n  \"error\": {\"code\": 429, \"message\": \"Resource exhausted, please try again later.\", \"status\": \"RESOURCE_EXHAUSTED\"}\n}]"
+	}}
+	err := send(t, vertex.New(g), call(vertex.BaseURL, "openai/gpt-oss-120b-maas", 1))
+	var failure *completion.ProviderError
+	if !errors.As(err, &failure) || failure.Class != completion.RateLimited || failure.Message != "Resource exhausted, please try again later." {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestOneFailureEndsAllCallsForVectors(t *testing.T) {
 	t.Parallel()
 	s := llmtest.New(t)

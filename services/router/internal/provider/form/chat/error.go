@@ -16,7 +16,7 @@ import (
 // in front of the provider; what they say is for their operators.
 func parseError(status int, body []byte, key secret.Text, rules []Rule) *completion.ProviderError {
 	failure := &completion.ProviderError{Status: status}
-	if jsonscan.KindOf(trimmed(body)) == jsonscan.ObjectKind {
+	if body = unlisted(trimmed(body)); jsonscan.KindOf(body) == jsonscan.ObjectKind {
 		readEnvelope(failure, body, key)
 	}
 	if failure.Message == "" {
@@ -46,6 +46,18 @@ func trimmed(body []byte) []byte {
 		body = body[1:]
 	}
 	return body
+}
+
+// unlisted takes an error out of the list that Google puts it in.
+func unlisted(body []byte) []byte {
+	if jsonscan.KindOf(body) != jsonscan.ArrayKind {
+		return body
+	}
+	list := jsonscan.Array(body)
+	if !list.Next() {
+		return nil
+	}
+	return list.Value
 }
 
 // readEnvelope reads {"error":{"message","type","param","code"}}, and the forms of other vendors: an error
