@@ -30,7 +30,7 @@ const restTime = 5 * time.Second
 
 // The faults of this edge.
 var (
-	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST to /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/images/generations and /v1/messages is, and GET /v1/models; the typed API is claviger.router.v1.CompletionService")
+	errRoute    = fault.New(fault.NotFound, "ROUTE_NOT_SUPPORTED", "this route is not supported here").Hinting("POST to /v1/chat/completions, /v1/responses, /v1/embeddings, /v1/images/generations, /v1/videos and /v1/messages is, and GET /v1/models; the typed API is claviger.router.v1.CompletionService")
 	errMethod   = fault.New(fault.Invalid, "METHOD_NOT_SUPPORTED", "this route does not know the method").Hinting("the header Allow names the method that it knows")
 	errEncoding = fault.New(fault.Invalid, "CONTENT_ENCODING_NOT_SUPPORTED", "request bodies must not be compressed").Hinting("send the body without Content-Encoding")
 	errTooLarge = fault.New(fault.Invalid, "BODY_TOO_LARGE", "the request body is too large").Hinting("shorten the conversation, or name pictures by their address")

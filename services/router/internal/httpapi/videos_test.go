@@ -393,3 +393,28 @@ func (s *studio) await(t *testing.T, so func() bool) {
 		}
 	}
 }
+
+func TestPicturesOfAQueueOverOpenAIsImages(t *testing.T) {
+	t.Parallel()
+	s := openStudio(t, false)
+	for format, want := range map[string]string{"": `"url":"` + s.provider.FalURL(), "b64_json": `"b64_json":"`, "url": `"url":"` + s.provider.FalURL()} {
+		body := `{"model":"fal/fal-ai/flux/dev","prompt":"script:polls=1 a red kite","n":2,"size":"1024x1024"`
+		if format != "" {
+			body += `,"response_format":"` + format + `"`
+		}
+		got := s.ask(t, "org_a", http.MethodPost, "/v1/images/generations", body+"}")
+		if got.status != 200 || strings.Count(string(got.body), want) != 2 {
+			t.Errorf("response_format %q = %d %s", format, got.status, got.body)
+		}
+		e := s.recorded()[len(s.recorded())-1]
+		if e.Operation != "images" || e.Source != usage.ProviderFinal || len(e.Units) != 3 || e.Units[2] != (usage.Unit{Name: "megapixel", Milli: 4000}) {
+			t.Errorf("event %+v", e)
+		}
+	}
+	if got := s.ask(t, "org_a", http.MethodPost, "/v1/images/generations", `{"model":"fal/fal-ai/flux/dev","prompt":"x","quality":"high"}`); got.status != 400 || !strings.Contains(string(got.body), "quality cannot be sent to fal") {
+		t.Errorf("what fal does not know = %d %s", got.status, got.body)
+	}
+	if got := s.ask(t, "org_a", http.MethodPost, "/v1/images/generations", `{"model":"fal/fal-ai/flux/dev","prompt":"script:error=server"}`); got.status != 502 || got.header.Get("X-Should-Retry") != "false" {
+		t.Errorf("a submit of unknown outcome = %d %v %s", got.status, got.header, got.body)
+	}
+}
