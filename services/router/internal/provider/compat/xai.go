@@ -28,7 +28,11 @@ func xai() Vendor {
 			Lacks: []completion.Feature{
 				completion.FeatureTopK, completion.FeatureVerbosity, completion.FeatureDocuments, completion.FeatureAudio,
 			},
-			Of:    grok,
+			Of: grok,
+			// Reasoning models refuse some of these, also where they say nothing.
+			Fields: map[string]chat.Edit{
+				"logit_bias": chat.Refused, "frequency_penalty": chat.Tidied, "presence_penalty": chat.Tidied, "stop": chat.Tidied,
+			},
 			Apart: chat.ByTotal, CachedApart: true, Cost: ticks,
 			Errors: []chat.Rule{
 				{Text: []string{"incorrect api key"}, Class: completion.AuthInvalid},

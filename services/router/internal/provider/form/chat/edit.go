@@ -125,6 +125,8 @@ func (e *edit) member(cut *cutter, raw []byte, m *jsonscan.Members) error {
 	switch {
 	case rule.refused && !neutral(name, m.Value):
 		return refused(e.vendor.name(), name)
+	case rule.tidied && !neutral(name, m.Value):
+		cut.keep()
 	case rule.to == "" || jsonscan.Get(raw, rule.to) != nil:
 		cut.remove(raw, 0, m)
 	default:

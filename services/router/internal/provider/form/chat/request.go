@@ -147,7 +147,7 @@ func (v *Vendor) takes(hint, baseURL string) bool {
 		return hint == "user" || ownModels(baseURL) // which compatible servers know for certain
 	}
 	rule, given := v.Fields[hint]
-	return !given || rule.to != "" || rule == Refused
+	return !given || rule != Dropped
 }
 
 // withoutSampling leaves out what the model refuses to be told.

@@ -110,8 +110,8 @@ const (
 
 // Edit is what happens to a member of a body that passes.
 type Edit struct {
-	refused bool
-	to      string
+	refused, tidied bool
+	to              string
 }
 
 // The edits.
@@ -121,6 +121,8 @@ var (
 	// Refused members are dropped if their value says nothing (null, false, nothing in it, a count of one),
 	// and refused by name else.
 	Refused = Edit{refused: true}
+	// Tidied members are dropped if their value says nothing, and pass else.
+	Tidied = Edit{tidied: true}
 )
 
 // String says what happens, for the docs.
@@ -128,6 +130,8 @@ func (e Edit) String() string {
 	switch {
 	case e.refused:
 		return "refused"
+	case e.tidied:
+		return "dropped if they say nothing"
 	case e.to != "":
 		return "becomes `" + e.to + "`"
 	}
