@@ -66,8 +66,10 @@ func ordinary(slug string) *completion.Prompt {
 		Messages: []completion.Message{
 			{Role: completion.System, Parts: []completion.Part{{Text: "Be brief."}}},
 			{Role: completion.User, Parts: []completion.Part{{Text: "look"}}},
-			{Role: completion.Assistant, Parts: []completion.Part{{Reasoning: &completion.Reasoning{Encrypted: "e", Format: completion.OpenAIState}}},
-				ToolCalls: []completion.ToolCall{{ID: "toolu_01AbCdEf", Name: "look", Arguments: `{"q":"x"}`, Signature: "s", Format: completion.GoogleState}}},
+			{
+				Role: completion.Assistant, Parts: []completion.Part{{Reasoning: &completion.Reasoning{Encrypted: "e", Format: completion.OpenAIState}}},
+				ToolCalls: []completion.ToolCall{{ID: "toolu_01AbCdEf", Name: "look", Arguments: `{"q":"x"}`, Signature: "s", Format: completion.GoogleState}},
+			},
 			{Role: completion.ToolRole, ToolCallID: "toolu_01AbCdEf", Parts: []completion.Part{{Text: "found"}}},
 			{Role: completion.User, Parts: []completion.Part{{Text: "script:text=fine"}}},
 		},
