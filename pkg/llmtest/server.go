@@ -210,8 +210,11 @@ func (p *Provider) newCall(w http.ResponseWriter, r *http.Request, f form, provi
 		provider = [...]string{"openai", "anthropic"}[f]
 	}
 	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if f == anthropic && !ok {
+	switch {
+	case f == anthropic && !ok:
 		key = r.Header.Get("X-Api-Key")
+	case provider == "azure" && !ok:
+		key = r.Header.Get("Api-Key")
 	}
 	c := &call{p: p, w: w, r: r, form: f, key: key, begun: p.now(), number: p.requests.Add(1)}
 	c.entry = Entry{
