@@ -61,6 +61,18 @@ func (s *tokenSink) Chunk(c *completion.Chunk) error {
 	return s.sink.Chunk(c)
 }
 
+func TestNoSecondTargetForWhoHasGone(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []bool{false, true} {
+		r := newRig(map[string]script{"a": {start: failure(completion.RateLimited)}, "b": {chunks: []completion.Chunk{text("hi")}}}, "a", "b")
+		req := submit()
+		req.Gone = func() bool { return gone }
+		if err := r.Complete(t.Context(), completion.Caller{}, req, &sink{}); (err != nil) != gone || len(r.provider.calls) == 1 != gone {
+			t.Errorf("gone %v: %v after trying %v", gone, err, r.provider.calls)
+		}
+	}
+}
+
 func TestSubmitOfUnknownOutcomeIsNotSentTwice(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

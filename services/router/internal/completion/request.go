@@ -62,6 +62,9 @@ type Request struct {
 	// Headers are what the caller's dialect says in headers and a provider that speaks it may be told; their
 	// names are in the canonical form. Nil if there are none.
 	Headers map[string]string
+	// Gone reports whether nobody waits for the answer any more, of a request that is served to its end all
+	// the same; nil is that the context tells.
+	Gone func() bool
 	// Tags, Session and User are kept with the usage.
 	Tags    map[string]string
 	Session string

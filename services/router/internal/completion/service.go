@@ -172,7 +172,7 @@ func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out
 // out, the caller is still there, the error is not one that every target would give, and nothing may be
 // paid for twice.
 func mayMoveOn(ctx context.Context, req *Request, a *attempt, failure error) bool {
-	if ctx.Err() != nil || (a != nil && a.begun) {
+	if ctx.Err() != nil || (a != nil && a.begun) || (req.Gone != nil && req.Gone()) {
 		return false
 	}
 	if e, ok := errors.AsType[*ProviderError](failure); ok {

@@ -163,6 +163,7 @@ func (s *Service) Submit(ctx context.Context, through Completer, caller completi
 	if err := s.admit(req); err != nil {
 		return View{}, completion.Served{}, err
 	}
+	req.Gone = func() bool { return ctx.Err() != nil }
 	out := &submission{}
 	if err := through.Complete(context.WithoutCancel(ctx), caller, req, out); err != nil {
 		return View{}, completion.Served{}, err
