@@ -1,18 +1,18 @@
 import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import type { UsageEvent } from "@/gen/claviger/events/v1/usage_event_pb";
-import { CredentialClass, UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
-import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";
+import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
+import { type Attempt, CostSource } from "@/gen/claviger/metering/v1/usage_pb";
 import { ClassTag } from "@/shared/ClassTag";
 import { CopyText } from "@/shared/CopyText";
 import { Cost } from "@/shared/Cost";
-import { formatCount } from "@/shared/format";
 import { exactCost } from "@/shared/money";
 import { Status } from "@/shared/Status";
 import { useObjectNames } from "@/shared/useObjectNames";
-import { durationOf, errorClassOf, outcomeOf } from "./outcome";
+import { durationOf, errorClassOf, isPending, outcomeOf } from "./outcome";
 import classes from "./RequestPage.module.css";
-import { isEstimate, sourceOf, tokenLines } from "./tokens";
+import { isEstimate } from "./tokens";
+import { Fact, Used } from "./Used";
 
 /** AttemptCard tells of one call to a provider: what was tried, how it ended, and what that means. */
 export function AttemptCard({ attempt }: { attempt: Attempt }) {
@@ -20,7 +20,7 @@ export function AttemptCard({ attempt }: { attempt: Attempt }) {
   const { credential } = useObjectNames();
   const event = attempt.event;
   if (!event) return null;
-  const { key, tone } = outcomeOf(event.outcome);
+  const { key, tone } = outcomeOf(event);
   return (
     <li className={classes.attempt}>
       <div className={classes.attemptHead}>
@@ -46,15 +46,9 @@ export function AttemptCard({ attempt }: { attempt: Attempt }) {
           ) : (
             <span className="num">{exactCost(attempt.costNanoUsd)}</span>
           )}
+          <CostWords attempt={attempt} />
         </Fact>
-        <Fact name={t("requests.one.tokens")}>
-          <TokenList event={event} />
-          {event.usageSource !== UsageSource.NONE && (
-            <div className={classes.quiet}>
-              {t(`requests.attempt.sources.${sourceOf(event.usageSource)}`)}
-            </div>
-          )}
-        </Fact>
+        <Used attempt={attempt} withSource />
         <Fact name={t("requests.one.credential")}>
           <CredentialName event={event} name={credential(event.credentialId)} />
         </Fact>
@@ -74,11 +68,40 @@ export function AttemptCard({ attempt }: { attempt: Attempt }) {
         <Fact name={t("requests.attempt.id")}>
           <CopyText value={event.attemptId} label={t("requests.attempt.id")} />
         </Fact>
+        {event.revision > 0 && (
+          <Fact name={t("requests.attempt.revision")}>
+            {event.revision}
+            <div className={classes.quiet}>{t("requests.attempt.later")}</div>
+          </Fact>
+        )}
       </dl>
       {attempt.flags.includes("clock_skew") && (
         <p className={classes.skew}>{t("requests.attempt.clockSkew")}</p>
       )}
     </li>
+  );
+}
+
+const costSources = {
+  [CostSource.UNSPECIFIED]: undefined,
+  [CostSource.PRICE]: "price",
+  [CostSource.PROVIDER]: "provider",
+  [CostSource.NONE]: "none",
+} as const;
+
+// Where the cost comes from, and what the provider says where another one holds.
+function CostWords({ attempt: { event, costSource } }: { attempt: Attempt }) {
+  const { t } = useTranslation();
+  const source = costSources[costSource];
+  const says = costSource === CostSource.PROVIDER ? undefined : event?.reportedCostNanoUsd;
+  return (
+    <>
+      {source && <div className={classes.quiet}>{t(`requests.attempt.costSources.${source}`)}</div>}
+      {isPending(event) && <div className={classes.quiet}>{t("requests.one.tokensPending")}</div>}
+      {says !== undefined && (
+        <div className={classes.quiet}>{t("requests.attempt.providerSays", { cost: exactCost(says) })}</div>
+      )}
+    </>
   );
 }
 
@@ -106,37 +129,6 @@ function CredentialName({ event, name }: { event: UsageEvent; name: string | und
   if (event.credentialClass === CredentialClass.PLATFORM) return t("requests.attempt.operators");
   if (!event.credentialId) return "–";
   return <CopyText value={event.credentialId} label={t("requests.one.credential")} />;
-}
-
-/** TokenList is the tokens by class; what is a part of a line is set in. */
-export function TokenList({ event }: { event: UsageEvent }) {
-  const { t } = useTranslation();
-  if (!event.tokens || event.usageSource === UsageSource.NONE) {
-    return (
-      <span>
-        {t(event.usageSource === UsageSource.NONE ? "requests.one.tokensNone" : "requests.one.tokensUnknown")}
-      </span>
-    );
-  }
-  return (
-    <ul className={classes.tokens}>
-      {tokenLines(event.tokens).map(({ name, count, part }) => (
-        <li key={name} data-part={part || undefined}>
-          <span>{t(`requests.tokens.${name}`)}</span>
-          <span className="num">{formatCount(count)}</span>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
-function Fact({ name, children }: { name: string; children: React.ReactNode }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
 }
 
 const reasons = ["stop", "length", "tool_calls", "content_filter"] as const;

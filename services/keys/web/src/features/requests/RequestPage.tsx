@@ -4,6 +4,7 @@ import { useQuery } from "@connectrpc/connect-query";
 import { Anchor, Button } from "@mantine/core";
 import { IconExternalLink, IconZoomQuestion } from "@tabler/icons-react";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import { Outcome } from "@/gen/claviger/events/v1/usage_event_pb";
 import { TraceService } from "@/gen/claviger/metering/v1/trace_pb";
@@ -20,12 +21,16 @@ import { Status } from "@/shared/Status";
 import { Empty, Loaded } from "@/shared/states";
 import { useNames } from "@/shared/useNames";
 import { useObjectNames } from "@/shared/useObjectNames";
-import { AttemptCard, TokenList } from "./AttemptCard";
-import { durationOf, outcomeOf } from "./outcome";
+import { AttemptCard } from "./AttemptCard";
+import { durationOf, isPending, outcomeOf } from "./outcome";
 import classes from "./RequestPage.module.css";
+import { Fact, Used } from "./Used";
 import { Waterfall } from "./Waterfall";
 
 const route = getRouteApi("/o/$org/requests/$requestId");
+
+// How often a job is looked at that is still under way.
+const pollEvery = 5_000;
 
 /** RequestPage shows one request with its attempts. */
 export function RequestPage() {
@@ -36,7 +41,14 @@ export function RequestPage() {
 /** RequestView is the page of the request with an id. */
 export function RequestView({ id }: { id: string }) {
   const { t } = useTranslation();
-  const query = useQuery(UsageService.method.getRequest, { requestId: id });
+  const query = useQuery(
+    UsageService.method.getRequest,
+    { requestId: id },
+    {
+      refetchInterval: ({ state }) =>
+        state.data?.attempts.some(({ event }) => isPending(event)) ? pollEvery : false,
+    },
+  );
   const missing = isCode(query.error, Code.NotFound, Code.InvalidArgument) && query.data === undefined;
   return (
     <Page title={t("requests.one.title")} description={<CopyText value={id} label={t("requests.one.id")} />}>
@@ -83,7 +95,7 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
   const last = answer.attempts.at(-1);
   const event = last?.event;
   if (!event) return null;
-  const { key, tone } = outcomeOf(event.outcome);
+  const { key, tone } = outcomeOf(event);
   const served = event.outcome === Outcome.OK || event.firstContentMicros > 0n;
   const ended = event.endedTime ? timestampMs(event.endedTime) : 0;
   const duration = answer.attempts.reduce((sum, attempt) => sum + (attempt.event?.durationMicros ?? 0n), 0n);
@@ -123,9 +135,7 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
               : t("requests.one.noContent")}
           </div>
         </Fact>
-        <Fact name={t("requests.one.tokens")}>
-          <TokenList event={event} />
-        </Fact>
+        <Used attempt={last} />
         <Fact name={t("requests.one.asked")}>
           {event.requestedModel ? <code>{event.requestedModel}</code> : t("requests.one.noModel")}
         </Fact>
@@ -173,8 +183,11 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
           {absoluteTime(ended)}
           <div className={classes.quiet}>{utcTime(ended)}</div>
         </Fact>
-        <Fact name={t("requests.one.edge")}>
-          {event.streamed ? t("requests.one.streamed", { dialect: event.dialect }) : event.dialect}
+        <Fact name={t("requests.one.operation")}>
+          {operationWords(t, event.operation)}
+          <div className={classes.quiet}>
+            {event.streamed ? t("requests.one.streamed", { dialect: event.dialect }) : event.dialect}
+          </div>
         </Fact>
         {event.session && <Fact name={t("requests.one.session")}>{event.session}</Fact>}
         {event.user && <Fact name={t("requests.one.user")}>{event.user}</Fact>}
@@ -199,13 +212,12 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
   );
 }
 
-function Fact({ name, children }: { name: string; children: React.ReactNode }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd>{children}</dd>
-    </div>
-  );
+const operations = ["chat", "embeddings", "images", "count_tokens", "videos"] as const;
+
+// Before there were others, none was named.
+function operationWords(t: TFunction, operation: string): string {
+  const known = operations.find((each) => each === (operation || "chat"));
+  return known ? t(`requests.one.operations.${known}`) : operation;
 }
 
 function Trace({ id }: { id: string }) {

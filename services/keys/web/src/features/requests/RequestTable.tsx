@@ -8,11 +8,12 @@ import { SumOfCosts } from "@/shared/Cost";
 import { type Column, DataTable } from "@/shared/DataTable";
 import { formatCount, utcTime } from "@/shared/format";
 import { Status } from "@/shared/Status";
+import { unitWords } from "@/shared/units";
 import { useObjectNames } from "@/shared/useObjectNames";
 import { costOf, type Request } from "./merge";
 import { durationOf, outcomeOf } from "./outcome";
 import classes from "./RequestTable.module.css";
-import { isEstimate } from "./tokens";
+import { isEstimate, unitsOf } from "./tokens";
 
 /** RequestTable has a row for each request; the attempts of one stand together in it. */
 export function RequestTable({ requests }: { requests: readonly Request[] }) {
@@ -92,7 +93,7 @@ function Models({ attempts }: { attempts: Attempt[] }) {
       <ol className={classes.targets}>
         {attempts.map(({ event }) => {
           if (!event) return null;
-          const { tone } = outcomeOf(event.outcome);
+          const { tone } = outcomeOf(event);
           return (
             <li key={event.attemptId} data-tone={tone}>
               {attempts.length > 1 && <span className={classes.number}>{event.attemptNumber}</span>}
@@ -111,7 +112,7 @@ function Models({ attempts }: { attempts: Attempt[] }) {
 function Outcome({ attempts }: { attempts: Attempt[] }) {
   const { t } = useTranslation();
   const last = attempts.at(-1)?.event;
-  const { key, tone } = outcomeOf(last?.outcome);
+  const { key, tone } = outcomeOf(last);
   return (
     <div className={classes.stack}>
       <Status tone={tone}>{t(`requests.outcomes.${key}`)}</Status>
@@ -130,7 +131,7 @@ function Tokens({ of: { attempts } }: { of: Request }) {
   const { t } = useTranslation();
   const known = attempts.flatMap(({ event }) => (event?.tokens ? [event.tokens] : []));
   if (known.every(({ inputTotal, outputTotal }) => inputTotal + outputTotal === 0n)) {
-    return <span className={classes.quiet}>–</span>;
+    return <Units attempts={attempts} />;
   }
   const input = known.reduce((sum, tokens) => sum + tokens.inputTotal, 0n);
   const output = known.reduce((sum, tokens) => sum + tokens.outputTotal, 0n);
@@ -141,6 +142,20 @@ function Tokens({ of: { attempts } }: { of: Request }) {
         <span className={classes.quiet}>{t("requests.out")}</span>
       </span>
       {attempts.some(isEstimate) && <span className={classes.estimated}>{t("requests.estimated")}</span>}
+    </div>
+  );
+}
+
+// What took no tokens was billed by something else. Only the first unit: the others are on the request's page.
+function Units({ attempts }: { attempts: Attempt[] }) {
+  const { t } = useTranslation();
+  const last = attempts.findLast(({ event }) => event && unitsOf(event).length > 0);
+  const [unit] = last?.event ? unitsOf(last.event) : [];
+  if (!last || !unit) return <span className={classes.quiet}>–</span>;
+  return (
+    <div className={classes.stack}>
+      <span className={classes.line}>{unitWords(t, unit, last.event?.operation === "videos")}</span>
+      {isEstimate(last) && <span className={classes.estimated}>{t("requests.estimated")}</span>}
     </div>
   );
 }

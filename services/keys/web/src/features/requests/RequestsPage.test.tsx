@@ -1,15 +1,23 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { act, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { useState } from "react";
-import { describe, expect, test } from "vitest";
-import { CredentialClass, Outcome, UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
+import { describe, expect, test, vi } from "vitest";
+import {
+  CredentialClass,
+  Outcome,
+  type UsageEvent,
+  type UsageEventSchema,
+  UsageSource,
+} from "@/gen/claviger/events/v1/usage_event_pb";
 import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { TraceService } from "@/gen/claviger/metering/v1/trace_pb";
 import {
+  type Attempt,
   AttemptSchema,
+  CostSource,
   Dimension,
   type ListRequestsRequest,
   UsageService,
@@ -26,6 +34,27 @@ type More = {
   errorClass?: string;
   cost?: bigint | undefined;
   source?: UsageSource;
+  costSource?: CostSource;
+  event?: Exclude<MessageInitShape<typeof UsageEventSchema>, UsageEvent>;
+};
+
+// A job for a video, before and after its end.
+const begun: More = {
+  cost: undefined,
+  event: { operation: "videos", tokens: undefined, dialect: "openai.videos" },
+};
+const film: More = {
+  cost: 3_000_000_000n,
+  costSource: CostSource.PROVIDER,
+  event: {
+    ...begun.event,
+    revision: 1,
+    units: [
+      { name: "credit", milli: 60_000n },
+      { name: "second", milli: 5_000n },
+    ],
+    reportedCostNanoUsd: 3_000_000_000n,
+  },
 };
 
 function attempt(id: string, ended: number, more: More = {}) {
@@ -52,7 +81,9 @@ function attempt(id: string, ended: number, more: More = {}) {
       policyId: "pol_1",
       policyVersion: 4n,
       targetIndex: 1,
+      ...more.event,
     },
+    costSource: more.costSource ?? CostSource.UNSPECIFIED,
     costNanoUsd: "cost" in more ? more.cost : 29_100n,
     priceId: "price_1",
   });
@@ -62,7 +93,7 @@ function attempt(id: string, ended: number, more: More = {}) {
 function server({ live = true } = {}) {
   const watches: { request: WatchRequestsRequest; ended: boolean }[] = [];
   const listed: ListRequestsRequest[] = [];
-  const open = new Set<(batch: { ids: string[]; token: string }) => void>();
+  const open = new Set<(batch: { sent: Attempt[]; token: string }) => void>();
   let list = [attempt("b", 2), attempt("a", 1)];
   const transport = createRouterTransport(({ service }) => {
     service(UsageService, {
@@ -79,12 +110,12 @@ function server({ live = true } = {}) {
         try {
           yield { resumeToken: request.resumeToken || "t0" };
           while (!context.signal.aborted) {
-            const batch = await new Promise<{ ids: string[]; token: string }>((resolve, reject) => {
+            const batch = await new Promise<{ sent: Attempt[]; token: string }>((resolve, reject) => {
               open.add(resolve);
               context.signal.addEventListener("abort", () => reject(new ConnectError("gone", Code.Canceled)));
             });
             open.clear();
-            yield { attempts: batch.ids.map((id, at) => attempt(id, 10 + at)), resumeToken: batch.token };
+            yield { attempts: batch.sent, resumeToken: batch.token };
           }
         } finally {
           watch.ended = true;
@@ -100,10 +131,11 @@ function server({ live = true } = {}) {
     add: (...more: typeof list) => {
       list = [...more, ...list];
     },
-    push: async (token: string, ...ids: string[]) => {
+    push: async (token: string, ...what: (string | Attempt)[]) => {
+      const sent = what.map((each, at) => (typeof each === "string" ? attempt(each, 10 + at) : each));
       await waitFor(() => expect(open.size).toBeGreaterThan(0));
       await act(async () => {
-        for (const send of open) send({ ids, token });
+        for (const send of open) send({ sent, token });
       });
     },
   };
@@ -137,6 +169,28 @@ describe("the list of requests", () => {
     await screen.findByText("1 new request", {}, { timeout: 5_000 });
     await push("t2", "c", "d");
     await waitFor(() => expect(shown()).toEqual(["req_d", "req_c", "req_b", "req_a"]));
+  });
+
+  test("puts a later truth into the row of its attempt, and adds none", async () => {
+    const { transport, push } = server();
+    await renderPage(<Harness />, { transport });
+    await screen.findByText("Live");
+    await push("t1", attempt("v", 10, begun));
+    const row = (await screen.findByText("openai/v-1")).closest("tr") as HTMLElement;
+    expect(within(row).getByText("Under way")).toBeDefined();
+    expect(within(row).getByText("Unknown")).toBeDefined();
+    await push("t2", attempt("v", 12, film));
+    await within(row).findByText("5 s of video");
+    expect(within(row).getByText("OK")).toBeDefined();
+    expect(within(row).getByText("$3.00")).toBeDefined();
+    expect(shown()).toEqual(["req_v", "req_b", "req_a"]);
+    expect(within(row).queryByText("2 attempts")).toBeNull();
+    // What was counted first comes again, from a page that was read late.
+    await push("t3", attempt("v", 10, begun));
+    await push("t4", "c");
+    await screen.findByText("openai/c-1");
+    expect(screen.getAllByText("openai/v-1")).toHaveLength(1);
+    expect(within(row).getByText("$3.00")).toBeDefined();
   });
 
   test("goes on where it was paused, so that nothing is missed", async () => {
@@ -263,6 +317,64 @@ describe("one request", () => {
     await screen.findByText("estimated");
     expect(screen.getAllByText("Unknown")).toHaveLength(2);
     expect(screen.queryByText(/\$0\.00/)).toBeNull();
+  });
+
+  test("that made a video says how much of it, who says what it cost, and that it is a later truth", async () => {
+    await renderPage(<RequestView id="req_x" />, { transport: one([attempt("x", 1, film)]) });
+    const card = (await screen.findByText("openai/x-1", { selector: "li code" })).closest(
+      "li",
+    ) as HTMLElement;
+    expect(within(card).getByText("5 s of video")).toBeDefined();
+    expect(within(card).getByText("60 credits")).toBeDefined();
+    expect(within(card).getByText("What the provider says")).toBeDefined();
+    expect(within(card).getByText(/^A later truth/).parentElement?.textContent).toMatch(/^1/);
+    expect(within(card).queryByText("Tokens")).toBeNull();
+    expect(screen.getByText("Video").parentElement?.textContent).toContain("openai.videos");
+  });
+
+  test("says what the provider says, too, where the price book decides", async () => {
+    const priced: More = {
+      costSource: CostSource.PRICE,
+      event: {
+        operation: "images",
+        units: [{ name: "image", milli: 2_000n }],
+        reportedCostNanoUsd: 41_000_000n,
+      },
+    };
+    await renderPage(<RequestView id="req_x" />, { transport: one([attempt("x", 1, priced)]) });
+    await screen.findByText("By the price book");
+    expect(screen.getByText("The provider says $0.041")).toBeDefined();
+    expect(screen.getAllByText("2 images")).toHaveLength(2);
+    expect(screen.getAllByText("Input")).toHaveLength(2);
+    expect(screen.getAllByText("Counted by the provider")).toHaveLength(1);
+    expect(screen.queryByText(/later truth/)).toBeNull();
+  });
+
+  test("whose job is under way promises its numbers for the end, and looks for them", async () => {
+    vi.useFakeTimers({ shouldAdvanceTime: true });
+    try {
+      let ended = false;
+      const transport = createRouterTransport(({ service }) =>
+        service(UsageService, {
+          getRequest: ({ requestId }) => ({
+            requestId,
+            attempts: [attempt("x", 1, ended ? film : begun)],
+            costNanoUsd: ended ? 3_000_000_000n : 0n,
+            costKnown: ended,
+          }),
+        }),
+      );
+      await renderPage(<RequestView id="req_x" />, { transport });
+      await screen.findAllByText("Under way");
+      expect(screen.getAllByText("Known when the job ends").length).toBeGreaterThan(0);
+      expect(screen.queryByText("Not known, which is not zero")).toBeNull();
+      ended = true;
+      await act(() => vi.advanceTimersByTimeAsync(5_000));
+      await screen.findAllByText("5 s of video");
+      expect(screen.queryByText("Under way")).toBeNull();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("draws its steps, which the arrow keys walk through, with the facts of the chosen one", async () => {

@@ -46,9 +46,21 @@ describe("merging what is listed and what comes live", () => {
   test("takes a later truth for an attempt, whichever came first", () => {
     const early = attempt("a", 1, 1000, { cost: 1n });
     const late = attempt("a", 1, 1000, { revision: 1, cost: 2n });
-    for (const requests of [merge([early], [late]), merge([late], [early])]) {
-      expect(requests[0]?.attempts[0]?.costNanoUsd).toBe(2n);
+    for (const requests of [merge([early], [late]), merge([late], [early]), merge([], [late, early])]) {
+      expect(requests).toHaveLength(1);
+      expect(requests[0]?.attempts.map(({ costNanoUsd }) => costNanoUsd)).toEqual([2n]);
     }
+  });
+
+  test("moves a request to where its later truth ends, and does not call it new", () => {
+    const requests = merge(
+      [attempt("b", 1, 2000), attempt("a", 1, 1000)],
+      [attempt("a", 1, 9000, { revision: 1 })],
+    );
+    expect(requests.map(({ id, ended, live }) => [id, ended, live])).toEqual([
+      ["req_a", 9000, false],
+      ["req_b", 2000, false],
+    ]);
   });
 
   test("adds up what is known, and counts what is not", () => {

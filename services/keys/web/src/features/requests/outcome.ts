@@ -1,11 +1,26 @@
-import { Outcome } from "@/gen/claviger/events/v1/usage_event_pb";
+import { Outcome, type UsageEvent } from "@/gen/claviger/events/v1/usage_event_pb";
 
-/** outcomeOf is an outcome's name in the catalogue, and how it is shown. */
-export function outcomeOf(outcome: Outcome | undefined): {
-  key: "ok" | "error" | "broken" | "canceled" | "notSent" | "routerCrash" | "unknown";
-  tone: "good" | "warn" | "bad" | "quiet";
+/**
+ * isPending says whether an attempt gave a provider a job whose end is not known yet. What it took comes
+ * as a later truth; the job's end always does, even if only as an estimate.
+ */
+export function isPending(event: UsageEvent | undefined): boolean {
+  return (
+    event?.operation === "videos" &&
+    event.revision === 0 &&
+    event.outcome === Outcome.OK &&
+    event.tokens === undefined &&
+    event.units.length === 0
+  );
+}
+
+/** outcomeOf is the name in the catalogue of how an attempt ended, and how it is shown. */
+export function outcomeOf(event: UsageEvent | undefined): {
+  key: "ok" | "error" | "broken" | "canceled" | "notSent" | "routerCrash" | "pending" | "unknown";
+  tone: "good" | "warn" | "bad" | "quiet" | "busy";
 } {
-  switch (outcome) {
+  if (isPending(event)) return { key: "pending", tone: "busy" };
+  switch (event?.outcome) {
     case Outcome.OK:
       return { key: "ok", tone: "good" };
     case Outcome.ERROR:

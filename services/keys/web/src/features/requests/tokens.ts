@@ -1,5 +1,11 @@
-import { type TokenCounts, UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
+import {
+  type TokenCounts,
+  type UnitCount,
+  type UsageEvent,
+  UsageSource,
+} from "@/gen/claviger/events/v1/usage_event_pb";
 import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";
+import { unitOrder } from "@/shared/units";
 
 /** isEstimate says whether an attempt's tokens are not the provider's own final count. */
 export function isEstimate({ event }: Attempt): boolean {
@@ -20,6 +26,16 @@ export function sourceOf(source: UsageSource): "final" | "partial" | "estimated"
     default:
       return "unknown";
   }
+}
+
+/** unitsOf are what was counted besides tokens. */
+export function unitsOf(event: UsageEvent): UnitCount[] {
+  return event.units.filter(({ milli }) => milli > 0n).sort((a, b) => unitOrder(a.name, b.name));
+}
+
+/** countsTokens says whether an attempt took tokens; media is often billed by other units alone. */
+export function countsTokens({ tokens }: UsageEvent): boolean {
+  return tokens !== undefined && tokens.inputTotal + tokens.outputTotal > 0n;
 }
 
 /** TokenLine is a class of tokens; a part is counted in a line above it already. */

@@ -11,11 +11,12 @@ import { InlineSelect } from "@/shared/InlineSelect";
 import { share } from "@/shared/money";
 import { Panel, Section } from "@/shared/Page";
 import { Loaded, LoadMore } from "@/shared/states";
+import { useUnitWords } from "./Besides";
 import { colors } from "./colors";
 import { save, usageCsv } from "./csv";
 import type { Range } from "./range";
 import { type Grouping, groupings, type Sort, sorts } from "./search";
-import { type Group, type Split, sorted } from "./sums";
+import { type Group, type Split, type Sums, sorted } from "./sums";
 import { Count } from "./Totals";
 import type { SearchProps } from "./UsagePage";
 import classes from "./UsagePage.module.css";
@@ -41,6 +42,7 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
   const { t } = useTranslation();
   const { may, org } = useSession();
   const nameOf = useDimensionNames();
+  const unitsOf = useUnitWords();
   const by = search.by ?? "model";
   const sort = search.sort ?? "cost";
   const order = search.order ?? (sort === "name" ? "asc" : "desc");
@@ -106,7 +108,14 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
             <>
               <DataTable
                 caption={title}
-                columns={columnsOf({ t, by, split, nameOf, narrow })}
+                columns={columnsOf({
+                  t,
+                  by,
+                  split,
+                  nameOf,
+                  narrow,
+                  unitsOf: rows.some(hasUnits) ? unitsOf : undefined,
+                })}
                 rows={rows}
                 rowKey={(row) => row.id}
                 compact
@@ -133,12 +142,15 @@ function columnsOf({
   split,
   nameOf,
   narrow,
+  unitsOf,
 }: {
   t: TFunction;
   by: Grouping;
   split: Split;
   nameOf: ReturnType<typeof useDimensionNames>;
   narrow: (id: string) => void;
+  /** Absent if there is nothing besides tokens. */
+  unitsOf: ((sums: Sums) => string[]) | undefined;
 }): Column<Group>[] {
   const count = (id: Exclude<Sort, "name" | "own" | "platform" | "cost">, wide?: boolean): Column<Group> => ({
     id,
@@ -179,6 +191,7 @@ function columnsOf({
     count("input"),
     count("output"),
     count("cached", true),
+    ...(unitsOf ? [unitColumn(t, unitsOf)] : []),
     {
       id: "own",
       header: t("usage.columns.own"),
@@ -216,6 +229,27 @@ function columnsOf({
       ),
     },
   ];
+}
+
+function hasUnits({ all }: Group): boolean {
+  return all.units.size > 0;
+}
+
+function unitColumn(t: TFunction, unitsOf: (sums: Sums) => string[]): Column<Group> {
+  return {
+    id: "units",
+    header: t("usage.columns.units"),
+    align: "end",
+    wide: true,
+    cell: (row) => (
+      <span className={classes.units}>
+        {unitsOf(row.all).map((words) => (
+          <span key={words}>{words}</span>
+        ))}
+        {!hasUnits(row) && "–"}
+      </span>
+    ),
+  };
 }
 
 function width(part: bigint, whole: bigint): string {

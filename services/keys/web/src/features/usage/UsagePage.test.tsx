@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { screen, waitFor, within } from "@testing-library/react";
@@ -12,6 +12,7 @@ import {
   QueryUsageResponseSchema,
   TimeBucket,
   UsageService,
+  type UsageTotalsSchema,
 } from "@/gen/claviger/metering/v1/usage_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { renderPage } from "@/test/render";
@@ -21,7 +22,7 @@ import { UsageView } from "./UsagePage";
 
 const huge = 9_007_199_254_740_993n; // no float holds it
 
-type Totals = { costNanoUsd?: bigint; unknownCostAttempts?: bigint; estimatedAttempts?: bigint };
+type Totals = Omit<MessageInitShape<typeof UsageTotalsSchema>, "$typeName">;
 
 function totals(requests: bigint, more: Totals = {}) {
   return {
@@ -116,6 +117,48 @@ describe("the usage page", () => {
     expect(within(fact("Estimated")).getByText("25%")).toBeDefined();
     await screen.findByText(/The cost of 1 attempt is not known/);
     await screen.findByText(/Models: openai\/unpriced\./);
+  });
+
+  test("says what was counted besides tokens and what providers say, where there is any", async () => {
+    const films = totals(2n, {
+      costNanoUsd: 5_000_000_000n,
+      providerCostNanoUsd: 3_000_000_000n,
+      reportedCostNanoUsd: 3_250_000_000n,
+      units: [
+        { name: "credit", milli: 60_000n },
+        { name: "second", milli: 13_500n },
+      ],
+    });
+    const transport = createRouterTransport(({ service }) => {
+      service(UsageService, {
+        queryUsage: ({ bucket }) => ({
+          rows: [
+            { group: bucket ? ["own"] : ["pollo/kling", "own"], totals: films },
+            {
+              group: bucket ? ["platform"] : ["openai/a", "own"],
+              totals: totals(1n, bucket ? { units: [{ name: "second", milli: 500n }] } : {}),
+            },
+          ],
+        }),
+      });
+    });
+    await renderPage(<Harness />, { transport });
+    await screen.findByText("Besides tokens: 14 seconds, 60 credits");
+    expect(screen.getByText("$3.00 of the cost is what providers say themselves")).toBeDefined();
+    expect(screen.getByText("where the price book decides, providers say $0.25")).toBeDefined();
+    const table = await screen.findByRole("table", { name: "By model" });
+    expect(within(table).getByRole("columnheader", { name: "Units" })).toBeDefined();
+    const row = within(table).getByRole("button", { name: "pollo/kling" }).closest("tr") as HTMLElement;
+    expect(within(row).getByText("13.5 seconds")).toBeDefined();
+    expect(within(row).getByText("60 credits")).toBeDefined();
+  });
+
+  test("has no word and no column for units where nothing but tokens was counted", async () => {
+    const { transport } = server();
+    await renderPage(<Harness />, { transport });
+    const table = await screen.findByRole("table", { name: "By model" });
+    expect(within(table).queryByRole("columnheader", { name: "Units" })).toBeNull();
+    expect(screen.queryByText(/Besides tokens|providers say/)).toBeNull();
   });
 
   test("says how far it is complete, and who holds that back", async () => {

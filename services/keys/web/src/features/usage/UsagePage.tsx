@@ -8,6 +8,7 @@ import { FilterChips } from "@/shared/FilterChips";
 import { filtersOf } from "@/shared/filters";
 import { Page, Panel, Section } from "@/shared/Page";
 import { Empty, Loaded } from "@/shared/states";
+import { Besides } from "./Besides";
 import { Complete } from "./Complete";
 import { GroupTable } from "./GroupTable";
 import { RangePicker } from "./RangePicker";
@@ -82,6 +83,7 @@ export function UsageView({ search, onSearch }: SearchProps) {
             <div className={classes.body} data-old={query.isPlaceholderData || undefined}>
               <div className={classes.top}>
                 <Totals split={split} />
+                <Besides sums={split.all} />
                 <Complete answer={answer} live={range.live} />
                 <Unknown search={search} range={range} split={split} />
               </div>

@@ -32,8 +32,36 @@ describe("a CSV file", () => {
       (id) => id,
     ).split("\r\n");
     expect(first).toBe(
-      "openai/gpt-4o,openai/gpt-4o,3,4,0,0,0,0,12345678901.234567891,0,12345678901.234567891,0,0,0",
+      "openai/gpt-4o,openai/gpt-4o,3,4,0,0,0,0,12345678901.234567891,0,12345678901.234567891,0,0,0,0,0,0,0,0,0,0,0",
     );
-    expect(second).toBe("openai/new,openai/new,0,1,0,0,0,0,,0,,1,0,0");
+    expect(second).toBe("openai/new,openai/new,0,1,0,0,0,0,,0,,1,0,0,0,0,0,0,0,0,0,0");
+  });
+
+  test("has what is counted besides tokens, and what providers say, under names that stay", () => {
+    const film = {
+      ...nothing(),
+      cost: 3_000_000_000n,
+      providerCost: 2_000_000_000n,
+      reportedCost: 2_500_000_000n,
+      units: new Map([
+        ["second", 5500n],
+        ["credit", 60_000n],
+      ]),
+    };
+    const [header, row] = usageCsv(
+      "model",
+      [{ id: "m", own: film, platform: nothing(), all: film }],
+      (id) => id,
+    )
+      .split("\r\n")
+      .map((line) => line.split(","));
+    const facts = Object.fromEntries((header ?? []).map((name, i) => [name, row?.[i]]));
+    expect(facts).toMatchObject({
+      provider_cost_usd: "2",
+      reported_cost_usd: "2.5",
+      images: "0",
+      seconds: "5.5",
+      credits: "60",
+    });
   });
 });

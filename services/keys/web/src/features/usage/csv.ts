@@ -19,6 +19,16 @@ function cell(value: string | bigint): string {
   return /[",\r\n']/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+// What is counted besides tokens; a table without any has the columns all the same.
+const unitColumns = [
+  ["image", "images"],
+  ["second", "seconds"],
+  ["megapixel", "megapixels"],
+  ["request", "billed_requests"],
+  ["credit", "credits"],
+  ["character", "characters"],
+] as const;
+
 /** usageCsv writes the groups as they are shown. Columns keep their names in every language. */
 export function usageCsv(by: string, groups: readonly Group[], nameOf: (id: string) => string): string {
   const header = [
@@ -36,6 +46,9 @@ export function usageCsv(by: string, groups: readonly Group[], nameOf: (id: stri
     "attempts_of_unknown_cost",
     "estimated_attempts",
     "estimated_cost_usd",
+    "provider_cost_usd",
+    "reported_cost_usd",
+    ...unitColumns.map(([, column]) => column),
   ];
   return csvOf([
     header,
@@ -54,8 +67,15 @@ export function usageCsv(by: string, groups: readonly Group[], nameOf: (id: stri
       all.unknownCost,
       all.estimated,
       decimalUsd(all.estimatedCost),
+      decimalUsd(all.providerCost),
+      decimalUsd(all.reportedCost),
+      ...unitColumns.map(([name]) => thousandths(all.units.get(name) ?? 0n)),
     ]),
   ]);
+}
+
+function thousandths(milli: bigint): string {
+  return decimalUsd(milli * 1_000_000n);
 }
 
 // An empty cell is unknown, which is not zero.

@@ -14,6 +14,12 @@ export type Sums = {
   unknownCost: bigint;
   estimated: bigint;
   estimatedCost: bigint;
+  /** The part of cost that is what providers say. */
+  providerCost: bigint;
+  /** What providers say, whichever cost holds. */
+  reportedCost: bigint;
+  /** What is counted besides tokens, in thousandths, by name. */
+  units: ReadonlyMap<string, bigint>;
 };
 
 /** Split are sums by who paid: own, platform, and all together. */
@@ -35,6 +41,9 @@ export function nothing(): Sums {
     unknownCost: 0n,
     estimated: 0n,
     estimatedCost: 0n,
+    providerCost: 0n,
+    reportedCost: 0n,
+    units: new Map(),
   };
 }
 
@@ -50,6 +59,13 @@ function add(to: Sums, totals: UsageTotals | undefined): void {
   to.unknownCost += totals.unknownCostAttempts;
   to.estimated += totals.estimatedAttempts;
   to.estimatedCost += totals.estimatedCostNanoUsd;
+  to.providerCost += totals.providerCostNanoUsd;
+  to.reportedCost += totals.reportedCostNanoUsd;
+  if (totals.units.length > 0) {
+    const units = new Map(to.units);
+    for (const { name, milli } of totals.units) units.set(name, (units.get(name) ?? 0n) + milli);
+    to.units = units;
+  }
 }
 
 /** emptySplit is the split of no attempts. */

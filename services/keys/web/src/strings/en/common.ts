@@ -20,6 +20,21 @@ export const common = {
   more: "More actions for {{what}}",
   platform: "Platform",
   own: "Own",
+  units: {
+    video: "{{number}} s of video",
+    image_one: "{{number}} image",
+    image_other: "{{number}} images",
+    second_one: "{{number}} second",
+    second_other: "{{number}} seconds",
+    megapixel_one: "{{number}} megapixel",
+    megapixel_other: "{{number}} megapixels",
+    request_one: "{{number}} billed request",
+    request_other: "{{number}} billed requests",
+    credit_one: "{{number}} credit",
+    credit_other: "{{number}} credits",
+    character_one: "{{number}} character",
+    character_other: "{{number}} characters",
+  },
 } as const;
 
 export const confirm = {

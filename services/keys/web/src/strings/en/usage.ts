@@ -55,7 +55,12 @@ export const usage = {
     title_one: "The cost of {{count}} attempt is not known, and is in no sum.",
     title_other: "The cost of {{count}} attempts is not known, and is in no sum.",
     models: "Models: {{models}}.",
-    next: "Either the model has no price yet, or its provider gave no counts.",
+    next: "Either the model has no price yet, its provider gave no counts, or a video is still under way.",
+  },
+  besides: {
+    units: "Besides tokens: {{units}}",
+    provider: "{{cost}} of the cost is what providers say themselves",
+    reported: "where the price book decides, providers say {{cost}}",
   },
   complete: {
     through: "Complete through {{time}}",
@@ -120,6 +125,7 @@ export const usage = {
     input: "In",
     output: "Out",
     cached: "Cached",
+    units: "Units",
     own: "Own",
     platform: "Platform",
     cost: "Cost",
