@@ -64,7 +64,7 @@ func TestScriptTextRoundTrips(t *testing.T) {
 		{Error: llmtest.ErrServer, InStream: true},
 		{InStream: true, At: 7, Input: 1, Output: 2, Cached: 3, CacheWrite: 4, CacheWrite1h: 5, Reasoning: 6, Audio: 7, Think: true},
 		{FirstByte: time.Second, Early: true, CutChunks: 2, Reset: true, NoUsage: true, NoDone: true, NoFinish: true, Hang: true},
-		{Huge: 1 << 20, Split: 7, Trickle: time.Millisecond, CRLF: true, Pings: true},
+		{Huge: 1 << 20, Split: 7, Trickle: time.Millisecond, CRLF: true, Pings: true, Objects: true},
 	} {
 		got, err := llmtest.ParseScript(s.String())
 		if err != nil {

@@ -53,6 +53,9 @@ type Script struct {
 	Huge, Split int
 	Trickle     time.Duration
 	CRLF, Pings bool
+
+	// Objects gives a tool call's arguments as an object, where the vendor may (Mistral).
+	Objects bool
 }
 
 const prefix = "script:"
@@ -107,6 +110,7 @@ func (s *Script) settings() []setting {
 		{key: "trickle", d: &s.Trickle},
 		{key: "crlf", flag: &s.CRLF},
 		{key: "pings", flag: &s.Pings},
+		{key: "objects", flag: &s.Objects},
 	}
 }
 

@@ -200,7 +200,7 @@ func (v *vendor) whole(c *call) []byte {
 		var calls []any
 		for i := range c.answer.tools {
 			call := v.toolCall(c, i, c.arguments())
-			if v.its.object {
+			if v.its.object && c.script.Objects {
 				call["function"] = map[string]any{"name": c.script.Tool, "arguments": json.RawMessage(c.arguments())}
 			}
 			calls = append(calls, call)
