@@ -5,22 +5,13 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
 )
 
-const (
-	// BaseURL is Anthropic's own address.
-	BaseURL = "https://api.anthropic.com"
-	// version of the API. It serves all models and keeps the sampling parameters of the older ones,
-	// which 2026-10-21 does not.
-	version = "2023-06-01"
-
-	headerVersion = "Anthropic-Version"
-	headerBeta    = "Anthropic-Beta"
-)
+// BaseURL is Anthropic's own address.
+const BaseURL = "https://api.anthropic.com"
 
 // Facts are what the docs say of it.
 func Facts() provider.Facts {
@@ -56,31 +47,16 @@ func (p *Provider) Speaks(d completion.Dialect, _ *completion.Target) bool {
 // Start sends the call. See completion.Provider.
 func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.Answer, error) {
 	if call.Request.Asks() == completion.CountTokens {
-		return p.messages.Count(ctx, call, route(call.BaseURL+"/v1/messages/count_tokens", call.Secret, told(&call)))
+		return p.messages.Count(ctx, call, route(call.BaseURL+"/v1/messages/count_tokens", call))
 	}
-	return p.messages.Start(ctx, call, route(call.BaseURL+"/v1/messages", call.Secret, told(&call)))
+	return p.messages.Start(ctx, call, route(call.BaseURL+"/v1/messages", call))
 }
 
 // Test asks for the list of models, which takes no tokens.
 func (p *Provider) Test(ctx context.Context, at completion.Place) completion.Verdict {
-	return p.messages.Test(ctx, route(at.BaseURL+"/v1/models?limit=1000", at.Secret, nil))
+	return p.messages.Test(ctx, route(at.BaseURL+"/v1/models?limit=1000", completion.Call{Secret: at.Secret}))
 }
 
-// told are the headers of the caller's that go out with a body of theirs: they say in which version it is
-// written, and which fields of it are only on trial. A body that was converted is in ours, without any.
-func told(call *completion.Call) map[string]string {
-	if !call.Raw {
-		return nil
-	}
-	return call.Request.Headers
-}
-
-func route(url string, key secret.Text, told map[string]string) provider.Route {
-	header := http.Header{headerVersion: {version}}
-	for _, name := range []string{headerVersion, headerBeta} {
-		if value := told[name]; value != "" {
-			header[name] = []string{value}
-		}
-	}
-	return provider.Route{URL: url, Auth: provider.Auth{Header: "X-Api-Key", Key: key}, Header: header}
+func route(url string, call completion.Call) provider.Route {
+	return provider.Route{URL: url, Auth: provider.Auth{Header: "X-Api-Key", Key: call.Secret}, Header: messages.Header(call)}
 }

@@ -244,6 +244,39 @@ func TestEachWayHasItsAddressAndItsSignature(t *testing.T) {
 	}
 }
 
+// TestClaudesBetasPass: what a caller says of a body goes out with it, and with no converted one.
+func TestClaudesBetasPass(t *testing.T) {
+	t.Parallel()
+	const key = "0123456789abcdef"
+	told := map[string]string{"Anthropic-Version": "2026-10-21", "Anthropic-Beta": "context-1m,interleaved-thinking", "Cookie": "never"}
+	for name, test := range map[string]struct {
+		how  func(*completion.Call)
+		want [2]string
+	}{
+		"passing": {
+			passing(completion.AnthropicMessages, completion.Chat, `{"model":"x","max_tokens":5,"messages":[]}`),
+			[2]string{"2026-10-21", "context-1m,interleaved-thinking"},
+		},
+		"counted": {
+			passing(completion.AnthropicCount, completion.CountTokens, `{"model":"x","messages":[]}`),
+			[2]string{"2026-10-21", "context-1m,interleaved-thinking"},
+		},
+		"converted": {func(*completion.Call) {}, [2]string{"2023-06-01", ""}},
+	} {
+		var got http.Header
+		l := &line{answer: func(_ int, r *http.Request) (int, string, string) {
+			got = r.Header.Clone()
+			return 200, "application/json", whole
+		}}
+		c := call("anthropic/claude-opus-5", list(entry{"anthropic/claude-opus-5", "https://acme.services.ai.azure.com/anthropic", key, "d"}), test.how)
+		c.Request.Headers = told
+		_, _ = drained(t, azure.New(l), c) // the answer is none in this form
+		if len(l.asked) != 1 || [2]string{got.Get("Anthropic-Version"), got.Get("Anthropic-Beta")} != test.want || got.Get("Cookie") != "" {
+			t.Errorf("%s: %d calls with %v", name, len(l.asked), got)
+		}
+	}
+}
+
 func TestAMissingV1IsRememberedForItsEndpoint(t *testing.T) {
 	t.Parallel()
 	l := &line{answer: func(_ int, r *http.Request) (int, string, string) {

@@ -12,6 +12,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
+	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
 	"github.com/claviger/claviger/services/router/internal/provider/form/responses"
 )
 
@@ -20,7 +21,6 @@ const (
 	stableVersion    = "2024-10-21"
 	reasoningVersion = "2025-04-01-preview"
 	modelsVersion    = "2024-05-01-preview" // of the model inference API
-	anthropicVersion = "2023-06-01"
 )
 
 // apiKey is how Azure's own APIs are signed.
@@ -50,7 +50,7 @@ func route(d keyform.AzureDeployment, path string) provider.Route {
 		}
 	case keyform.AzureAnthropic:
 		r.URL, r.Auth = d.Endpoint+"/anthropic/v1"+path, provider.Auth{Header: "X-Api-Key", Key: d.Key}
-		r.Header = http.Header{"Anthropic-Version": {anthropicVersion}}
+		r.Header = messages.Header(completion.Call{})
 	}
 	return r
 }
@@ -178,15 +178,22 @@ func (p *Provider) form(d keyform.AzureDeployment) *chat.Form {
 func (p *Provider) claude(ctx context.Context, call completion.Call, d keyform.AzureDeployment) (completion.Answer, error) {
 	if call.Request.Asks() == completion.CountTokens {
 		call.Model = d.ModelID
-		return p.messages.Count(ctx, call, route(d, "/messages/count_tokens"))
+		return p.messages.Count(ctx, call, claudeRoute(call, d, "/messages/count_tokens"))
 	}
 	call.Model = family(d.ModelSlug)
 	answer, err := p.messages.StartWrapped(ctx, call, func(body []byte, _ bool) ([]byte, provider.Route, error) {
 		named, err := provider.Rewrite(body, d.ModelID, nil, nil)
-		return named, route(d, "/messages"), err
+		return named, claudeRoute(call, d, "/messages"), err
 	})
 	if failed, ok := errors.AsType[*completion.ProviderError](err); ok {
 		p.judge(failed)
 	}
 	return answer, err
+}
+
+// claudeRoute is a route with what the caller says of the body.
+func claudeRoute(call completion.Call, d keyform.AzureDeployment, path string) provider.Route {
+	r := route(d, path)
+	r.Header = messages.Header(call)
+	return r
 }

@@ -84,16 +84,23 @@ func invokeBody(call completion.Call, m model, more string) ([]byte, error) {
 // appendBetas appends what a header says is on trial, and what the body itself says.
 func appendBetas(out []byte, header string, own []byte) []byte {
 	out = append(out, `,"anthropic_beta":[`...)
-	for i, beta := range strings.Split(header, ",") {
-		if i > 0 {
+	start := len(out)
+	next := func() {
+		if len(out) > start {
 			out = append(out, ',')
 		}
-		out = jsonscan.AppendText(out, strings.TrimSpace(beta))
+	}
+	for beta := range strings.SplitSeq(header, ",") {
+		if beta = strings.TrimSpace(beta); beta != "" {
+			next()
+			out = jsonscan.AppendText(out, beta)
+		}
 	}
 	if jsonscan.KindOf(own) == jsonscan.ArrayKind {
 		betas := jsonscan.Array(own)
 		for betas.Next() {
-			out = append(append(out, ','), betas.Value...)
+			next()
+			out = append(out, betas.Value...)
 		}
 	}
 	return append(out, ']')

@@ -120,6 +120,7 @@ func TestClaudesBodiesPass(t *testing.T) {
 		{claude, nil, `{}`, `{"anthropic_version":"bedrock-2023-05-31"}`},
 		{claude, nil, `{"anthropic_beta":["x"]}`, `{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["x"]}`},
 		{claude, betas, `{"model":"x","a":1}`, `{"anthropic_version":"bedrock-2023-05-31","a":1,"anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14"]}`},
+		{claude, map[string]string{"Anthropic-Beta": " , a,"}, `{"b":1}`, `{"anthropic_version":"bedrock-2023-05-31","b":1,"anthropic_beta":["a"]}`},
 		{claude, betas, `{"anthropic_beta":["x"],"a":1}`, `{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["context-1m-2025-08-07","interleaved-thinking-2025-05-14","x"],"a":1}`},
 		{
 			claude, nil, `{"messages":[{"role":"assistant","content":[{"type":"thinking","thinking":"hm","signature":"clv1.google.Zw"},{"type":"text","text":"x"}]}]}`,

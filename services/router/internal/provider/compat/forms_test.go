@@ -34,10 +34,12 @@ type keeper struct {
 	status             int
 	answer             string
 	url, body, version string
+	beta               string
 }
 
 func (k *keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	k.url, k.version = req.URL.String(), req.Header.Get("Anthropic-Version")
+	k.beta = req.Header.Get("Anthropic-Beta")
 	b, _ := io.ReadAll(req.Body)
 	k.body = string(b)
 	return &http.Response{
@@ -103,6 +105,7 @@ func TestOtherFormsHaveTheirPlaces(t *testing.T) {
 		c := call(vendorOf(t, test.slug), false, test.raw != "")
 		c.Request.Operation, c.Request.Dialect = test.op, test.dialect
 		c.Request.Raw = []byte(test.raw)
+		c.Request.Headers = map[string]string{"Anthropic-Version": "2026-10-21", "Anthropic-Beta": "context-1m"}
 		c.Request.Decode = func() (*completion.Prompt, error) { return test.prompt, nil }
 		p := compat.New(k, vendorOf(t, test.slug))
 		if why := p.Serves(c.Request.Asks(), "a-model", &completion.Credential{}); why != "" {
@@ -116,8 +119,8 @@ func TestOtherFormsHaveTheirPlaces(t *testing.T) {
 		if !ok || failed.Class != test.class || k.url != test.url || k.body != test.body {
 			t.Errorf("%s: %s with %s: %v", name, k.url, k.body, err)
 		}
-		if isMessages := strings.Contains(test.url, "/messages"); isMessages != (k.version == "2023-06-01") {
-			t.Errorf("%s: version %q", name, k.version)
+		if isMessages := strings.Contains(test.url, "/messages"); isMessages != (k.version == "2023-06-01") || k.beta != "" {
+			t.Errorf("%s: version %q, betas %q, of which no vendor speaks", name, k.version, k.beta)
 		}
 	}
 }

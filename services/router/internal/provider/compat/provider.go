@@ -205,7 +205,8 @@ func route(url string, key secret.Text) provider.Route {
 	return provider.Route{URL: url, Auth: provider.Bearer(key)}
 }
 
-// anthropicVersion is the version of Anthropic's messages that vendors speak.
+// anthropicVersion is the version of Anthropic's messages that vendors speak. None says that it reads what
+// a caller tells Anthropic in headers, so nothing of that goes out.
 const anthropicVersion = "2023-06-01"
 
 func (p *Provider) messagesRoute(call completion.Call, path string) provider.Route {
