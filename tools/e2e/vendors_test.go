@@ -10,5 +10,5 @@ import (
 // directly, understand, with what each of them does otherwise.
 func TestClientsOfOpenAILikeVendorsReadTheScriptedProvider(t *testing.T) {
 	t.Parallel()
-	runChecks(t, nodePackages(t, "vendors"), "vendors.mjs", 6*4+6+3, map[string]any{"url": llmtest.New(t).URL})
+	runChecks(t, nodePackages(t, "clients"), "vendors.mjs", 6*4+6+3, map[string]any{"url": llmtest.New(t).URL})
 }
