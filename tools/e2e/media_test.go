@@ -144,7 +144,7 @@ func TestVideosThroughOpenAIsOwnSDK(t *testing.T) {
 	if err != nil || !bytes.Contains(film, []byte("a film of keys")) || content.Header.Get("Content-Type") != "video/mp4" {
 		t.Errorf("content %q of %s, %v", film, content.Header.Get("Content-Type"), err)
 	}
-	truth := s.attempt(t, "acme", "the later truth", func(e *eventsv1.UsageEvent) bool { return e.GetRevision() == 1 }).GetEvent()
+	truth := s.attempt(t, "acme", "the later truth", func(e *eventsv1.UsageEvent) bool { return e.GetRevision() == 2 }).GetEvent()
 	if truth.GetAttemptId() != pending.GetEvent().GetAttemptId() || truth.GetUsageSource() != eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL {
 		t.Errorf("later truth = %v", truth)
 	}
@@ -225,7 +225,7 @@ func TestKilledRouterLosesNoJob(t *testing.T) {
 			if !jobs[e.GetProviderRequestId()] {
 				continue
 			}
-			if e.GetRevision() == 1 && e.GetUsageSource() == eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL {
+			if e.GetRevision() == 2 && e.GetUsageSource() == eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL {
 				known++
 			}
 		}
@@ -262,7 +262,7 @@ func TestVideosAndPicturesOverRPC(t *testing.T) {
 		t.Fatalf("submit = %v", job)
 	}
 	truth := s.attempt(t, "acme", "usage that nobody asked for", func(e *eventsv1.UsageEvent) bool {
-		return e.GetRevision() == 1 && e.GetProvider() == "pollo"
+		return e.GetRevision() == 2 && e.GetProvider() == "pollo"
 	})
 	if e := truth.GetEvent(); e.GetTags()["team"] != "films" || e.GetReportedCostNanoUsd() != 3_000_000_000 || truth.GetCostNanoUsd() != 3_000_000_000 {
 		t.Errorf("later truth = %v", truth)

@@ -209,7 +209,7 @@ func TestVideoFromSubmitToContent(t *testing.T) {
 		events := s.recorded()
 		first, last := events[len(events)-2], events[len(events)-1]
 		if first.Revision != 0 || first.Tokens != nil || first.Source != usage.SourceUnknown || first.Operation != "videos" ||
-			last.Revision != 1 || last.AttemptID != first.AttemptID || last.Source != usage.ProviderFinal || len(last.Units) != 2 || last.OrgID != "org_a" {
+			last.Revision != 2 || last.AttemptID != first.AttemptID || last.Source != usage.ProviderFinal || len(last.Units) != 2 || last.OrgID != "org_a" {
 			t.Errorf("%s: events\n%+v\n%+v", slug, first, last)
 		}
 		ledger := s.provider.Ledger()
@@ -356,7 +356,7 @@ func TestWebhooksMakeTheRouterAskAndNothingElse(t *testing.T) {
 	if got := send(req, err, asIs); got != 204 {
 		t.Errorf("the last webhook = %d", got)
 	}
-	s.await(t, func() bool { events := s.recorded(); return len(events) == 2 && events[1].Revision == 1 })
+	s.await(t, func() bool { events := s.recorded(); return len(events) == 2 && events[1].Revision == 2 })
 
 	s.ask(t, "org_a", http.MethodPost, "/v1/videos", `{"model":"pollo/a/b","prompt":"waves"}`)
 	task := s.jobOf(t)

@@ -129,7 +129,8 @@ func (s *Service) ask(ctx context.Context, r *record) (State, error) {
 	now := s.o.Now()
 	switch {
 	case errors.Is(err, ErrUnknown) && now.Sub(r.created()) >= unknownAfter:
-		// It was there, since it was taken; what it cost can only be guessed.
+		// It was there, since it was taken; what it cost can only be guessed. Should the provider know it
+		// again, who asks then learns the truth.
 		state = State{Status: Failed, Failure: &completion.ProviderError{
 			Class: completion.ModelNotFound, Status: 404, Code: "job_unknown", Message: "the provider no longer knows the job", Sent: true,
 		}}
@@ -174,18 +175,18 @@ func (s *Service) recent(r *record) (State, bool) {
 		return State{}, false
 	}
 	lifetime := fresh
-	if _, written := s.settled[r.Attempt]; written && c.state.Status.Final() {
+	if s.settled[r.Attempt].revision == truthRevision && c.state.Status.Final() {
 		lifetime = kept
 	}
 	return c.state, s.o.Now().Sub(c.at) < lifetime
 }
 
-// settle writes the revision that ends a job, once in this process. A journal that takes none now is tried
-// again with the next look.
+// settle writes the revision that ends a job, once in this process and never one below what it wrote. A
+// journal that takes none now is tried again with the next look.
 func (s *Service) settle(r *record, e *usage.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, written := s.settled[r.Attempt]; !written {
+	if e.Revision > s.settled[r.Attempt].revision {
 		if err := s.o.Recorder.Revise(e); err != nil {
 			s.o.Log.Error("usage of a job not written", "attempt_id", r.Attempt, "org_id", r.Org, "error", err)
 			return
@@ -193,7 +194,7 @@ func (s *Service) settle(r *record, e *usage.Event) {
 		if len(s.settled) >= maxSettled {
 			clear(s.settled)
 		}
-		s.settled[r.Attempt] = e.Ended
+		s.settled[r.Attempt] = settlement{e.Revision, e.Ended}
 	}
 	if j := s.open[r.Attempt]; j != nil && j.settled.IsZero() {
 		j.settled = s.o.Now()
@@ -204,14 +205,15 @@ func (s *Service) settle(r *record, e *usage.Event) {
 func (s *Service) endSeen(r *record) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, ok := s.settled[r.Attempt]; ok {
-		return at
+	if written, ok := s.settled[r.Attempt]; ok {
+		return written.at
 	}
 	return s.o.Now()
 }
 
 // Hint says that somebody claims to know of a job's end. Nothing of it is believed: if the job is one that
-// this router follows, the provider is asked at once, but not more than once a second.
+// this router follows, the provider is asked at once, but not more than once a second. A hint that reaches
+// another router is let go and nothing is lost with it: the one that follows the job asks all the same.
 func (s *Service) Hint(provider, jobID string) { s.hint(provider, jobID) }
 
 func (s *Service) hint(provider, jobID string) {

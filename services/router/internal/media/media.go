@@ -3,8 +3,9 @@
 //
 // The token says everything about the job, sealed, so that any router can ask the provider for it and a
 // caller can neither read nor forge one. What a job took becomes known when it ends: whichever router sees
-// that first writes it as revision 1 of the submit's usage event. The router that submitted a job keeps it
-// on disk and asks for it by itself, so that usage is known although nobody asks.
+// that first writes it as revision 2 of the submit's usage event. The router that submitted a job keeps it
+// on disk and asks for it by itself, so that usage is known although nobody asks. A job whose end it does
+// not see becomes an estimate, which is revision 1: the truth replaces it whenever somebody finds it.
 //
 // It knows no wire: adapters of providers implement Provider, edges write Views.
 package media

@@ -63,11 +63,18 @@ func newRecord(e *usage.Event, t *completion.Target, j *completion.Job, now time
 	}
 }
 
+// The revisions of a job's usage event; the submit's own is 0. All routers write the same one of the same
+// thing, so that what many of them see counts once, and a truth that comes late takes an estimate's place.
+const (
+	estimateRevision = 1
+	truthRevision    = 2
+)
+
 // revision is the usage event of the job's end: everything that the submit's said, and what it took.
 func (r *record) revision(state State, now time.Time) *usage.Event {
 	started := time.UnixMicro(r.Started)
 	e := &usage.Event{
-		AttemptID: r.Attempt, Revision: 1, RequestID: r.Request, AttemptNumber: r.Number,
+		AttemptID: r.Attempt, Revision: truthRevision, RequestID: r.Request, AttemptNumber: r.Number,
 		OrgID: r.Org, APIKeyID: r.Key, MemberID: r.Member, CredentialID: r.Cred, Class: r.Class,
 		Provider: r.Provider, Model: r.Model, RequestedModel: r.Asked, PolicyID: r.Policy, PolicyVersion: r.PolicyV,
 		TargetIndex: r.Line, ConfigVersion: r.Config, Dialect: r.Dialect, Operation: string(completion.Videos),
@@ -112,10 +119,11 @@ func (r *record) estimate(e *usage.Event) {
 	}
 }
 
-// abandoned is the usage event of a job whose end nobody will see.
+// abandoned is the usage event of a job whose end nobody has seen: an estimate until somebody does.
 func (r *record) abandoned(now time.Time) *usage.Event {
 	e := r.revision(State{Status: Failed, Failure: &completion.ProviderError{Class: completion.TimedOut}}, now)
 	r.estimate(e)
+	e.Revision = estimateRevision
 	return e
 }
 

@@ -55,7 +55,8 @@ type Limits struct {
 	// First is how long after its submit a job is asked for, Longest the pause that this grows to. Default 5 s
 	// and 60 s.
 	First, Longest time.Duration
-	// MaxAge is how long a job is followed. What has not ended by then is accounted as an estimate. Default 24 h.
+	// MaxAge is how long a job is followed. What has not ended by then is accounted as an estimate, until
+	// somebody who asks sees its end. Default 24 h.
 	MaxAge time.Duration
 }
 
@@ -84,8 +85,8 @@ type Service struct {
 	open   map[string]*job   // by attempt
 	byName map[string]*job   // by provider and its name of the job
 	cache  map[string]cached // by attempt
-	// settled are attempts whose revision this process has written, and when.
-	settled map[string]time.Time
+	// settled are attempts whose revision this process has written.
+	settled map[string]settlement
 }
 
 // job is an open job of this router's.
@@ -97,6 +98,12 @@ type job struct {
 	busy   bool
 	// settled is when its revision was written. It leaves the disk a moment later, when that is on it.
 	settled time.Time
+}
+
+// settlement is a revision that was written, and the end of the job that it says.
+type settlement struct {
+	revision int
+	at       time.Time
 }
 
 type cached struct {
@@ -120,7 +127,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{
 		o: o, wake: make(chan struct{}, 1), open: map[string]*job{}, byName: map[string]*job{},
-		cache: map[string]cached{}, settled: map[string]time.Time{},
+		cache: map[string]cached{}, settled: map[string]settlement{},
 	}
 	var err error
 	if s.spool, err = openSpool(o.Dir); err != nil {

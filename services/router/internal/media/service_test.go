@@ -30,9 +30,11 @@ type world struct {
 	polls  []time.Time
 	keys   []string
 	cancel []string
-	// counted are the revisions, each counted once; written is how often one came.
-	counted map[string]usage.Event
-	written int
+	// counted are the attempts as metering has them: a higher revision replaces one, no other does. written is
+	// how often one came, replaced how often that changed what was counted.
+	counted  map[string]usage.Event
+	written  int
+	replaced int
 	full    bool
 	gone    bool // the credential
 }
@@ -75,9 +77,15 @@ func (w *world) Revise(e *usage.Event) error {
 		return usage.ErrFull
 	}
 	w.written++
-	if _, again := w.counted[e.AttemptID]; !again {
-		w.counted[e.AttemptID] = *e
+	known, again := w.counted[e.AttemptID]
+	switch {
+	case !again:
+	case e.Revision <= known.Revision:
+		return nil
+	default:
+		w.replaced++
 	}
+	w.counted[e.AttemptID] = *e
 	return nil
 }
 
@@ -223,7 +231,7 @@ func TestUsageIsKnownAlthoughNobodyAsks(t *testing.T) {
 		e := w.event(t, "att_7f")
 		cost := int64(1_500_000)
 		want := usage.Event{
-			AttemptID: "att_7f", Revision: 1, RequestID: "req_1", AttemptNumber: 2, OrgID: "org_a", APIKeyID: "key_1", MemberID: "mem_1",
+			AttemptID: "att_7f", Revision: 2, RequestID: "req_1", AttemptNumber: 2, OrgID: "org_a", APIKeyID: "key_1", MemberID: "mem_1",
 			CredentialID: "cred_fal", Class: usage.Own, Provider: "fal", Model: "fal/a/b", RequestedModel: "policy/films", PolicyID: "pol_1",
 			PolicyVersion: 3, TargetIndex: 1, ConfigVersion: 7, Dialect: "openai.videos", Operation: "videos",
 			Tags: map[string]string{"team": "search", "odd": "\"<é>\""}, Session: "s", User: "u", Started: began.Add(-time.Second),
@@ -232,7 +240,7 @@ func TestUsageIsKnownAlthoughNobodyAsks(t *testing.T) {
 			CostNanoUSD: &cost, ProviderRequestID: "7f", TraceID: "0af7", SpanID: "b7ad",
 		}
 		if diff := cmp.Diff(want, e); diff != "" {
-			t.Errorf("revision 1 (-want +got):\n%s", diff)
+			t.Errorf("later truth (-want +got):\n%s", diff)
 		}
 		pass(5 * time.Second)
 		if left, _ := os.ReadDir(dir); len(left) != 0 || s.Open() != 0 || w.written != 1 {
@@ -304,8 +312,8 @@ func TestEveryRouterAnswersForEveryJobAndItCountsOnce(t *testing.T) {
 		polls := len(w.polls)
 		defer run(t, one)()
 		pass(10 * time.Second)
-		if w.written != 2 || len(w.counted) != 1 || w.counted["att_7f"].Revision != 1 {
-			t.Errorf("%d writes count as %d events of revision %d, want 2 as one of revision 1", w.written, len(w.counted), w.counted["att_7f"].Revision)
+		if w.written != 2 || w.replaced != 0 || len(w.counted) != 1 || w.counted["att_7f"].Revision != 2 {
+			t.Errorf("%d writes count as %d events of revision %d, want 2 as one of revision 2", w.written, len(w.counted), w.counted["att_7f"].Revision)
 		}
 		if len(w.polls) != polls+1 {
 			t.Errorf("its own router asked %d times after the end", len(w.polls)-polls)
@@ -389,6 +397,73 @@ func TestJobThatNeverEndsBecomesAnEstimate(t *testing.T) {
 				}
 				if s.Open() != 0 || w.written != 1 {
 					t.Errorf("%d jobs are open, %d revisions written", s.Open(), w.written)
+				}
+			})
+		})
+	}
+}
+
+// TestTruthReplacesTheEstimateWhicheverRouterFindsIt: a job outlives the time for which it is followed, so
+// that an estimate is counted. Its end is seen later by the router that gave it up, by another one, or by
+// both, and takes the estimate's place once.
+func TestTruthReplacesTheEstimateWhicheverRouterFindsIt(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		lost  bool  // the provider forgets the job for a while, in place of working on it for ever
+		asked []int // in which order routers are asked for it; 0 is the one that followed it
+	}{
+		"the router that gave it up": {false, []int{0}},
+		"another router":             {false, []int{1}},
+		"both, its own first":        {false, []int{0, 1}},
+		"both, another one first":    {false, []int{1, 0}},
+		"after the provider lost it": {true, []int{0, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				routers := []*media.Service{w.router(t, t.TempDir()), w.router(t, t.TempDir())}
+				defer run(t, routers[0])()
+				defer run(t, routers[1])()
+				if !test.lost {
+					w.set("7f", media.State{Status: media.InProgress})
+				}
+				token := submit(t, routers[0], "fal", "7f")
+				pass(25 * time.Hour)
+				if e := w.event(t, "att_7f"); e.Revision != 1 || e.Source != usage.Estimated || e.Units[0].Milli != 5000 {
+					t.Fatalf("before its end is seen the event is %+v, want the estimate as revision 1", e)
+				}
+				if routers[0].Open() != 0 {
+					t.Fatal("the job is still followed")
+				}
+				w.set("7f", done(6))
+				for _, i := range test.asked {
+					for range 2 { // whoever found it writes it once
+						if v, err := routers[i].Get(t.Context(), owner, token); err != nil || v.Status != media.Completed || v.Estimated || v.Units[0].Milli != 6000 {
+							t.Fatalf("Get at router %d = %+v, %v", i, v, err)
+						}
+						pass(2 * time.Second)
+					}
+				}
+				e := w.event(t, "att_7f")
+				if e.Revision != 2 || e.Source != usage.ProviderFinal || e.Outcome != usage.OK || e.ErrorClass != "" || e.Units[0].Milli != 6000 || *e.CostNanoUSD != 1_500_000 {
+					t.Errorf("afterwards the event is %+v, want the truth as revision 2", e)
+				}
+				if w.replaced != 1 || w.written != 1+len(test.asked) {
+					t.Errorf("%d revisions are written and change what is counted %d times, want %d and once", w.written, w.replaced, 1+len(test.asked))
+				}
+				// Long after that the provider has forgotten the job. That is no news.
+				w.mu.Lock()
+				delete(w.jobs, "7f")
+				w.mu.Unlock()
+				pass(time.Hour)
+				for _, router := range append(routers, w.router(t, t.TempDir())) {
+					if v, err := router.Get(t.Context(), owner, token); err != nil || v.Status != media.Failed {
+						t.Errorf("Get of what is forgotten = %+v, %v", v, err)
+					}
+				}
+				if diff := cmp.Diff(e, w.event(t, "att_7f")); diff != "" {
+					t.Errorf("what is forgotten changes what was counted (-before +after):\n%s", diff)
 				}
 			})
 		})
@@ -548,6 +623,33 @@ func TestHintsAskAtOnceAndNoMoreThanThat(t *testing.T) {
 		}
 		if len(w.counted) != 0 {
 			t.Error("a hint is believed")
+		}
+	})
+}
+
+// TestWebhookAtARouterThatDoesNotFollowTheJobLosesNothing: behind a balancer a webhook comes to any router.
+// One that does not follow the job lets it go, asks nobody and keeps nothing of it; the one that does asks
+// at its own pace, and usage is known at most a pause later.
+func TestWebhookAtARouterThatDoesNotFollowTheJobLosesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		follows, other := w.router(t, t.TempDir()), w.router(t, t.TempDir())
+		defer run(t, follows)()
+		defer run(t, other)()
+		w.set("7f", media.State{Status: media.InProgress})
+		submit(t, follows, "fal", "7f")
+		pass(10 * time.Minute) // pauses are as long as they get
+		w.set("7f", done(6))
+		before := len(w.polls)
+		other.Hint("fal", "7f")
+		synctest.Wait()
+		if len(w.polls) != before || other.Open() != 0 || w.written != 0 {
+			t.Errorf("the router that does not follow it asks %d times, follows %d jobs, and wrote %d revisions; want nothing of it", len(w.polls)-before, other.Open(), w.written)
+		}
+		pass(61 * time.Second)
+		if e := w.event(t, "att_7f"); e.Revision != 2 || e.Units[0].Milli != 6000 || w.written != 1 {
+			t.Errorf("a pause later the event is %+v, written %d times; want the truth, once", e, w.written)
 		}
 	})
 }
