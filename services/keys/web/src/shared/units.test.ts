@@ -9,7 +9,7 @@ describe("units", () => {
     ["second", 5000n, "5 seconds"],
     ["megapixel", 1049n, "1.049 megapixels"],
     ["megapixel", 500n, "0.5 megapixels"],
-    ["request", 1000n, "1 billed request"],
+    ["request", 1000n, "1 request"],
     ["credit", 60_000n, "60 credits"],
     ["character", 9_007_199_254_740_993_000n, "9,007,199,254,740,993 characters"],
     ["page", 3000n, "3 page"],
@@ -23,10 +23,11 @@ describe("units", () => {
   });
 
   test("stand in one order, those that nobody knows last", () => {
-    expect(["page", "credit", "second", "image"].sort(unitOrder)).toEqual([
+    expect(["page", "request", "credit", "second", "image"].sort(unitOrder)).toEqual([
       "image",
       "second",
       "credit",
+      "request",
       "page",
     ]);
   });

@@ -1,6 +1,7 @@
 import type { TFunction } from "i18next";
 
-const known = ["image", "second", "megapixel", "request", "credit", "character"] as const;
+// In the order in which they are told: what was made, what is billed for it, and that there was a request.
+const known = ["image", "second", "megapixel", "character", "credit", "request"] as const;
 
 /**
  * unitWords says how much of a unit was taken, from thousandths of it: "2 images", "1.05 megapixels".
@@ -18,7 +19,7 @@ export function unitWords(t: TFunction, { name, milli }: { name: string; milli: 
   return t(`common.units.${unit}`, { number, count: whole ? Number(milli / 1000n) : 0 });
 }
 
-/** unitOrder is how units are told: what was made before what is billed for it. */
+/** unitOrder compares units by the order in which they are told. */
 export function unitOrder(a: string, b: string): number {
   const names: readonly string[] = known;
   const place = (name: string) => (names.includes(name) ? names.indexOf(name) : names.length);

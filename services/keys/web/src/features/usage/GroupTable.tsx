@@ -108,14 +108,7 @@ export function GroupTable({ search, onSearch, range, table, split }: Props) {
             <>
               <DataTable
                 caption={title}
-                columns={columnsOf({
-                  t,
-                  by,
-                  split,
-                  nameOf,
-                  narrow,
-                  unitsOf: rows.some(hasUnits) ? unitsOf : undefined,
-                })}
+                columns={columnsOf({ t, by, split, nameOf, narrow, unitsOf })}
                 rows={rows}
                 rowKey={(row) => row.id}
                 compact
@@ -149,8 +142,7 @@ function columnsOf({
   split: Split;
   nameOf: ReturnType<typeof useDimensionNames>;
   narrow: (id: string) => void;
-  /** Absent if there is nothing besides tokens. */
-  unitsOf: ((sums: Sums) => string[]) | undefined;
+  unitsOf: (sums: Sums) => string[];
 }): Column<Group>[] {
   const count = (id: Exclude<Sort, "name" | "own" | "platform" | "cost">, wide?: boolean): Column<Group> => ({
     id,
@@ -177,6 +169,7 @@ function columnsOf({
             >
               {name}
             </UnstyledButton>
+            {row.all.units.size > 0 && <span className={classes.id}>{unitsOf(row.all).join(", ")}</span>}
             {row.all.unknownCost > 0n && (
               <span className={classes.id}>
                 {t("usage.unknownIn", { count: Number(row.all.unknownCost) })}
@@ -191,7 +184,6 @@ function columnsOf({
     count("input"),
     count("output"),
     count("cached", true),
-    ...(unitsOf ? [unitColumn(t, unitsOf)] : []),
     {
       id: "own",
       header: t("usage.columns.own"),
@@ -229,27 +221,6 @@ function columnsOf({
       ),
     },
   ];
-}
-
-function hasUnits({ all }: Group): boolean {
-  return all.units.size > 0;
-}
-
-function unitColumn(t: TFunction, unitsOf: (sums: Sums) => string[]): Column<Group> {
-  return {
-    id: "units",
-    header: t("usage.columns.units"),
-    align: "end",
-    wide: true,
-    cell: (row) => (
-      <span className={classes.units}>
-        {unitsOf(row.all).map((words) => (
-          <span key={words}>{words}</span>
-        ))}
-        {!hasUnits(row) && "–"}
-      </span>
-    ),
-  };
 }
 
 function width(part: bigint, whole: bigint): string {

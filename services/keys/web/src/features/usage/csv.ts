@@ -24,7 +24,7 @@ const unitColumns = [
   ["image", "images"],
   ["second", "seconds"],
   ["megapixel", "megapixels"],
-  ["request", "billed_requests"],
+  ["request", "request_units"],
   ["credit", "credits"],
   ["character", "characters"],
 ] as const;

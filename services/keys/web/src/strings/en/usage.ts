@@ -125,7 +125,6 @@ export const usage = {
     input: "In",
     output: "Out",
     cached: "Cached",
-    units: "Units",
     own: "Own",
     platform: "Platform",
     cost: "Cost",
