@@ -185,6 +185,6 @@ func (a *api) log(ctx context.Context, x *exchange, err error) {
 	x.failure = err
 	level := levelOf(err)
 	if a.o.Log.Enabled(ctx, level) {
-		a.o.Log.Log(ctx, level, "request failed", "path", x.r.URL.Path, "request_id", x.requestID, "error", err)
+		a.o.Log.Log(ctx, level, "request failed", "route", x.route, "request_id", x.requestID, "error", err)
 	}
 }

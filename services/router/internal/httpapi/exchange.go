@@ -21,7 +21,9 @@ type exchange struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	requestID string
-	of        *family
+	// route is the pattern that was registered: logs name it, since a path may hold what opens a job.
+	route string
+	of    *family
 	// status is the answer's, 0 before it has one.
 	status int
 	// failure is what went wrong, if anything did: in a stream the status does not tell.
@@ -108,7 +110,7 @@ func (a *api) handle(pattern string, of *family, serve func(ctx context.Context,
 	route := o.route(pattern)
 	return func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		x := &exchange{w: w, r: r, requestID: id.New("req"), of: of}
+		x := &exchange{w: w, r: r, requestID: id.New("req"), route: pattern, of: of}
 		seen := kind{method: methodOf(r), route: pattern}
 		ctx, span := o.tracer.Start(telemetry.Extract(r.Context(), r.Header), route.names[seen.method], telemetry.Server...)
 		route.active.Add(1)

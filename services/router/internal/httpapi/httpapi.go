@@ -145,7 +145,7 @@ func (a *api) recovered(r *http.Request) {
 		return
 	}
 	if p != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
-		a.o.Log.ErrorContext(r.Context(), "panic", "path", r.URL.Path, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		a.o.Log.ErrorContext(r.Context(), "panic", "route", r.Pattern, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 	}
 	panic(http.ErrAbortHandler)
 }

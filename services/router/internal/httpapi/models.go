@@ -49,6 +49,9 @@ func (a *api) models(ctx context.Context, x *exchange) {
 	a.answer(x, openai.AppendModels(nil, list))
 }
 
+// maxModel is how long a model's name can be. What is longer is something else, such as a job's token.
+const maxModel = 256
+
 // model is GET /v1/models/{model}.
 func (a *api) model(ctx context.Context, x *exchange) {
 	names, ok := a.named(ctx, x)
@@ -57,6 +60,8 @@ func (a *api) model(ctx context.Context, x *exchange) {
 	}
 	asked := x.r.PathValue("model")
 	switch {
+	case len(asked) > maxModel: // not repeated, since it is logged
+		a.fail(ctx, x, completion.ErrModelUnknown.With("param", "model"))
 	case !slices.Contains(names, asked):
 		a.fail(ctx, x, completion.ErrModelUnknown.Saying("there is no model %q", asked).With("param", "model"))
 	case x.of == anthropicFamily:

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
@@ -32,6 +34,7 @@ type studio struct {
 	*httptest.Server
 	provider *llmtest.Server
 	media    *media.Service
+	log      bytes.Buffer // complete once the server is closed
 
 	mu     sync.Mutex
 	events []usage.Event
@@ -78,6 +81,7 @@ func credentialOf(orgID, slug string) *completion.Credential {
 func openStudio(t *testing.T, tell bool) *studio {
 	t.Helper()
 	s := &studio{provider: llmtest.New(t)}
+	log := slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	falAdapter, polloAdapter := fal.New(http.DefaultTransport), pollo.New(http.DefaultTransport)
 	urls := map[string]string{"fal": s.provider.FalURL(), "pollo": s.provider.PolloURL()}
 	guard, err := egress.New(egress.Options{Allow: []string{strings.TrimPrefix(s.provider.URL, "http://")}})
@@ -90,7 +94,7 @@ func openStudio(t *testing.T, tell bool) *studio {
 			return credentialOf(orgID, strings.TrimPrefix(id, "cred_")), true
 		},
 		Providers: map[string]media.Provider{"fal": falAdapter, "pollo": polloAdapter},
-		Fetcher:   download.New(guard.Client(egress.TransportOptions{}), time.Minute), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Fetcher:   download.New(guard.Client(egress.TransportOptions{}), time.Minute), Log: log, Now: time.Now,
 	})
 	if err == nil {
 		err = s.media.UsePepper(secret.New("pepper"))
@@ -99,7 +103,7 @@ func openStudio(t *testing.T, tell bool) *studio {
 		t.Fatal(err)
 	}
 	completions := completion.New(completion.Options{
-		Planner: s, Keyring: s, Recorder: s, Evidence: s, Jobs: s.media, BaseURLs: urls, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Planner: s, Keyring: s, Recorder: s, Evidence: s, Jobs: s.media, BaseURLs: urls, Log: log, Now: time.Now,
 		Providers: map[string]completion.Provider{"fal": falAdapter, "pollo": polloAdapter},
 	})
 	told, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
@@ -108,13 +112,14 @@ func openStudio(t *testing.T, tell bool) *studio {
 	}
 	t.Cleanup(func() { told.Shutdown(context.WithoutCancel(t.Context())) })
 	o := httpapi.Options{
-		Completions: completions, Media: s.media, MaxBodyBytes: 1 << 20, Log: slog.New(slog.DiscardHandler), Now: time.Now, Telemetry: told,
+		Completions: completions, Media: s.media, MaxBodyBytes: 1 << 20, Log: log, Now: time.Now, Telemetry: told,
 		Caller: func(presented string) (completion.Caller, error) {
 			if !strings.HasPrefix(presented, "org_") {
 				return completion.Caller{}, snapshot.ErrKeyInvalid
 			}
 			return completion.Caller{OrgID: presented, APIKeyID: "key_" + presented, Provenance: completion.ProvenanceBasic}, nil
 		},
+		Models:   func(completion.Caller) ([]string, error) { return []string{"fal/a/b"}, nil },
 		Webhooks: map[string]httpapi.Webhook{},
 	}
 	if tell {
@@ -274,6 +279,91 @@ func TestNobodyElseReachesAJob(t *testing.T) {
 	}
 	if state, _ := s.provider.Job(job); state.Questions != 0 || state.Canceled {
 		t.Errorf("the provider heard of it: %+v", state)
+	}
+}
+
+// TestNoLogLineHoldsAToken fails on every route with a job's token in the path, in all ways that are logged.
+func TestNoLogLineHoldsAToken(t *testing.T) {
+	t.Parallel()
+	s := openStudio(t, true)
+	token := s.ask(t, "org_a", http.MethodPost, "/v1/videos", falFilm).video.ID
+	short := token[:40] // a part of it that would do to find it
+	want := map[string]int{}
+	for _, r := range []struct {
+		method, path, route string
+		logged              bool
+	}{
+		{"GET", "/v1/videos/" + token, "/v1/videos/{id}", true},
+		{"DELETE", "/v1/videos/" + token, "/v1/videos/{id}", true},
+		{"PATCH", "/v1/videos/" + token, "/v1/videos/{id}", true},
+		{"POST", "/v1/videos/" + token + "/cancel", "/v1/videos/{id}/cancel", true},
+		{"GET", "/v1/videos/" + token + "/content?index=7", "/v1/videos/{id}/content", true},
+		{"GET", "/v1/videos/" + token + "/content?variant=" + token, "/v1/videos/{id}/content", true},
+		{"POST", "/v1/videos/" + token + "/remix", "/v1/", true},
+		{"GET", "/v1/" + token, "/v1/", true},
+		{"GET", "/v1/models/" + token, "/v1/models/{model}", true},
+		{"POST", "/hooks/fal?job=" + token, "/hooks/fal", true},
+		{"POST", "/hooks/" + token, "", false}, // no route, so nothing is logged
+	} {
+		if got := s.ask(t, "org_b", r.method, r.path, ""); got.status/100 == 2 {
+			t.Errorf("%s %s = %d", r.method, r.path, got.status)
+		}
+		if r.logged {
+			want[r.route]++
+		}
+	}
+	s.media.Hint("fal", s.jobOf(t)) // forgets what was answered a moment ago
+	s.provider.EndJob(s.jobOf(t))
+	for path, route := range map[string]string{"/content": "/v1/videos/{id}/content", "/content?index=7": "/v1/videos/{id}/content", "/cancel": "/v1/videos/{id}/cancel"} {
+		if got := s.ask(t, "org_a", http.MethodPut, "/v1/videos/"+token+path, ""); got.status != 405 {
+			t.Errorf("PUT %s = %d", path, got.status)
+		}
+		want[route]++
+	}
+	s.Close()
+	got := map[string]int{}
+	for line := range strings.Lines(s.log.String()) {
+		var of struct{ Msg, Route string }
+		if err := json.Unmarshal([]byte(line), &of); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(line, short) || strings.Contains(line, "video_") {
+			t.Errorf("a log line holds a token: %s", line)
+		}
+		if of.Msg == "request failed" {
+			got[of.Route]++
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("failures logged by route (-want +got):\n%s", diff)
+	}
+}
+
+// TestPanicIsLoggedByItsRoute: a defect's log line names the route, and neither the path nor its token.
+func TestPanicIsLoggedByItsRoute(t *testing.T) {
+	t.Parallel()
+	var lines bytes.Buffer
+	told, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { told.Shutdown(context.WithoutCancel(t.Context())) })
+	server := httptest.NewServer(httpapi.New(httpapi.Options{
+		Media: (*media.Service)(nil), Log: slog.New(slog.NewJSONHandler(&lines, nil)), Now: time.Now, Telemetry: told,
+		Caller: func(string) (completion.Caller, error) { panic("a defect that holds video_secret") },
+	}))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/v1/videos/video_secret", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer clv")
+	if res, err := server.Client().Do(req); err == nil {
+		_ = res.Body.Close()
+		t.Errorf("a defect answers %d", res.StatusCode)
+	}
+	server.Close()
+	if got := lines.String(); !strings.Contains(got, `"route":"/v1/videos/{id}"`) || strings.Contains(got, "video_secret") {
+		t.Errorf("the log of a defect is %s", got)
 	}
 }
 

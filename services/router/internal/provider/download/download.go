@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -39,12 +40,12 @@ var _ media.Fetcher = (*Fetcher)(nil)
 func New(client *http.Client, idle time.Duration) *Fetcher { return &Fetcher{client, idle} }
 
 // Fetch begins to get a file. See media.Fetcher.
-func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) {
-	if rest, ok := strings.CutPrefix(url, "data:"); ok {
+func (f *Fetcher) Fetch(ctx context.Context, address string) (media.Content, error) {
+	if rest, ok := strings.CutPrefix(address, "data:"); ok {
 		return inline(rest)
 	}
 	ctx, cut := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		cut()
 		return media.Content{}, errAddress
@@ -57,7 +58,7 @@ func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) 
 	if err != nil {
 		alarm.Stop()
 		cut()
-		return media.Content{}, err
+		return media.Content{}, withoutAddress(err)
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
@@ -70,6 +71,14 @@ func (f *Fetcher) Fetch(ctx context.Context, url string) (media.Content, error) 
 		return media.Content{}, errors.Join(err, body.Close())
 	}
 	return media.Content{Body: body, MediaType: typeOf(res.Header.Get("Content-Type")), Length: res.ContentLength}, nil
+}
+
+// withoutAddress takes the address out of an error, which is logged: who knows it gets the file.
+func withoutAddress(err error) error {
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return failed.Err
+	}
+	return err
 }
 
 // typeOf is a media type that may be passed on: what a browser would run as a page of ours is not.
