@@ -35,7 +35,10 @@ const (
 )
 
 // Client sends calls over a transport.
-type Client struct{ transport http.RoundTripper }
+type Client struct {
+	transport http.RoundTripper
+	album     *album // of one call
+}
 
 // NewClient returns a client that sends over transport.
 func NewClient(transport http.RoundTripper) Client { return Client{transport: transport} }

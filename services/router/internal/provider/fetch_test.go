@@ -79,3 +79,36 @@ func TestWhatIsNoPictureIsRefused(t *testing.T) {
 		t.Errorf("canceled: %v", err)
 	}
 }
+
+func TestThePicturesOfOneCallAreBounded(t *testing.T) {
+	t.Parallel()
+	const address = "https://pictures.example/a.gif"
+	fetch := func(size, times int) (fetched int, err error) {
+		server := &pictures{status: 200, kind: "image/png", body: make([]byte, size)}
+		client := provider.NewClient(server).ForCall()
+		for range times {
+			server.asked = nil
+			if _, _, err = client.Picture(t.Context(), address); err != nil {
+				return fetched, err
+			}
+			fetched++
+		}
+		return fetched, nil
+	}
+	for name, test := range map[string]struct {
+		size, times, want int
+		says              string
+	}{
+		"many":  {10, 40, 32, "32 pictures"},
+		"large": {15 << 20, 4, 2, "40 MiB together"},
+		"few":   {10 << 20, 4, 4, ""},
+	} {
+		fetched, err := fetch(test.size, test.times)
+		if fetched != test.want || (err == nil) != (test.says == "") {
+			t.Errorf("%s: %d pictures were fetched, %v, want %d", name, fetched, err, test.want)
+		}
+		if f, ok := fault.Of(err); test.says != "" && (!ok || !strings.Contains(f.Message(), test.says)) {
+			t.Errorf("%s: %v, want that it says %q", name, err, test.says)
+		}
+	}
+}

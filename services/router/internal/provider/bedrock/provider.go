@@ -180,7 +180,7 @@ func (p *Provider) fetched(ctx context.Context, prompt *completion.Prompt, m mod
 	if m.noImages {
 		return prompt, nil
 	}
-	out := *prompt
+	out, client := *prompt, p.client.ForCall()
 	out.Messages = slices.Clone(prompt.Messages)
 	for i := range out.Messages {
 		parts := out.Messages[i].Parts
@@ -188,7 +188,7 @@ func (p *Provider) fetched(ctx context.Context, prompt *completion.Prompt, m mod
 			if parts[j].ImageURL == "" || parts[j].ImageData != nil {
 				continue
 			}
-			data, mediaType, err := p.client.Picture(ctx, parts[j].ImageURL)
+			data, mediaType, err := client.Picture(ctx, parts[j].ImageURL)
 			if err != nil {
 				return nil, err
 			}

@@ -33,6 +33,11 @@ func For(client provider.Client, vendor Vendor) *Form {
 
 // Start sends the call along a route. See completion.Provider.
 func (p *Form) Start(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
+	if p.vendor.InlineImages {
+		own := *p
+		own.client = p.client.ForCall()
+		p = &own
+	}
 	body, err := p.requestBody(ctx, call)
 	if err != nil {
 		return nil, err

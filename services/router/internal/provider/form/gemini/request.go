@@ -135,7 +135,7 @@ type called struct {
 
 // encode converts a prompt.
 func (f *Form) encode(ctx context.Context, p *completion.Prompt, name string) (*encoder, error) {
-	e := &encoder{prompt: p, o: f.options, model: modelOf(name), fetch: f.client.Picture, ctx: ctx, calls: map[string]called{}}
+	e := &encoder{prompt: p, o: f.options, model: modelOf(name), fetch: f.client.ForCall().Picture, ctx: ctx, calls: map[string]called{}}
 	if err := provider.Carry(p, e.o.Who, carried...); err != nil {
 		return nil, err
 	}
