@@ -128,6 +128,10 @@ func (a *api) complete(e *edge) func(ctx context.Context, x *exchange) {
 		if err == nil {
 			err = addHeaders(x.r, &req, e.of.headers)
 		}
+		asked := false
+		if err == nil {
+			asked, err = included(x.r)
+		}
 		if err != nil {
 			a.fail(ctx, x, err)
 			return
@@ -135,6 +139,9 @@ func (a *api) complete(e *edge) func(ctx context.Context, x *exchange) {
 		req.ID = x.requestID
 		out := newSink(e, x, &req, caller.Provenance, a.o.Now)
 		defer out.release() // also of an answer that had to be cut
+		if asked && req.Stream && caller.Provenance != completion.ProvenanceNone {
+			out.teller = newTeller(req.Dialect)
+		}
 		if err = a.o.Completions.Complete(ctx, caller, &req, out); err != nil {
 			a.failed(ctx, x, out, err)
 		}

@@ -85,10 +85,13 @@ func (r *rig) handler(t *testing.T, providers map[string]completion.Provider, ur
 			Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		}),
 		Caller: func(presented string) (completion.Caller, error) {
-			if presented != "clv-1" {
+			level, known := map[string]completion.Provenance{
+				"clv-1": completion.ProvenanceBasic, "clv-full": completion.ProvenanceFull, "clv-none": completion.ProvenanceNone,
+			}[presented]
+			if !known {
 				return completion.Caller{}, snapshot.ErrKeyInvalid
 			}
-			return completion.Caller{OrgID: "org_1", Provenance: completion.ProvenanceBasic}, nil
+			return completion.Caller{OrgID: "org_1", Provenance: level}, nil
 		},
 		Models: func(completion.Caller) ([]string, error) {
 			return []string{"policy/fast", "openai/gpt-x", "anthropic/claude-x"}, nil

@@ -23,6 +23,7 @@ type sink struct {
 	encoder dialect.Encoder // of a converted answer
 	buf     *[]byte
 	whole   completion.Chunk // of a converted answer in one piece
+	teller  *teller          // of a stream whose caller asked what serves
 }
 
 func newSink(e *edge, x *exchange, req *completion.Request, level completion.Provenance, now func() time.Time) *sink {
@@ -64,15 +65,34 @@ func (s *sink) Chunk(c *completion.Chunk) error {
 		if !s.stream {
 			s.header(jsonType, len(c.Raw), s.req.ID, s.level, s.served)
 		}
-		return s.write(c.Raw)
+		return s.pass(c.Raw)
 	case s.stream:
 		*s.buf = s.encoder.AppendChunk((*s.buf)[:0], c)
-		if len(*s.buf) == 0 {
-			return nil
-		}
-		return s.write(*s.buf)
+		return s.pass(*s.buf)
 	}
 	s.gather(c)
+	return nil
+}
+
+// pass writes whole events, or a whole answer.
+func (s *sink) pass(b []byte) error {
+	if s.teller != nil {
+		b = s.teller.pass(b)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	return s.write(b)
+}
+
+// tell writes what waited for the end of a stream, with what served in it.
+func (s *sink) tell() error {
+	if s.teller == nil {
+		return nil
+	}
+	if b := s.teller.end(appendServed(nil, s.req.ID, s.level, s.served)); len(b) > 0 {
+		return s.write(b)
+	}
 	return nil
 }
 
@@ -117,13 +137,16 @@ func (s *sink) think(c *completion.Delta) {
 func (s *sink) End(final completion.Final) error {
 	switch {
 	case s.served.Raw:
-		return nil
+		return s.tell()
 	case s.stream:
 		*s.buf = s.encoder.AppendEnd((*s.buf)[:0], final)
-	default:
-		s.whole.Finish, s.whole.StopSequence = final.Finish, final.StopSequence
-		*s.buf = s.encoder.AppendWhole((*s.buf)[:0], &s.whole, final)
-		s.header(jsonType, len(*s.buf), s.req.ID, s.level, s.served)
+		if err := s.pass(*s.buf); err != nil {
+			return err
+		}
+		return s.tell()
 	}
+	s.whole.Finish, s.whole.StopSequence = final.Finish, final.StopSequence
+	*s.buf = s.encoder.AppendWhole((*s.buf)[:0], &s.whole, final)
+	s.header(jsonType, len(*s.buf), s.req.ID, s.level, s.served)
 	return s.write(*s.buf)
 }
