@@ -16,6 +16,7 @@
 //	POST {base}/model/{id}/{op}            AWS Bedrock, and its lists; see bedrock.go
 //	POST {base}/fal/{owner}/{app}          fal's queue, and its requests; see fal.go
 //	POST {base}/pollo/v1/generation/…      Pollo.AI, and its tasks; see pollo.go
+//	POST {base}/xai/v1/videos/generations  xAI's films, and questions for them; see grok_videos.go
 //	GET  {base}/v1/models                  either; Anthropic's form when anthropic-version is sent
 //	GET  /ledger                           every generation call so far, as a JSON array
 //	PUT  /script?model=M&key=K&times=N     body: a script that the next calls play (see Control)

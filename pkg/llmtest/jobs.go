@@ -75,11 +75,14 @@ func (p *Provider) job(provider, id string, change func(*mediaJob)) (mediaJob, b
 
 // units are what the job's answer declares, by the names that usage has for them.
 func (j *mediaJob) units() map[string]float64 {
-	if j.script.NoUsage {
+	if j.script.NoUsage || j.expired() {
 		return nil
 	}
-	if j.provider == "pollo" {
+	switch j.provider {
+	case "pollo":
 		return map[string]float64{"credit": float64(j.credits())}
+	case "xai":
+		return map[string]float64{"second": float64(j.seconds), "usd_tick": float64(j.seconds * tickSecond)}
 	}
 	if j.video {
 		return map[string]float64{"second": float64(j.seconds)}

@@ -120,3 +120,87 @@ func TestPolloSpeaksAsTheFactsSay(t *testing.T) {
 		t.Errorf("balance for a wrong key = %d %v", code, got)
 	}
 }
+
+// TestXAIsVideosSpeakAsTheFactsSay holds them to the exchanges that are written down of them.
+func TestXAIsVideosSpeakAsTheFactsSay(t *testing.T) {
+	t.Parallel()
+	server := llmtest.New(t)
+	key := map[string]string{"Authorization": "Bearer xai-key"}
+	submit := func(body string) string {
+		t.Helper()
+		code, job := ask(t, "POST", server.XAIURL()+"/videos/generations", body, key)
+		id := text(job, "request_id")
+		if code != 200 || id == "" || len(job) != 1 {
+			t.Fatalf("submit = %d %v", code, job)
+		}
+		return server.XAIURL() + "/videos/" + id
+	}
+	poll := func(at string, header map[string]string) (int, map[string]any) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, at, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", header["Authorization"])
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		raw, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := map[string]any{}
+		if len(raw) > 0 {
+			if err := json.Unmarshal(raw, &out); err != nil {
+				t.Fatalf("%s = %q", at, raw)
+			}
+		}
+		return res.StatusCode, out
+	}
+	at := submit(`{"model":"grok-imagine-video","prompt":"a kite","duration":8,"aspect_ratio":"16:9","resolution":"480p","image":{"url":"data:image/png;base64,eA=="}}`)
+	if code, got := poll(at, key); code != 202 || len(got) != 0 {
+		t.Errorf("the first answer = %d %v, want 202 without a body", code, got)
+	}
+	if code, got := poll(at, key); code != 202 || text(got, "status") != "pending" || got["progress"] != 40.0 {
+		t.Errorf("the second answer = %d %v", code, got)
+	}
+	code, got := poll(at, key)
+	film, _ := got["video"].(map[string]any)
+	cost, _ := got["usage"].(map[string]any)
+	if code != 200 || text(got, "status") != "done" || got["progress"] != 100.0 || film["duration"] != 8.0 || film["respect_moderation"] != true || cost["cost_in_usd_ticks"] != 4e9 {
+		t.Errorf("the last answer = %d %v", code, got)
+	}
+	if e := server.Ledger()[0]; e.Provider != "xai" || e.Units["second"] != 8 || e.Units["usd_tick"] != 4e9 || e.Declared != nil || "/videos/"+e.Job != strings.TrimPrefix(at, server.XAIURL()) {
+		t.Errorf("ledger %+v", e)
+	}
+	for script, want := range map[string]string{
+		"script:polls=1,error=server,at=0": "failed", "script:polls=1,error=content,at=0": "failed", "script:polls=1,finish=expired": "expired", "script:polls=1,refusal": "done", "script:polls=1,nousage": "done",
+	} {
+		at := submit(`{"model":"grok-imagine-video","prompt":"` + script + `"}`)
+		_, _ = poll(at, key)
+		code, got := poll(at, key)
+		failed, _ := got["error"].(map[string]any)
+		film, _ := got["video"].(map[string]any)
+		if code != 200 || text(got, "status") != want || (want == "failed") != (text(failed, "code") != "" && text(failed, "message") != "") ||
+			(film != nil && (film["respect_moderation"] == false) != strings.Contains(script, "refusal")) || (got["usage"] == nil) != (want != "done" || strings.Contains(script, "nousage")) {
+			t.Errorf("%s = %d %v, want %s", script, code, got, want)
+		}
+	}
+	if code, got := poll(at, map[string]string{"Authorization": "Bearer another"}); code != 404 || text(got, "code") != "not-found" {
+		t.Errorf("another's request = %d %v", code, got)
+	}
+	if code, got := ask(t, "DELETE", at, "", key); code != 405 {
+		t.Errorf("there is a way to cancel: %d %v", code, got)
+	}
+	for body, want := range map[string]int{
+		`{"model":"grok-imagine-video"}`: 422, `{"prompt":"a"}`: 422, `{"model":"grok-imagine-video","prompt":"a","duration":16}`: 400,
+		`{"model":"grok-imagine-video","prompt":"a","duration":"5"}`: 422, `{"model":"grok-imagine-video","prompt":"a","resolution":"4k"}`: 422,
+		`{"model":"grok-imagine-video","prompt":"script:error=auth"}`: 400, `{"model":"grok-imagine-video","prompt":"script:error=quota"}`: 403,
+	} {
+		if code, got := ask(t, "POST", server.XAIURL()+"/videos/generations", body, key); code != want || text(got, "error") == "" || text(got, "code") == "" {
+			t.Errorf("%s = %d %v, want %d", body, code, got, want)
+		}
+	}
+}

@@ -43,7 +43,7 @@ type framer interface {
 }
 
 // natives answer the paths that are theirs, and are false for all others.
-var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms, serveBedrock, serveGemini, serveVertex, serveFal, servePollo}
+var natives = []func(p *Provider, w http.ResponseWriter, r *http.Request) bool{openAIForms, serveBedrock, serveGemini, serveVertex, serveFal, servePollo, serveGrokVideos}
 
 // generateNative answers a generation call of a form.
 func (p *Provider) generateNative(w http.ResponseWriter, r *http.Request, n native, provider string) {
