@@ -23,7 +23,9 @@ import (
 	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
+	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
+	"github.com/claviger/claviger/services/router/internal/provider/compat"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 	"github.com/claviger/claviger/services/router/internal/provider/providertest"
 	"github.com/claviger/claviger/services/router/internal/snapshot"
@@ -40,7 +42,10 @@ type rig struct {
 	targets []completion.Target // of every request; by the model's slug if there are none
 }
 
-func (r *rig) Plan(_ completion.Caller, req *completion.Request) (completion.Plan, error) {
+func (r *rig) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
+	if r.Planner != nil {
+		return r.Planner.Plan(caller, req)
+	}
 	if r.targets != nil {
 		return completion.Plan{Targets: r.targets}, nil
 	}
@@ -307,7 +312,7 @@ func TestModelsAreListedInTheFormOfTheSDKThatAsks(t *testing.T) {
 	}
 }
 
-// TestCountingLeavesAnEventOfNoTokens, and who cannot count is named.
+// TestCountingLeavesAnEventOfNoTokens, also if it fails.
 func TestCountingLeavesAnEventOfNoTokens(t *testing.T) {
 	t.Parallel()
 	r, server, _ := world(t)
@@ -326,6 +331,60 @@ func TestCountingLeavesAnEventOfNoTokens(t *testing.T) {
 	}
 	if events = r.done(); len(events) != 2 || *events[1].Tokens != (usage.Tokens{}) {
 		t.Errorf("events %+v", events)
+	}
+}
+
+// planned plans as the router does, for an organization with one credential of each provider.
+type planned struct {
+	plan.Config
+	planner plan.Planner
+}
+
+func (p planned) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
+	return p.planner.Make(p, caller, req)
+}
+func (planned) Version() int64 { return 1 }
+func (planned) PolicyByName(_, name string) (*plan.Policy, bool) {
+	lines := []plan.Line{{Provider: "groq", Model: "groq/llama", Name: "llama", Class: usage.Own}, {Provider: "anthropic", Model: models[1], Name: "claude-haiku-4-5", Class: usage.Own}}
+	return &plan.Policy{ID: "pol_1", Name: name, Lines: lines}, true
+}
+func (planned) Credentials(_, provider string) []*completion.Credential {
+	return []*completion.Credential{{ID: "cred_" + provider, Label: "prod", Provider: provider}}
+}
+
+// healthy knows no credential that is out.
+type healthy struct{ plan.Health }
+
+func (healthy) Out(*completion.Credential) string { return "" }
+
+// TestWhoCannotCountTokensIsNamed: the caller's model is refused before anything is sent, with the provider
+// and what it has not; a policy counts by the first of its models that can.
+func TestWhoCannotCountTokensIsNamed(t *testing.T) {
+	t.Parallel()
+	upstream := llmtest.New(t)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	vendors := compat.Vendors()
+	groq := compat.New(transport, vendors[slices.IndexFunc(vendors, func(v compat.Vendor) bool { return v.Facts.Slug == "groq" })])
+	providers := map[string]completion.Provider{"anthropic": anthropic.New(transport), "groq": groq}
+	r := &rig{Planner: planned{planner: plan.Planner{Providers: providers, Health: healthy{}}}}
+	server := httptest.NewServer(r.handler(t, providers, map[string]string{"anthropic": upstream.AnthropicURL(), "groq": "http://127.0.0.1:1"}))
+	defer server.Close()
+	const prompt = `{"model":"MODEL","messages":[{"role":"user","content":"script:in=123 hi"}]}`
+	got := ask(t, server, http.MethodPost, "/v1/messages/count_tokens", strings.Replace(prompt, "MODEL", "groq/llama", 1), nil)
+	var refused struct {
+		Error struct{ Type, Message string }
+	}
+	if err := json.Unmarshal([]byte(got.body), &refused); err != nil || got.status != http.StatusBadRequest || refused.Error.Type != "invalid_request_error" ||
+		!strings.Contains(refused.Error.Message, "groq/llama: groq has no count_tokens") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if events := r.done(); len(events) != 0 {
+		t.Errorf("%d attempts", len(events))
+	}
+	got = ask(t, server, http.MethodPost, "/v1/messages/count_tokens", strings.Replace(prompt, "MODEL", "policy/any", 1), nil)
+	if strings.TrimSpace(got.body) != `{"input_tokens":123}` {
+		t.Errorf("%d %s", got.status, got.body)
 	}
 }
 
