@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
 	"github.com/claviger/claviger/services/router/internal/media"
+	"github.com/claviger/claviger/services/router/internal/provider/compat"
 	"github.com/claviger/claviger/services/router/internal/provider/download"
 	"github.com/claviger/claviger/services/router/internal/provider/fal"
 	"github.com/claviger/claviger/services/router/internal/provider/pollo"
@@ -57,7 +59,7 @@ func (s *studio) recorded() []usage.Event {
 	return append([]usage.Event(nil), s.events...)
 }
 
-var mediaKeys = map[string]string{"fal": "id:secret", "pollo": "pollo_key"}
+var mediaKeys = map[string]string{"fal": "id:secret", "pollo": "pollo_key", "xai": "xai-key"}
 
 func (s *studio) Secret(_ context.Context, c *completion.Credential) (secret.Text, error) {
 	return secret.New(mediaKeys[c.Provider]), nil
@@ -83,7 +85,9 @@ func openStudio(t *testing.T, tell bool) *studio {
 	s := &studio{provider: llmtest.New(t)}
 	log := slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	falAdapter, polloAdapter := fal.New(http.DefaultTransport), pollo.New(http.DefaultTransport)
-	urls := map[string]string{"fal": s.provider.FalURL(), "pollo": s.provider.PolloURL()}
+	vendors := compat.Vendors()
+	xai := compat.New(http.DefaultTransport, vendors[slices.IndexFunc(vendors, func(v compat.Vendor) bool { return v.Facts.Slug == "xai" })])
+	urls := map[string]string{"fal": s.provider.FalURL(), "pollo": s.provider.PolloURL(), "xai": s.provider.XAIURL()}
 	guard, err := egress.New(egress.Options{Allow: []string{strings.TrimPrefix(s.provider.URL, "http://")}})
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +97,7 @@ func openStudio(t *testing.T, tell bool) *studio {
 		Credential: func(orgID, id string) (*completion.Credential, bool) {
 			return credentialOf(orgID, strings.TrimPrefix(id, "cred_")), true
 		},
-		Providers: map[string]media.Provider{"fal": falAdapter, "pollo": polloAdapter},
+		Providers: map[string]media.Provider{"fal": falAdapter, "pollo": polloAdapter, "xai": xai},
 		Fetcher:   download.New(guard.Client(egress.TransportOptions{}), time.Minute), Log: log, Now: time.Now,
 	})
 	if err == nil {
@@ -104,7 +108,7 @@ func openStudio(t *testing.T, tell bool) *studio {
 	}
 	completions := completion.New(completion.Options{
 		Planner: s, Keyring: s, Recorder: s, Evidence: s, Jobs: s.media, BaseURLs: urls, Log: log, Now: time.Now,
-		Providers: map[string]completion.Provider{"fal": falAdapter, "pollo": polloAdapter},
+		Providers: map[string]completion.Provider{"fal": falAdapter, "pollo": polloAdapter, "xai": xai},
 	})
 	told, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
 	if err != nil {
@@ -190,6 +194,7 @@ func TestVideoFromSubmitToContent(t *testing.T) {
 	for slug, body := range map[string]string{
 		"fal":   falFilm,
 		"pollo": `{"model":"pollo/kling-ai/kling-v1-5","prompt":"waves","seconds":5,"parameters":{"mode":"std"}}`,
+		"xai":   `{"model":"xai/grok-imagine-video","prompt":"waves","seconds":7,"size":"1280x720"}`,
 	} {
 		got := s.ask(t, "org_a", http.MethodPost, "/v1/videos", body)
 		if got.status != 200 || got.video.Status != "queued" || got.video.Object != "video" || !strings.HasPrefix(got.video.ID, "video_") ||
@@ -223,6 +228,39 @@ func TestVideoFromSubmitToContent(t *testing.T) {
 				t.Errorf("%s: %s = %d, declared %v", slug, u.Name, u.Milli, declared)
 			}
 		}
+		if ticks, ok := ledger[len(ledger)-1].Units["usd_tick"]; ok != (slug == "xai") || ok && (last.CostNanoUSD == nil || float64(*last.CostNanoUSD) != ticks/10) {
+			t.Errorf("%s: cost %v, declared %v ten billionths of a dollar", slug, last.CostNanoUSD, ticks)
+		}
+	}
+}
+
+// TestJobThatFailsSaysWhyAndCountsOnce: the provider took the job, and it came to nothing.
+func TestJobThatFailsSaysWhyAndCountsOnce(t *testing.T) {
+	t.Parallel()
+	s := openStudio(t, false)
+	for _, test := range []struct{ model, script, class string }{
+		{"fal/minimax/h3-max/text-to-video", "error=content", "content_refused"},
+		{"pollo/kling-ai/kling-v1-5", "error=server", "server_error"},
+		{"xai/grok-imagine-video", "error=server", "server_error"},
+		{"xai/grok-imagine-video", "error=content", "content_refused"},
+		{"xai/grok-imagine-video", "finish=expired", "timeout"},
+	} {
+		token := s.ask(t, "org_a", http.MethodPost, "/v1/videos", `{"model":"`+test.model+`","prompt":"script:`+test.script+`,at=0 a kite"}`).video.ID
+		job, before := s.jobOf(t), len(s.recorded())
+		s.provider.EndJob(job)
+		for range 2 {
+			got := s.ask(t, "org_a", http.MethodGet, "/v1/videos/"+token, "")
+			if got.status != 200 || got.video.Status != "failed" || got.video.Error == nil || got.video.Error.Message == "" || len(got.video.Outputs) != 0 {
+				t.Errorf("%s of %s = %d %s", test.script, test.model, got.status, got.body)
+			}
+		}
+		events := s.recorded()
+		if last := events[len(events)-1]; len(events) != before+1 || last.Revision != 2 || last.Outcome != usage.Failed || last.ErrorClass != test.class || last.ProviderRequestID != job {
+			t.Errorf("%s of %s: %d events, the last %+v", test.script, test.model, len(events)-before, last)
+		}
+		if content := s.ask(t, "org_a", http.MethodGet, "/v1/videos/"+token+"/content", ""); content.status != 422 || content.video.Error.Code != "job_failed" {
+			t.Errorf("%s of %s: content = %d %s", test.script, test.model, content.status, content.body)
+		}
 	}
 }
 
@@ -243,6 +281,12 @@ func TestErrorsOfVideosAreNamed(t *testing.T) {
 		"no money":           {"POST", "/v1/videos", `{"model":"fal/a/b","prompt":"script:error=quota"}`, 429, "insufficient_quota"},
 		"a wrong key":        {"POST", "/v1/videos", `{"model":"fal/a/b","prompt":"script:error=auth"}`, 502, "credential_rejected"},
 		"refused content":    {"POST", "/v1/videos", `{"model":"fal/a/b","prompt":"script:error=content"}`, 400, "content_policy_violation"},
+		"a seed for xAI":     {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"x","seed":7}`, 400, "not_convertible"},
+		"too long for xAI":   {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"x","seconds":60}`, 400, "invalid-argument"},
+		"no money at xAI":    {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"script:error=quota"}`, 429, "insufficient_quota"},
+		"a wrong xAI key":    {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"script:error=auth"}`, 502, "credential_rejected"},
+		"xAI's own error":    {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"script:error=server"}`, 502, "outcome_unknown"},
+		"a cut xAI answer":   {"POST", "/v1/videos", `{"model":"xai/grok-imagine-video","prompt":"script:cut=5"}`, 502, "outcome_unknown"},
 		"a server's error":   {"POST", "/v1/videos", `{"model":"fal/a/b","prompt":"script:error=server"}`, 502, "outcome_unknown"},
 		"an answer that cut": {"POST", "/v1/videos", `{"model":"pollo/a/b","prompt":"script:cut=10"}`, 502, "outcome_unknown"},
 		"a forged id":        {"GET", "/v1/videos/video_AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "", 404, "job_not_found"},
@@ -383,10 +427,15 @@ func TestDeleteCancels(t *testing.T) {
 	if got := s.ask(t, "org_a", http.MethodPost, "/v1/videos/"+token+"/cancel", ""); got.status != 422 || got.video.Error.Code != "job_ended" {
 		t.Errorf("again = %d %s", got.status, got.body)
 	}
-	token = s.ask(t, "org_a", http.MethodPost, "/v1/videos", `{"model":"pollo/a/b","prompt":"waves"}`).video.ID
-	got := s.ask(t, "org_a", http.MethodPost, "/v1/videos/"+token+"/cancel", "")
-	if got.status != 400 || got.video.Error.Code != "cancel_not_supported" || !strings.Contains(got.video.Error.Message, "pollo") {
-		t.Errorf("where there is no cancel = %d %s", got.status, got.body)
+	for slug, model := range map[string]string{"pollo": "pollo/a/b", "xai": "xai/grok-imagine-video"} {
+		token = s.ask(t, "org_a", http.MethodPost, "/v1/videos", `{"model":"`+model+`","prompt":"waves"}`).video.ID
+		got := s.ask(t, "org_a", http.MethodPost, "/v1/videos/"+token+"/cancel", "")
+		if got.status != 400 || got.video.Error.Code != "cancel_not_supported" || !strings.HasPrefix(got.video.Error.Message, slug+" has no call that cancels") {
+			t.Errorf("where there is no cancel = %d %s", got.status, got.body)
+		}
+		if got := s.ask(t, "org_a", http.MethodGet, "/v1/videos/"+token, ""); got.status != 200 || got.video.Status == "failed" {
+			t.Errorf("afterwards = %d %s", got.status, got.body)
+		}
 	}
 }
 
