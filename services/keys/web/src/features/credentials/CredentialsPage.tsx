@@ -186,9 +186,9 @@ function StateCell({ credential }: { credential: Credential }) {
     <div className={classes.state}>
       <Status tone={tone}>{t(`credentials.states.${key}`)}</Status>
       {tone !== "good" && what && (
-        <span className={classes.reason}>
-          {what} {next}
-        </span>
+        <div className={classes.reason}>
+          <span className={classes.words}>{what}</span> {next}
+        </div>
       )}
     </div>
   );
