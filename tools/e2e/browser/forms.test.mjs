@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { test } from "node:test";
-import { accessible, asPhone, everythingIn, fits, picture, settled, withPage, world } from "./rig.mjs";
+import { everythingIn, looksRight, settled, withPage, world } from "./rig.mjs";
 
 const canary = "canary-0123456789abcdef";
 const as = "forms owner";
@@ -30,22 +30,6 @@ async function stored(page, label) {
   await page.getByText(`${label} is stored, and its key is sealed.`).waitFor();
   const left = await everythingIn(page);
   assert.ok(!left.includes(canary) && !left.includes("BEGIN PRIVATE KEY"), "a secret is still in the page");
-}
-
-// Fit to look at, and fit for everybody, in light and dark and on a phone.
-async function looksRight(page, name) {
-  for (const scheme of ["light", "dark"]) {
-    await page.emulateMedia({ colorScheme: scheme });
-    await page.locator(`html[data-mantine-color-scheme="${scheme}"]`).waitFor({ state: "attached" });
-    await accessible(page, `${name} in ${scheme}`);
-    await picture(page, `${name}-${scheme}`);
-  }
-  await page.emulateMedia({ colorScheme: "light" });
-  const back = await asPhone(page);
-  await fits(page);
-  await accessible(page, `${name} on a phone`);
-  await picture(page, `${name}-phone`);
-  await back();
 }
 
 test("Bedrock's object is pasted, checked by field, stored and shown with its secrets masked", () =>

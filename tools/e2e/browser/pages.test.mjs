@@ -1,7 +1,7 @@
 // Every page: fit to look at in light and dark and on a phone, and fit for everybody.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { accessible, asPhone, fits, picture, settled, shared, withPage, world } from "./rig.mjs";
+import { looksRight, settled, shared, withPage, world } from "./rig.mjs";
 
 const pages = {
   overview: { path: "" },
@@ -44,18 +44,7 @@ for (const [who, list] of [
       test(name, async () => {
         const page = await profile.context.newPage();
         await visit(page, where);
-        for (const scheme of ["light", "dark"]) {
-          await page.emulateMedia({ colorScheme: scheme });
-          await page.locator(`html[data-mantine-color-scheme="${scheme}"]`).waitFor({ state: "attached" });
-          await accessible(page, `${name} in ${scheme}`);
-          await picture(page, `${name}-${scheme}`);
-        }
-        await page.emulateMedia({ colorScheme: "light" });
-        await asPhone(page);
-        await settled(page);
-        await fits(page);
-        await accessible(page, `${name} on a phone`);
-        await picture(page, `${name}-phone`);
+        await looksRight(page, name);
         await profile.check();
         await page.close();
       });

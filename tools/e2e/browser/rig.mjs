@@ -2,6 +2,7 @@
 // content security policy, an error in the console, an exception or a script of a stranger fails the
 // test that met it.
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { after, before } from "node:test";
@@ -160,12 +161,17 @@ export async function settled(page) {
   await page.evaluate(() => document.fonts.ready);
 }
 
+// The pages that are phones, and how to speak to their browsers.
+const phones = new WeakMap();
+
 /** Makes a page that of a phone, which has scroll bars that take no room. What it returns takes that back. */
 export async function asPhone(page) {
   await page.setViewportSize(phone);
   const wire = await page.context().newCDPSession(page);
   await wire.send("Emulation.setDeviceMetricsOverride", { ...phone, deviceScaleFactor: 2, mobile: true });
+  phones.set(page, wire);
   return async () => {
+    phones.delete(page);
     await wire.detach();
     await page.setViewportSize(desktop);
   };
@@ -173,7 +179,8 @@ export async function asPhone(page) {
 
 /** Fails on serious and critical findings of axe. */
 export async function accessible(page, what) {
-  const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
+  // What passes need not be told: that takes half of the time on long pages.
+  const { violations } = await new AxeBuilder({ page }).options({ resultTypes: ["violations"] }).setLegacyMode().analyze();
   const bad = violations
     .filter(({ impact }) => impact === "serious" || impact === "critical")
     .map(({ id, impact, help, nodes }) => `${impact} ${id}: ${help}\n${nodes.map((node) => `  ${node.target}: ${node.failureSummary}`).join("\n")}`);
@@ -195,7 +202,31 @@ export async function fits(page) {
 
 /** Writes a picture of the whole page. */
 export async function picture(page, name) {
-  await page.screenshot({ path: path.join(world.screenshots, `${name}.png`), fullPage: true, animations: "disabled" });
+  const file = path.join(world.screenshots, `${name}.png`);
+  const wire = phones.get(page);
+  if (!wire) return page.screenshot({ path: file, fullPage: true, animations: "disabled" });
+  // Playwright's own picture makes the page that of a desktop for its moment: with room for a scroll bar.
+  const { cssContentSize } = await wire.send("Page.getLayoutMetrics");
+  const clip = { x: 0, y: 0, width: cssContentSize.width, height: cssContentSize.height, scale: 1 };
+  const { data } = await wire.send("Page.captureScreenshot", { format: "png", captureBeyondViewport: true, clip });
+  await writeFile(file, data, "base64");
+}
+
+/** Fails unless a page is fit to look at and fit for everybody, in light and dark and on a phone. Leaves pictures. */
+export async function looksRight(page, name) {
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.locator(`html[data-mantine-color-scheme="${scheme}"]`).waitFor({ state: "attached" });
+    await accessible(page, `${name} in ${scheme}`);
+    await picture(page, `${name}-${scheme}`);
+  }
+  await page.emulateMedia({ colorScheme: "light" });
+  const back = await asPhone(page);
+  await settled(page);
+  await fits(page);
+  await accessible(page, `${name} on a phone`);
+  await picture(page, `${name}-phone`);
+  await back();
 }
 
 /** Everything of a page in which a secret could be left: text, attributes, inputs, address, storage. */

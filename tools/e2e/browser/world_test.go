@@ -51,7 +51,7 @@ type person struct {
 }
 
 // world is a suite with organizations in it: acme in daily use, busy with long lists, fresh before its
-// first key, forms for keys of every form, hostile with names that would like to be scripts.
+// first key, forms for keys of every form, studio with pictures and videos, hostile with names that would like to be scripts.
 type world struct {
 	baseURL  string
 	provider *llmtest.Server
@@ -67,7 +67,8 @@ func start(t *testing.T) *world {
 	address := strings.TrimPrefix(w.provider.URL, "http://")
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), cluster.Binary(t), "dev", "--listen", "127.0.0.1:0", "--data", dir,
 		"--provider-url", "openai="+w.provider.OpenAIURL(), "--provider-url", "anthropic="+w.provider.AnthropicURL(),
-		"--provider-url", "bedrock="+w.provider.URL, "--provider-url", "vertex="+w.provider.URL, "--egress-allow", address,
+		"--provider-url", "bedrock="+w.provider.URL, "--provider-url", "vertex="+w.provider.URL,
+		"--provider-url", "fal="+w.provider.FalURL(), "--provider-url", "pollo="+w.provider.PolloURL(), "--egress-allow", address,
 		"--log-level", "warn")
 	cluster.EndsWithParent(cmd)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -81,7 +82,7 @@ func start(t *testing.T) *world {
 		Operator: seed.Login{Email: suite.OperatorEmail, Password: secret.New(strings.TrimSpace(string(password)))},
 	}
 	var filling errgroup.Group
-	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillForms, w.fillHostile} {
+	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillForms, w.fillStudio, w.fillHostile} {
 		filling.Go(func() error { return fill(t) })
 	}
 	if err := filling.Wait(); err != nil {
@@ -231,7 +232,7 @@ func (w *world) fillAcme(t *testing.T) error {
 		return err
 	}
 	for i := range some {
-		body := call{Model: "policy/main", Prompt: "script:tokens=12,in=40,out=12 hello", Tags: map[string]string{"team": []string{"search", "support"}[i%2]}}
+		body := completion{Model: "policy/main", Prompt: "script:tokens=12,in=40,out=12 hello", Tags: map[string]string{"team": []string{"search", "support"}[i%2]}}
 		switch i % 8 {
 		case 3:
 			body.Prompt = "script:error=bad_request"
@@ -244,6 +245,55 @@ func (w *world) fillAcme(t *testing.T) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// fillStudio makes an organization that makes pictures and videos, which are not billed by tokens.
+func (w *world) fillStudio(t *testing.T) error {
+	_, err := w.found(t, &seed.Document{
+		Organization: seed.Organization{Slug: "studio", Name: "Studio"},
+		Credentials: []seed.Credential{
+			{Provider: "fal", Label: "Pictures", Secret: secret.New("id-studio:0123456789abcdef"), Priority: 1},
+			{Provider: "pollo", Label: "Films", Secret: secret.New("pollo_studio_0123456789abcdef"), Priority: 1},
+		},
+		Policies: []seed.Policy{{Name: "main", Targets: []seed.Target{own("fal/fal-ai/flux/dev"), own("pollo/kling-ai/kling-v1-5")}}},
+		APIKeys:  []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
+	})
+	if err != nil {
+		return err
+	}
+	draw := map[string]any{"model": "fal/fal-ai/flux/dev", "prompt": "script:polls=1 a key", "n": 2, "size": "1024x1024"}
+	cluster.Eventually(t, 30*time.Second, "two pictures", func() error {
+		status, answer, err := w.call(t.Context(), "studio", http.MethodPost, "/v1/images/generations", draw, nil)
+		if err == nil && status != http.StatusOK {
+			return fmt.Errorf("status %d: %s", status, answer)
+		}
+		return err
+	})
+	film := map[string]any{"model": "pollo/kling-ai/kling-v1-5", "prompt": "script:polls=1 waves", "seconds": "10"}
+	var job struct{ ID, Status string }
+	ask := func(method, path string, body any) error {
+		status, answer, err := w.call(t.Context(), "studio", method, path, body, nil)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("%s %s: status %d: %s", method, path, status, answer)
+		}
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(answer, &job)
+	}
+	if err := ask(http.MethodPost, "/v1/videos", film); err != nil {
+		return err
+	}
+	cluster.Eventually(t, 30*time.Second, "the end of a video", func() error {
+		if err := ask(http.MethodGet, "/v1/videos/"+job.ID, nil); err != nil {
+			return err
+		}
+		if job.Status != "completed" {
+			return fmt.Errorf("it is %s", job.Status)
+		}
+		return nil
+	})
 	return nil
 }
 
@@ -272,7 +322,7 @@ func (w *world) fillBusy(t *testing.T) error {
 	calls.SetLimit(8)
 	for i := range manyRequests {
 		calls.Go(func() error {
-			_, err := w.complete(t.Context(), "busy", call{Model: "policy/main", Prompt: "hello", Tags: map[string]string{"run": fmt.Sprintf("%03d", i)}})
+			_, err := w.complete(t.Context(), "busy", completion{Model: "policy/main", Prompt: "hello", Tags: map[string]string{"run": fmt.Sprintf("%03d", i)}})
 			return err
 		})
 	}
@@ -306,7 +356,7 @@ func (w *world) fillHostile(t *testing.T) error {
 	if err := w.await(t, "hostile"); err != nil {
 		return err
 	}
-	for _, body := range []call{
+	for _, body := range []completion{
 		{Model: "openai/gpt-4o-mini", Prompt: "hello", Tags: map[string]string{xss: xss, "team": "javascript:globalThis.__xss=1"}, Session: xss, User: xss},
 		{Model: "openai/" + xss, Prompt: "hello"},
 		{Model: "openai/gpt-4o-mini", Prompt: "script:error=bad_request,message=%3Cimg%20src%3Dx%20onerror%3DglobalThis.__xss%3D1%3E"},
@@ -318,8 +368,8 @@ func (w *world) fillHostile(t *testing.T) error {
 	return nil
 }
 
-// call is a completion to ask for.
-type call struct {
+// completion is one to ask for.
+type completion struct {
 	Model, Prompt, Session, User string
 	Tags                         map[string]string
 }
@@ -328,7 +378,7 @@ type call struct {
 func (w *world) await(t *testing.T, organization string) error {
 	t.Helper()
 	cluster.Eventually(t, 20*time.Second, "the API key at the router", func() error {
-		status, err := w.complete(t.Context(), organization, call{Model: "policy/main", Prompt: "hello"})
+		status, err := w.complete(t.Context(), organization, completion{Model: "policy/main", Prompt: "hello"})
 		if err == nil && status != http.StatusOK {
 			return fmt.Errorf("status %d", status)
 		}
@@ -338,30 +388,41 @@ func (w *world) await(t *testing.T, organization string) error {
 }
 
 // complete asks for a completion. A refusal is an answer, too.
-func (w *world) complete(ctx context.Context, organization string, c call) (status int, err error) {
+func (w *world) complete(ctx context.Context, organization string, c completion) (status int, err error) {
+	body := map[string]any{
+		"model": c.Model, "stream": true, "messages": []map[string]string{{"role": "user", "content": c.Prompt}}, "metadata": c.Tags, "user": c.User,
+	}
+	header := map[string]string{}
+	if c.Session != "" {
+		header["X-Claviger-Session"] = c.Session
+	}
+	status, _, err = w.call(ctx, organization, http.MethodPost, "/v1/chat/completions", body, header)
+	return status, err
+}
+
+// call asks a router with an organization's API key.
+func (w *world) call(ctx context.Context, organization, method, path string, body any, header map[string]string) (status int, answer []byte, err error) {
 	mu.Lock()
 	key := w.apiKeys[organization]
 	mu.Unlock()
-	body, err := json.Marshal(map[string]any{
-		"model": c.Model, "stream": true, "messages": []map[string]string{{"role": "user", "content": c.Prompt}}, "metadata": c.Tags, "user": c.User,
-	})
+	text, err := json.Marshal(body)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.baseURL+"/v1/chat/completions", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, w.baseURL+path, bytes.NewReader(text))
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", "application/json")
-	if c.Session != "" {
-		req.Header.Set("X-Claviger-Session", c.Session)
+	for name, value := range header {
+		req.Header.Set(name, value)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, err = io.Copy(io.Discard, res.Body)
-	return res.StatusCode, err
+	answer, err = io.ReadAll(res.Body)
+	return res.StatusCode, answer, err
 }
