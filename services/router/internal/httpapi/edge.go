@@ -160,6 +160,7 @@ func (a *api) failed(ctx context.Context, x *exchange, out *sink, err error) {
 	switch {
 	case ctx.Err() != nil: // nobody is there to be told
 	case out.stream:
+		_ = out.spill()
 		_ = out.write(x.of.fail(err, x.requestID).AppendEvent(nil)) // the caller may be gone by now
 	default:
 		panic(http.ErrAbortHandler)

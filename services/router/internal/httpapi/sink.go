@@ -96,6 +96,14 @@ func (s *sink) tell() error {
 	return nil
 }
 
+// spill writes what waited for the end of a stream that does not come.
+func (s *sink) spill() error {
+	if s.teller == nil || len(s.teller.held) == 0 {
+		return nil
+	}
+	return s.write(s.teller.held)
+}
+
 // gather joins the pieces of a converted answer; most providers give it in one.
 func (s *sink) gather(c *completion.Chunk) {
 	d := &s.whole.Delta

@@ -213,3 +213,54 @@ func TestBrokenStreamsTellNothingButTheError(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTelling: what a caller is told is all that differs, whatever the provider sends and however it comes.
+func FuzzTelling(f *testing.F) {
+	for _, stream := range []string{
+		chatFirst + chatWord + chatStop + chatDone, claudes + "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+		chatWord + `data: {"choices":[],"usage":{}}` + "\n\n: a comment\n\n" + chatDone, chatWord + `data: {"choices":[],"usage":{}}` + "\n\ndata: {\"error\":{}}\n\n",
+		opening + "data: {\"type\":\"response.completed\",\ndata: \"response\":{}}\r\n\r\n", "data: {\"type\":\"message_stop\"\n\n", "data: [DONE]",
+	} {
+		for i := range 3 {
+			f.Add(stream, uint8(i))
+		}
+	}
+	asks := []struct{ path, body, provider string }{
+		{"/v1/chat/completions", `{"model":"x","stream":true,"stream_options":{"include_usage":true},"messages":[]}`, "openai"},
+		{"/v1/messages", `{"model":"x","stream":true,"max_tokens":9,"messages":[]}`, "anthropic"},
+		{"/v1/responses", `{"model":"x","stream":true,"store":false,"input":"hi"}`, "openai"},
+	}
+	f.Fuzz(func(t *testing.T, stream string, way uint8) {
+		if strings.Contains(stream, "claviger") || strings.Contains(stream, "req_") {
+			t.Skip("looks like what is told")
+		}
+		a := asks[int(way)%len(asks)]
+		answer := func(slowly bool, include string) string {
+			transport := recorded{stream, slowly}
+			r := &rig{targets: []completion.Target{target(a.provider, "x")}}
+			handler := r.handler(t, map[string]completion.Provider{"anthropic": anthropic.New(transport), "openai": openai.New(transport)}, nil)
+			w := httptest.NewRecorder()
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, a.path, strings.NewReader(a.body))
+			req.Header.Set("X-Api-Key", "clv-1")
+			if include != "" {
+				req.Header.Set("X-Claviger-Include", include)
+			}
+			handler.ServeHTTP(w, req)
+			return strings.ReplaceAll(w.Body.String(), w.Header().Get("X-Request-Id"), "REQ")
+		}
+		plain, told := answer(false, ""), answer(false, "provenance")
+		member := `"claviger":` + strings.NewReplacer("MODEL", a.provider+"/x").Replace(basic)
+		without := strings.Replace(told, ","+member, "", 1)
+		if at := strings.Index(told, `"choices":[],`+member+"}\n\n"); at >= 0 {
+			begin := strings.LastIndex(told[:at], "data: ")
+			without = told[:begin] + told[at+len(`"choices":[],`+member+"}\n\n"):]
+		}
+		if without != plain || strings.Count(told, member) > 1 {
+			t.Errorf("plain %q\ntold  %q", plain, told)
+		}
+		// Where the last line end is "\r\n", half of it ends the stream as well.
+		if again := answer(true, "provenance"); strings.TrimRight(again, "\r\n") != strings.TrimRight(told, "\r\n") {
+			t.Errorf("in pieces %q\nat once  %q", again, told)
+		}
+	})
+}
