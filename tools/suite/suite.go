@@ -14,9 +14,11 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -60,7 +62,25 @@ type Options struct {
 	EgressAllow []string
 	// ProviderURLs replace the addresses of providers, by slug.
 	ProviderURLs map[string]string
-	Log          *slog.Logger
+	// PublicURL is where providers reach the public HTTP listener from the internet, through a tunnel that
+	// forwards /hooks/. They are then asked to tell of the end of media jobs there; empty asks nobody.
+	PublicURL string
+	Log       *slog.Logger
+}
+
+// ErrPublicURL means that the public URL is none that a provider could call.
+var ErrPublicURL = errors.New("the public URL must be https://host, without a query")
+
+// checkPublicURL holds it to the rule of the router's setting media.public_url.
+func checkPublicURL(given string) error {
+	if given == "" {
+		return nil
+	}
+	u, err := url.Parse(given)
+	if err != nil || u.Scheme != "https" || u.Host == "" || strings.ContainsAny(given, "?#") {
+		return fmt.Errorf("%q: %w", given, ErrPublicURL)
+	}
+	return nil
 }
 
 // suite is the opened whole. Closing goes in the reverse order of opening.
@@ -68,6 +88,7 @@ type suite struct {
 	keys     *keys.App
 	metering *metering.App
 	router   *router.App
+	webhooks bool // whether providers are asked for them
 	operator seed.Login
 	seedKey  []byte
 	log      *slog.Logger
@@ -88,12 +109,15 @@ type secrets struct {
 // open opens everything and starts nothing. own are the addresses of its listeners, which no provider
 // may be called at.
 func open(ctx context.Context, o Options, own []netip.AddrPort) (_ *suite, err error) {
-	s := &suite{log: o.Log}
+	s := &suite{log: o.Log, webhooks: o.PublicURL != ""}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
+	if err := checkPublicURL(o.PublicURL); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "keys"), 0o700); err != nil {
 		return nil, err
 	}
@@ -226,7 +250,8 @@ func (s *suite) openRouter(ctx context.Context, o Options, private *secrets, bro
 		Keys: s.configFeed("router", routerName, s.reports.router), ConfigKey: public(private.config),
 		Opener: private.keyset.Opener(), Pepper: private.readPepper,
 		NATS: nc, JetStream: js, Egress: guard, BaseURLs: o.ProviderURLs,
-		Log: s.logOf("router", s.reports.router), Telemetry: s.reports.router, Now: time.Now,
+		Media: router.Media{PublicURL: strings.TrimSuffix(o.PublicURL, "/")},
+		Log:   s.logOf("router", s.reports.router), Telemetry: s.reports.router, Now: time.Now,
 	})
 	return err
 }
@@ -236,14 +261,21 @@ func public(key ed25519.PrivateKey) ed25519.PublicKey {
 	return p
 }
 
-// handler serves the public APIs of all services, the edges of the router under /v1/ and the admin on
-// one origin. The router's callers bring an API key and no cookie, from wherever they are.
+// handler serves the public APIs of all services, the edges of the router under /v1/, its webhooks under
+// /hooks/ if they are asked for, and the admin on one origin. The router's callers bring an API key and no
+// cookie, from wherever they are.
 func (s *suite) handler() http.Handler {
 	edges := http.NewServeMux()
-	edges.Handle("/v1/", s.router.HTTP())
+	open := []string{"/v1/"}
+	if s.webhooks {
+		open = append(open, "/hooks/")
+	}
+	routes := s.router.HTTP()
+	for _, path := range open {
+		edges.Handle(path, routes)
+	}
 	edges.Handle("/", s.keys.Web())
 	mux := serve.Mux(messageBytes, edges, s.keys.Public(), s.metering.Public(), s.router.Public())
-	open := []string{"/v1/"}
 	for _, name := range serve.ServiceNames(s.router.Public()) {
 		open = append(open, "/"+name+"/")
 	}

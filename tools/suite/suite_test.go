@@ -68,6 +68,39 @@ func TestASuiteListensOnLoopbackOnly(t *testing.T) {
 	}
 }
 
+// TestWebhooksAreServedIfTheyAreAskedFor: /hooks/ is the router's where a public URL is set, also for a
+// sender that a browser would call foreign, and else a page that there is not.
+func TestWebhooksAreServedIfTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
+	for public, want := range map[string]map[string]int{
+		"":                        {"/hooks/pollo": http.StatusForbidden, "/hooks/fal": http.StatusForbidden},
+		"https://tunnel.example/": {"/hooks/pollo": http.StatusNoContent, "/hooks/fal": http.StatusUnauthorized, "/hooks/other": http.StatusNotFound},
+	} {
+		running := start(t, t.TempDir(), func(o *suite.Options) { o.PublicURL = public })
+		for path, status := range want {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, running.BaseURL+path, strings.NewReader(`{"taskId":"another's"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Origin", "https://provider.example")
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != status {
+				t.Errorf("public URL %q: POST %s = %d, want %d", public, path, res.StatusCode, status)
+			}
+		}
+	}
+	for _, public := range []string{"http://tunnel.example", "tunnel.example", "https://", "https://tunnel.example?x", "https://tunnel.example#x"} {
+		running, err := suite.Start(t.Context(), "127.0.0.1:0", suite.Options{Dir: t.TempDir(), PublicURL: public, Log: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, suite.ErrPublicURL) {
+			t.Errorf("Start with the public URL %q = %v, %v, want ErrPublicURL", public, running, err)
+		}
+	}
+}
+
 func TestADataFolderBelongsToOneSuite(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -25,6 +25,7 @@ type devCommand struct {
 	Seed             string            `placeholder:"FILE" help:"Make the installation hold what this YAML file says. Seeding a credential accepts the terms for it."`
 	EgressAllow      []string          `placeholder:"ADDRESS:PORT" help:"Private address that providers may be called at; may be repeated."`
 	ProviderURL      map[string]string `placeholder:"PROVIDER=URL" mapsep:"none" help:"Another address for a provider, such as anthropic=http://127.0.0.1:9002; may be repeated."`
+	PublicURL        string            `placeholder:"URL" help:"Where providers reach the public HTTP listener from the internet, such as https://tunnel.example: forward /hooks/ alone, since the admin listens there, too. They are then asked to tell of the end of media jobs; without it jobs are polled, as they are anyway."`
 	ScriptedProvider bool              `help:"Start a scripted provider that speaks as OpenAI and Anthropic, and send their calls to it."`
 	LogFormat        string            `enum:"text,json" default:"text" help:"Form of the log on standard error: text or json."`
 	LogLevel         slog.Level        `default:"info" help:"Least level of the log: debug, info, warn or error."`
@@ -47,7 +48,7 @@ func (c *devCommand) Run(ctx context.Context, std streams) (err error) {
 	if err != nil {
 		return err
 	}
-	options := suite.Options{Dir: data, EgressAllow: c.EgressAllow, ProviderURLs: c.ProviderURL, Log: c.logger(std.err)}
+	options := suite.Options{Dir: data, EgressAllow: c.EgressAllow, ProviderURLs: c.ProviderURL, PublicURL: c.PublicURL, Log: c.logger(std.err)}
 	if c.ScriptedProvider {
 		provider, failure := demo.StartProvider(ctx)
 		if failure != nil {
@@ -58,7 +59,7 @@ func (c *devCommand) Run(ctx context.Context, std streams) (err error) {
 	}
 	running, err := suite.Start(ctx, c.Listen, options)
 	if err != nil {
-		if errors.Is(err, suite.ErrNotLoopback) {
+		if errors.Is(err, suite.ErrNotLoopback) || errors.Is(err, suite.ErrPublicURL) {
 			return usageError{err}
 		}
 		return err
@@ -94,6 +95,9 @@ func (c *devCommand) announce(out io.Writer, running *suite.Running, options sui
 	}
 	for _, slug := range slices.Sorted(maps.Keys(options.ProviderURLs)) {
 		lines = append(lines, [2]string{"provider", slug + " is called at " + options.ProviderURLs[slug]})
+	}
+	if options.PublicURL != "" {
+		lines = append(lines, [2]string{"webhooks", "asked for at " + strings.TrimSuffix(options.PublicURL, "/") + "/hooks/"})
 	}
 	var b strings.Builder
 	b.WriteString("\nClaviger is ready, for trying out only: the keys that protect credentials lie in clear in\n" +
