@@ -33,18 +33,21 @@ import (
 	"github.com/claviger/claviger/tools/suite"
 )
 
-// studio is a suite with an organization that has keys of fal and Pollo.
+// studio is a suite with organizations that have keys of fal, Pollo and xAI. Its providers are asked to tell
+// of the end of jobs at publicURL, which leads nowhere: tests carry what they say.
 type studio struct {
 	town
 	began time.Time
 }
+
+const publicURL = "https://router.example"
 
 func startStudio(t *testing.T) *studio {
 	t.Helper()
 	provider, dir := llmtest.New(t), t.TempDir()
 	s, err := suite.Start(t.Context(), "127.0.0.1:0", suite.Options{
 		Dir: dir, Log: slog.New(slog.DiscardHandler), EgressAllow: []string{strings.TrimPrefix(provider.URL, "http://")},
-		ProviderURLs: map[string]string{"fal": provider.FalURL(), "pollo": provider.PolloURL()},
+		ProviderURLs: map[string]string{"fal": provider.FalURL(), "pollo": provider.PolloURL(), "xai": provider.XAIURL()}, PublicURL: publicURL,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +65,7 @@ func startStudio(t *testing.T) *studio {
 			Credentials: []seed.Credential{
 				{Provider: "fal", Label: "films", Secret: secret.New("id-" + slug + ":0123456789abcdef"), Priority: 1},
 				{Provider: "pollo", Label: "more films", Secret: secret.New("pollo_" + slug + "_0123456789abcdef"), Priority: 1},
+				{Provider: "xai", Label: "grok", Secret: secret.New("xai-" + slug + "-0123456789abcdef"), Priority: 1},
 			},
 			Policies: []seed.Policy{{Name: "films", Targets: []seed.Target{
 				{Model: "fal/minimax/h3-max/text-to-video", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
@@ -174,6 +178,104 @@ func TestVideosThroughOpenAIsOwnSDK(t *testing.T) {
 	if got, err := client.Videos.Get(t.Context(), second.ID); err != nil || got.Status != openai.VideoStatusFailed || got.Error.Code != "canceled" {
 		t.Errorf("what was deleted = %v, %v", got, err)
 	}
+}
+
+// TestVideoOfXAI makes one where the provider neither tells of a job's end nor ends one early, and says in
+// its answer what it cost.
+func TestVideoOfXAI(t *testing.T) {
+	s := startStudio(t)
+	client := s.openAI("acme")
+	submit := func(prompt string) (video *openai.Video) {
+		t.Helper()
+		cluster.Eventually(t, 20*time.Second, "a submit", func() (err error) {
+			video, err = client.Videos.New(t.Context(), openai.VideoNewParams{Model: "xai/grok-imagine-video", Prompt: prompt, Seconds: "7", Size: "1280x720"})
+			return err
+		})
+		return video
+	}
+	jobOf := func() string { ledger := s.provider.Ledger(); return ledger[len(ledger)-1].Job }
+	video := submit("a red kite")
+	if video.Status != openai.VideoStatusQueued || video.Seconds != "7" || video.Model != "xai/grok-imagine-video" {
+		t.Fatalf("submit = %s", video.RawJSON())
+	}
+	_, err := client.Videos.Delete(t.Context(), video.ID)
+	if e, ok := errors.AsType[*openai.Error](err); !ok || e.StatusCode != http.StatusBadRequest || e.Code != "cancel_not_supported" || !strings.Contains(e.Message, "xai has no call that cancels") {
+		t.Errorf("cancel = %v, want it refused by name", err)
+	}
+	s.provider.EndJob(jobOf())
+	done, err := client.Videos.PollStatus(t.Context(), video.ID, 1100)
+	if err != nil || done.Status != openai.VideoStatusCompleted || done.Progress != 100 {
+		t.Fatalf("poll = %v, %v", done, err)
+	}
+	content, err := client.Videos.DownloadContent(t.Context(), video.ID, openai.VideoDownloadContentParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	film, err := io.ReadAll(content.Body)
+	_ = content.Body.Close()
+	if err != nil || !bytes.Contains(film, []byte("a film of keys")) {
+		t.Errorf("content %q, %v", film, err)
+	}
+	truth := s.attempt(t, "acme", "the later truth", func(e *eventsv1.UsageEvent) bool { return e.GetProvider() == "xai" && e.GetRevision() == 2 })
+	units := map[string]int64{}
+	for _, u := range truth.GetEvent().GetUnits() {
+		units[u.GetName()] = u.GetMilli()
+	}
+	declared := s.provider.Ledger()[0].Units
+	if units["second"] != int64(1000*declared["second"]) || declared["second"] != 7 || truth.GetEvent().GetUsageSource() != eventsv1.UsageSource_USAGE_SOURCE_PROVIDER_FINAL {
+		t.Errorf("units %v, declared %v: %v", units, declared, truth)
+	}
+	if nano := int64(declared["usd_tick"] / 10); truth.GetCostNanoUsd() != nano || truth.GetEvent().GetReportedCostNanoUsd() != nano || nano != 350_000_000 {
+		t.Errorf("it costs %d, and the provider says %d of declared %d", truth.GetCostNanoUsd(), truth.GetEvent().GetReportedCostNanoUsd(), nano)
+	}
+	refused := submit("script:error=content,at=0")
+	s.provider.EndJob(jobOf())
+	got, err := client.Videos.Get(t.Context(), refused.ID)
+	if err != nil || got.Status != openai.VideoStatusFailed || got.Error.Code == "" || got.Error.Message == "" {
+		t.Errorf("a job that failed = %v, %v", got, err)
+	}
+	s.attempt(t, "acme", "the job that failed", func(e *eventsv1.UsageEvent) bool {
+		return e.GetProvider() == "xai" && e.GetRevision() == 2 && e.GetOutcome() == eventsv1.Outcome_OUTCOME_ERROR && e.GetErrorClass() == "content_refused"
+	})
+}
+
+// TestWebhookReachesTheSuite carries a provider's word of a job's end to the listener that the public URL leads to.
+func TestWebhookReachesTheSuite(t *testing.T) {
+	s := startStudio(t)
+	client := s.openAI("acme")
+	cluster.Eventually(t, 20*time.Second, "a submit", func() error {
+		_, err := client.Videos.New(t.Context(), openai.VideoNewParams{Model: "pollo/kling-ai/kling-v1-5", Prompt: "script:polls=1000000 waves"})
+		return err
+	})
+	ledger := s.provider.Ledger()
+	job := ledger[len(ledger)-1].Job
+	s.provider.EndJob(job)
+	hook, err := s.provider.PolloWebhook(t.Context(), job, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, asked := strings.CutPrefix(hook.URL.String(), publicURL)
+	if !asked || path != "/hooks/pollo" {
+		t.Fatalf("the provider was asked to tell %s", hook.URL)
+	}
+	body, err := io.ReadAll(hook.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), hook.Method, s.BaseURL+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = hook.Header
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusNoContent {
+		t.Errorf("the webhook is answered with %d", res.StatusCode)
+	}
+	s.attempt(t, "acme", "the later truth", func(e *eventsv1.UsageEvent) bool { return e.GetProviderRequestId() == job && e.GetRevision() == 2 })
 }
 
 // TestKilledRouterLosesNoJob kills the router that submitted jobs: another one answers for them, and what they
