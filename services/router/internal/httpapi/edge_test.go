@@ -348,6 +348,7 @@ func (planned) PolicyByName(_, name string) (*plan.Policy, bool) {
 	lines := []plan.Line{{Provider: "groq", Model: "groq/llama", Name: "llama", Class: usage.Own}, {Provider: "anthropic", Model: models[1], Name: "claude-haiku-4-5", Class: usage.Own}}
 	return &plan.Policy{ID: "pol_1", Name: name, Lines: lines}, true
 }
+
 func (planned) Credentials(_, provider string) []*completion.Credential {
 	return []*completion.Credential{{ID: "cred_" + provider, Label: "prod", Provider: provider}}
 }

@@ -35,8 +35,8 @@ type world struct {
 	counted  map[string]usage.Event
 	written  int
 	replaced int
-	full    bool
-	gone    bool // the credential
+	full     bool
+	gone     bool // the credential
 }
 
 func newWorld() *world {
