@@ -1,6 +1,18 @@
 import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
 import { en } from "./en";
+import type { apiKeys } from "./en/apikeys";
+import type { firstKey } from "./en/firstkey";
+import type { request } from "./en/request";
+import type { secret } from "./en/secret";
+
+/** Late are the words that pages bring along: whoever says them imports them from late/. */
+export type Late = {
+  apiKeys: typeof apiKeys;
+  firstKey: typeof firstKey;
+  secret: typeof secret;
+  requests: typeof request;
+};
 
 /** Starts the catalogue. Everything is in memory, so nothing has to be waited for. */
 export function startStrings(): void {
@@ -14,9 +26,14 @@ export function startStrings(): void {
   } as Parameters<typeof i18next.init>[0]);
 }
 
+/** addWords adds words to those that are there. */
+export function addWords(words: Partial<Late>): void {
+  i18next.addResourceBundle("en", "translation", words, true, true);
+}
+
 declare module "i18next" {
   interface CustomTypeOptions {
     defaultNS: "translation";
-    resources: { translation: typeof en };
+    resources: { translation: typeof en & Late };
   }
 }

@@ -1,3 +1,4 @@
+import "@/strings/late/apikeys";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ActionIcon, Menu, Modal } from "@mantine/core";

@@ -1,3 +1,4 @@
+import "@/strings/late/apikeys";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { Anchor, Button, Switch } from "@mantine/core";
 import { IconKey, IconPlus } from "@tabler/icons-react";

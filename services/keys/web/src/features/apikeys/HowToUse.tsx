@@ -1,3 +1,4 @@
+import "@/strings/late/apikeys";
 import { useQuery } from "@connectrpc/connect-query";
 import { Tabs, TextInput } from "@mantine/core";
 import { useState } from "react";

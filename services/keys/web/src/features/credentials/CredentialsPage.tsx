@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
 import { IconKey, IconLock, IconPlus } from "@tabler/icons-react";

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { useTranslation } from "react-i18next";
 import type { Credential } from "@/gen/claviger/keys/v1/credential_pb";
 import { Status } from "@/shared/Status";

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { Button } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { type Credential, CredentialState } from "@/gen/claviger/keys/v1/credential_pb";

@@ -1,3 +1,5 @@
+import "@/strings/late/firstkey";
+import "@/strings/late/secret";
 import { Alert, Anchor, Button, Checkbox, TextInput } from "@mantine/core";
 import {
   IconArrowRight,

@@ -1,3 +1,4 @@
+import "@/strings/late/firstkey";
 import { Button } from "@mantine/core";
 import { IconCheck } from "@tabler/icons-react";
 import { useEffect, useRef } from "react";

@@ -1,3 +1,4 @@
+import "@/strings/late/request";
 import type { TFunction } from "i18next";
 import { useTranslation } from "react-i18next";
 import type { UsageEvent } from "@/gen/claviger/events/v1/usage_event_pb";

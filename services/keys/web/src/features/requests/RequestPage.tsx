@@ -1,3 +1,4 @@
+import "@/strings/late/request";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { useQuery } from "@connectrpc/connect-query";

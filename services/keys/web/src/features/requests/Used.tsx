@@ -1,3 +1,4 @@
+import "@/strings/late/request";
 import { useTranslation } from "react-i18next";
 import { UsageSource } from "@/gen/claviger/events/v1/usage_event_pb";
 import type { Attempt } from "@/gen/claviger/metering/v1/usage_pb";

@@ -1,3 +1,4 @@
+import "@/strings/late/request";
 import { useMemo, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Span } from "@/gen/claviger/metering/v1/trace_pb";

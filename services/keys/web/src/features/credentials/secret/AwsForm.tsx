@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { SegmentedControl, TextInput } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 import { flushSync } from "react-dom";
@@ -84,7 +85,7 @@ export default function AwsForm({ provider, draft, errors, onTake, ...buttons }:
           { value: "keys", label: t("secret.aws.keys") },
           { value: "apiKey", label: t("secret.aws.apiKey") },
         ]}
-        className={classes.kinds}
+        classNames={{ root: classes.kinds, label: classes.kind }}
       />
       {kind === "keys" ? (
         <>

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { Button, TextInput } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { useEffect, useRef, useState } from "react";

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { Button, SegmentedControl, TextInput } from "@mantine/core";
 import { IconFileUpload } from "@tabler/icons-react";
 import { useEffect, useRef, useState } from "react";
@@ -118,7 +119,7 @@ export default function GoogleForm({ draft, errors, onTake, ...buttons }: Secret
           { value: "file", label: t("secret.google.account") },
           { value: "apiKey", label: t("secret.google.express") },
         ]}
-        className={classes.kinds}
+        classNames={{ root: classes.kinds, label: classes.kind }}
       />
       {kind === "apiKey" ? (
         <SecretInput

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { Textarea } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,3 +1,5 @@
+import "@/strings/late/firstkey";
+import "@/strings/late/secret";
 import { Button, Group } from "@mantine/core";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,3 +1,4 @@
+import "@/strings/late/secret";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Fields, Mistakes } from "./draft";

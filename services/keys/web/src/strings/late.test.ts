@@ -1,0 +1,43 @@
+import i18next from "i18next";
+import { describe, expect, test } from "vitest";
+import { apiKeys } from "./en/apikeys";
+import { firstKey } from "./en/firstkey";
+import { request } from "./en/request";
+import { secret } from "./en/secret";
+
+const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.{ts,tsx}", {
+  query: "?raw",
+  import: "default",
+  eager: true,
+});
+
+const late: Record<string, [section: string, words: object]> = {
+  apikeys: ["apiKeys", apiKeys],
+  firstkey: ["firstKey", firstKey],
+  request: ["requests", request],
+  secret: ["secret", secret],
+};
+
+describe.each(Object.entries(late))("words of late/%s", (name, [section, words]) => {
+  const keys = Object.keys(words).map((key) => key.replace(/_(one|other)$/, ""));
+  const says = new RegExp(`["'\`]${section}\\.(${keys.join("|")}|\\$\\{)(?=[."'\`{])`);
+
+  test("are imported by each file that says them", () => {
+    const saying = Object.entries(sources).filter(
+      ([file, text]) => !file.includes(".test.") && says.test(text),
+    );
+    expect(saying.length).toBeGreaterThan(1);
+    const without = saying.filter(([, text]) => !text.includes(`import "@/strings/late/${name}";`));
+    expect(without.map(([file]) => file)).toEqual([]);
+  });
+
+  test("stand beside those that are there, and replace none", async () => {
+    const [key = ""] = Object.keys(words);
+    expect(i18next.exists(`${section}.${key}`)).toBe(false);
+    await import(`./late/${name}.ts`);
+    expect(i18next.getResource("en", "translation", `${section}.${key}`)).toEqual(
+      (words as Record<string, unknown>)[key],
+    );
+    expect(i18next.exists("requests.title")).toBe(true);
+  });
+});

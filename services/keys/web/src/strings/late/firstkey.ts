@@ -1,0 +1,4 @@
+import { firstKey } from "../en/firstkey";
+import { addWords } from "../i18n";
+
+addWords({ firstKey });
