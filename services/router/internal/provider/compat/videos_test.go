@@ -39,9 +39,8 @@ func (f *films) submit(t *testing.T, v completion.VideoInput) (*completion.Job, 
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Close()
 	chunk, err := answer.Next()
-	if err != nil {
+	if err = errors.Join(err, answer.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return chunk.Result.Job, nil
