@@ -383,6 +383,15 @@ func TestEveryProviderInEveryDialect(t *testing.T) {
 			}
 		})
 	}
+	for slug, why := range mediaOnly {
+		for _, dialect := range callers() {
+			for _, stream := range []bool{false, true} {
+				for _, h := range happenings() {
+					table.put(slug, dialect.name, stream, h.name, why)
+				}
+			}
+		}
+	}
 	t.Cleanup(func() { table.compare(t, "CONFORMANCE.md") })
 }
 
@@ -467,8 +476,8 @@ func (m *table) compare(t *testing.T, path string) {
 
 // mediaOnly are the providers that hold no conversations, and where they are tested.
 var mediaOnly = map[string]string{
-	"fal":   "media jobs only",
-	"pollo": "media jobs only",
+	"fal":   "Fal.AI makes pictures and films alone: see the jobs of `internal/httpapi` and `internal/media`",
+	"pollo": "Pollo.AI makes films alone: see the jobs of `internal/httpapi` and `internal/media`",
 }
 
 // azureDeployments are the deployments of Azure's credential, one per model.
