@@ -79,7 +79,7 @@ func TestVendorsOwnSDKsReadTheScriptedProvider(t *testing.T) {
 		"bedrockURL": provider.BedrockURL(), "awsRegion": "us-east-1", "awsAccessKeyID": awsKeyID,
 		"awsSecretAccessKey": llmtest.AWSSecret(awsKeyID),
 	}
-	for file, checks := range map[string]int{"genai.mjs": 6, "bedrock.mjs": 6} {
+	for file, checks := range map[string]int{"genai.mjs": 9, "bedrock.mjs": 8} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			runChecks(t, folder, file, checks, input)

@@ -97,7 +97,7 @@ func TestTheClientsThatPeopleHaveWorkUnmodified(t *testing.T) {
 		models = append(models, slug+"/"+model)
 	}
 	input := map[string]any{"baseURL": w.BaseURL, "key": w.keys["acme"], "unknownKey": unknownKey(), "models": models}
-	for file, checks := range map[string]int{"anthropic.mjs": 33, "openai.mjs": 32, "langchain.mjs": 22, "vercel.mjs": 30} {
+	for file, checks := range map[string]int{"anthropic.mjs": 33, "openai.mjs": 32, "langchain.mjs": 37, "vercel.mjs": 46} {
 		t.Run(file, func(t *testing.T) { runChecks(t, folder, file, checks, input) })
 	}
 	for _, session := range []string{"abort-anthropic-passed", "abort-anthropic-converted", "abort-langchain", "abort-vercel"} {

@@ -1,5 +1,5 @@
 // AWS's SDK, unmodified, reads the scripted provider directly: it signs its calls and checks the frames.
-import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand } from '@aws-sdk/client-bedrock-runtime';
+import { BedrockRuntimeClient, ConverseCommand, ConverseStreamCommand, InvokeModelCommand } from '@aws-sdk/client-bedrock-runtime';
 import { assert, check, finish, input, look, lookTool, script } from './harness.mjs';
 
 const client = new BedrockRuntimeClient({
@@ -50,6 +50,19 @@ check('a wrong secret is refused', async () => {
     credentials: { accessKeyId: input.awsAccessKeyID, secretAccessKey: 'wrong' },
   });
   await assert.rejects(wrong.send(new ConverseCommand({ modelId, messages: messages('text=hi') })), (e) => e.$metadata.httpStatusCode === 403);
+});
+check('who leaves ends the call', async () => { // the SDK's signal is for the time before the first event
+  const leaving = new AbortController();
+  setTimeout(() => leaving.abort(), 100);
+  await assert.rejects(client.send(new ConverseStreamCommand({ modelId, messages: messages('hang') }), { abortSignal: leaving.signal }), (e) => e.name === 'AbortError');
+});
+check('vectors', async () => {
+  const r = await client.send(new InvokeModelCommand({
+    modelId: 'amazon.titan-embed-text-v2:0', contentType: 'application/json', body: JSON.stringify({ inputText: 'a' }),
+  }));
+  const vector = JSON.parse(new TextDecoder().decode(r.body));
+  assert.ok(vector.embedding.length > 1);
+  assert.ok(vector.inputTextTokenCount > 0);
 });
 
 await finish();

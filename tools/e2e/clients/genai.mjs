@@ -43,5 +43,28 @@ check('embedContent', async () => {
 check('an error is an ApiError with its status', async () => {
   await assert.rejects(ai.models.generateContent({ model, contents: contents('error=rate_limit') }), (e) => e.status === 429);
 });
+check('two function calls in a stream', async () => {
+  const calls = [];
+  for await (const c of await ai.models.generateContentStream({
+    model, contents: contents(`${look},calls=2`),
+    config: { tools: [{ functionDeclarations: [{ name: lookTool.name, description: lookTool.description, parametersJsonSchema: lookTool.schema }] }] },
+  })) calls.push(...(c.functionCalls ?? []));
+  assert.deepEqual(calls.map((c) => c.args), [{ q: 'x' }, { q: 'x' }]);
+});
+check('models are listed', async () => {
+  const names = [];
+  for await (const m of await ai.models.list()) names.push(m.name);
+  assert.ok(names.includes(`models/${model}`), names.join(' '));
+});
+check('who leaves ends the call', async () => {
+  const leaving = new AbortController();
+  let chunks = 0;
+  await assert.rejects(async () => {
+    for await (const c of await ai.models.generateContentStream({
+      model, contents: contents('tokens=500,delay=20ms'), config: { abortSignal: leaving.signal },
+    })) if (c && ++chunks === 2) leaving.abort();
+  });
+  assert.ok(chunks < 500, `${chunks} chunks`);
+});
 
 await finish();

@@ -39,8 +39,24 @@ for (const [name, make] of [
     assert.equal(next.text, 'done');
   });
   check(`${name}: an error says its status`, async () => {
-    await assert.rejects(make().invoke([new HumanMessage(script('error=rate_limit'))]), (e) => e.status === 429 || /429/.test(e.message));
+    for (const [settings, status, kind] of [['error=bad_request', 400, 'BadRequestError'], ['error=rate_limit', 429, 'RateLimitError'], ['error=server', 502, 'InternalServerError']]) {
+      await assert.rejects(make().invoke([new HumanMessage(script(settings))]), (e) => e.status === status && e.constructor.name === kind, settings);
+    }
   });
+  check(`${name}: a stream that breaks off raises`, () => assert.rejects(async () => {
+    for await (const piece of await make().stream([new HumanMessage(script('tokens=9,error=server,at=4'))])) assert.ok(piece);
+  }));
+  check(`${name}: who leaves ends the call`, async () => {
+    const leaving = new AbortController();
+    let pieces = 0;
+    await assert.rejects(async () => {
+      for await (const piece of await make().stream([new HumanMessage(script('tokens=500,delay=20ms'))], { signal: leaving.signal })) {
+        if (piece.text && ++pieces === 2) leaving.abort();
+      }
+    });
+    assert.ok(pieces < 500, `${pieces} pieces`);
+  });
+  check(`${name}: a model that is not there`, () => assert.rejects(make().invoke([new HumanMessage(script('error=model'))]), (e) => e.status === 404 && e.constructor.name === 'NotFoundError'));
 }
 check('who leaves ends the call', async () => {
   const leaving = new AbortController();

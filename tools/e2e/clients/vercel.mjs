@@ -39,6 +39,23 @@ for (const [name, model] of [
     assert.deepEqual(r.toolCalls.map((c) => [c.toolName, c.input]), [['look', { q: 'x' }]]);
     assert.equal(r.finishReason, 'tool-calls');
   });
+  check(`${name}: an error in the stream is told`, async () => {
+    let told;
+    const r = streamText({ model, maxRetries: 0, prompt: script('tokens=9,error=overloaded,at=4'), onError: ({ error }) => { told = error; } });
+    const kinds = [];
+    for await (const part of r.fullStream) kinds.push(part.type);
+    assert.ok(told && kinds.includes('error') && kinds.includes('text-delta'), kinds.join(' '));
+  });
+  check(`${name}: who leaves ends the stream`, async () => {
+    const leaving = new AbortController();
+    let pieces = 0;
+    let aborted = false;
+    const r = streamText({
+      model, maxRetries: 0, prompt: script('tokens=500,delay=20ms'), abortSignal: leaving.signal, onAbort: () => { aborted = true; }, onError: () => {},
+    });
+    for await (const part of r.fullStream) if (part.type === 'text-delta' && ++pieces === 2) leaving.abort();
+    assert.ok(aborted && pieces < 500, `${pieces} pieces`);
+  });
   check(`${name}: an error is an APICallError`, async () => {
     await assert.rejects(generateText({ model, maxRetries: 0, prompt: script('error=rate_limit') }), (e) => APICallError.isInstance(e) && e.statusCode === 429 && e.isRetryable);
   });
@@ -56,6 +73,14 @@ check('who leaves ends the call', async () => {
 check('compatible: embedMany', async () => {
   const r = await embedMany({ model: compatible.embeddingModel('openai/text-embedding-3-small'), values: ['a', 'b'], maxRetries: 0 });
   assert.equal(r.embeddings.length, 2);
+});
+check('compatible: embedMany, converted', async () => {
+  const r = await embedMany({ model: compatible.embeddingModel('google-ai-studio/gemini-embedding-001'), values: ['a', 'b'], maxRetries: 0 });
+  assert.equal(r.embeddings.length, 2);
+});
+check('an unknown key is an APICallError', async () => {
+  const stranger = createOpenAICompatible({ name: 'claviger', baseURL, apiKey: input.unknownKey });
+  await assert.rejects(generateText({ model: stranger('openai/gpt-4o-mini'), maxRetries: 0, prompt: 'hi' }), (e) => APICallError.isInstance(e) && e.statusCode === 401 && !e.isRetryable);
 });
 
 await finish();
