@@ -60,7 +60,7 @@ type Auth struct {
 	Header, Prefix string
 	Key            secret.Text
 	// Sign signs the finished request and its body, where a header with the key is not enough. Key is then
-	// the secret that must not show in what the provider says.
+	// what must not show in what the provider says: of several secrets, all Together.
 	Sign func(req *http.Request, body []byte) error
 }
 

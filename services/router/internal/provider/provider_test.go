@@ -296,3 +296,17 @@ func TestFinishDoesNotWaitForEver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestEverySecretOfACallIsTakenOut(t *testing.T) {
+	t.Parallel()
+	key := provider.Together(secret.New("one.of-them"), secret.Text{}, secret.New("an.other-one"))
+	if got := provider.Scrub("a one.of-them b an.other-one c", key); got != "a [removed] b [removed] c" {
+		t.Errorf("Scrub() = %q", got)
+	}
+	for _, begun := range []string{"one.of-the", "an.other-on"} { // where a long text is cut
+		text := strings.Repeat("- ", 16<<10-len(begun)/2) + strings.Repeat(" ", len(begun)%2)
+		if got := provider.Scrub(text[len(begun)%2*2:]+begun+"###", key); strings.Contains(got, begun[:6]) {
+			t.Errorf("half of a secret is left in %q", got[len(got)-40:])
+		}
+	}
+}

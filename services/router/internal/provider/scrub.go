@@ -17,22 +17,37 @@ var keyLike = regexp.MustCompile(`(?i:bearer)\s+[^\s"',;]+|\b(?:sk|pk|rk|clv|gsk
 
 const scrubbed = "[removed]"
 
-// Scrub takes secrets out of a text that a provider wrote, the call's own key first, and bounds it.
-// What does not print goes before that: else its removal could put a key together again.
+// Together is several secrets as one key for Scrub, each on a line of its own.
+func Together(secrets ...secret.Text) secret.Text {
+	lines := make([]string, len(secrets))
+	for i, s := range secrets {
+		lines[i] = s.Reveal()
+	}
+	return secret.New(strings.Join(lines, "\n"))
+}
+
+// Scrub takes secrets out of a text that a provider wrote, the call's own key first, and bounds it. A key of
+// several secrets has each on a line of its own. What does not print goes before that: else its removal could
+// put a key together again.
 func Scrub(text string, key secret.Text) string {
 	plain := key.Reveal()
-	if len(text) > 16*maxMessage { // before the expensive part, and so that no half of the key is left
+	if len(text) > 16*maxMessage { // before the expensive part, and so that no half of a secret is left
 		text = text[:16*maxMessage]
-		for n := min(len(plain)-1, len(text)); n > 0; n-- {
-			if strings.HasSuffix(text, plain[:n]) {
-				text = text[:len(text)-n]
-				break
+		begun := 0
+		for line := range strings.SplitSeq(plain, "\n") {
+			for n := min(len(line)-1, len(text)); n > begun; n-- {
+				if strings.HasSuffix(text, line[:n]) {
+					begun = n
+				}
 			}
 		}
+		text = text[:len(text)-begun]
 	}
 	text = printable(text)
-	if len(plain) >= 4 {
-		text = strings.ReplaceAll(text, plain, scrubbed)
+	for line := range strings.SplitSeq(plain, "\n") {
+		if len(line) >= 4 {
+			text = strings.ReplaceAll(text, line, scrubbed)
+		}
 	}
 	return Bounded(keyLike.ReplaceAllLiteralString(text, scrubbed), maxMessage)
 }

@@ -67,7 +67,13 @@ func (a account) auth() provider.Auth {
 	if !a.APIKey.Empty() {
 		return provider.Bearer(a.APIKey)
 	}
-	return provider.Auth{Key: a.SecretAccessKey, Sign: a.sign}
+	return provider.Auth{Key: a.hidden(), Sign: a.sign}
+}
+
+// hidden is everything of the account that may not show: complaints about signatures repeat what was signed,
+// the session token included.
+func (a account) hidden() secret.Text {
+	return provider.Together(a.SecretAccessKey, a.SessionToken, a.APIKey, secret.New(a.AccessKeyID))
 }
 
 // sign adds the signature. Only the headers that AWS asks for are signed, so that no proxy on the way
@@ -96,11 +102,5 @@ func (a account) sign(req *http.Request, body []byte) error {
 	return nil
 }
 
-// scrub takes everything of the account out of what AWS says: complaints about signatures repeat what
-// was signed, the session token included.
-func (a account) scrub(text string) string {
-	for _, hidden := range []secret.Text{a.SecretAccessKey, a.SessionToken, a.APIKey, secret.New(a.AccessKeyID)} {
-		text = provider.Scrub(text, hidden)
-	}
-	return text
-}
+// scrub takes everything of the account out of what AWS says.
+func (a account) scrub(text string) string { return provider.Scrub(text, a.hidden()) }

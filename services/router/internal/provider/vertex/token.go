@@ -166,9 +166,10 @@ func (t *tokens) exchange(ctx context.Context, a account) (secret.Text, time.Tim
 			Class: completion.CredentialError, Message: "the service account's private key cannot be used",
 		}
 	}
+	hidden := provider.Together(a.PrivateKey, secret.New(assertion))
 	form := url.Values{"grant_type": {grantType}, "assertion": {assertion}}
 	res, err := t.client.Send(ctx, provider.Outgoing{
-		Method: http.MethodPost, URL: a.tokenURL, Body: []byte(form.Encode()), Auth: provider.Auth{Key: a.PrivateKey},
+		Method: http.MethodPost, URL: a.tokenURL, Body: []byte(form.Encode()), Auth: provider.Auth{Key: hidden},
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 	})
 	if err != nil {
@@ -179,7 +180,7 @@ func (t *tokens) exchange(ctx context.Context, a account) (secret.Text, time.Tim
 	}
 	body := res.ErrorBody() // bounded, as any answer of this endpoint is
 	if res.StatusCode != http.StatusOK {
-		return secret.Text{}, time.Time{}, refusal(res, body, a.PrivateKey, t.now())
+		return secret.Text{}, time.Time{}, refusal(res, body, hidden, t.now())
 	}
 	token, ok := jsonscan.Text(jsonscan.Get(body, "access_token"))
 	seconds, known := jsonscan.Int(jsonscan.Get(body, "expires_in"))
