@@ -118,7 +118,7 @@ func (p *Provider) grokVideo(w http.ResponseWriter, r *http.Request, id string) 
 	case j.over():
 		writeJSON(w, http.StatusOK, j.grokState(c))
 	case j.questions <= 1:
-		w.WriteHeader(http.StatusAccepted) // its body may be empty
+		writeJSON(w, http.StatusAccepted, map[string]any{"status": "pending"})
 	default:
 		writeJSON(w, http.StatusAccepted, map[string]any{"status": "pending", "progress": 40})
 	}

@@ -162,8 +162,11 @@ func (p *Form) Poll(ctx context.Context, at media.At, route provider.Route) (med
 // parseState reads how far a job is.
 func (p *Form) parseState(body []byte, key secret.Text) (media.State, bool) {
 	said, ok := jsonscan.Text(jsonscan.Get(body, "status"))
-	if !ok {
-		return media.State{}, false
+	if !ok { // xAI's own clients take a film without a state for done
+		if address, _ := jsonscan.Text(jsonscan.Get(jsonscan.Get(body, "video"), "url")); address == "" {
+			return media.State{}, false
+		}
+		said = "done"
 	}
 	state := media.State{Status: media.InProgress}
 	if n, ok := jsonscan.Int(jsonscan.Get(body, "progress")); ok && n >= 0 && n <= 100 {

@@ -108,6 +108,9 @@ func TestVideoIsFollowedAsTheFactsSay(t *testing.T) {
 		`{"status":"done","video":{"url":"https://vidgen.x.ai/a.mp4","duration":5,"respect_moderation":false}}`: {
 			Status: media.Completed, Progress: 100, Outputs: film, Filtered: true, Usage: &completion.Usage{Final: true, Units: five},
 		},
+		`{"status":null,"video":{"url":"https://vidgen.x.ai/a.mp4","duration":5}}`: {
+			Status: media.Completed, Progress: 100, Outputs: film, Usage: &completion.Usage{Final: true, Units: five},
+		},
 		`{"status":"done","video":{"url":"file:///x"}}`: {Status: media.Completed, Progress: 100},
 		`{"status":"failed","error":{"code":"internal","message":"boom"}}`: {
 			Status: media.Failed, Failure: &completion.ProviderError{Class: completion.ServerError, Status: 200, Code: "internal", Message: "boom", Sent: true},
@@ -133,9 +136,11 @@ func TestVideoIsFollowedAsTheFactsSay(t *testing.T) {
 	if _, err := form.Poll(t.Context(), media.At{ID: "7f"}, route); !errors.Is(err, media.ErrUnknown) {
 		t.Errorf("404 = %v", err)
 	}
-	form, route = open(t, &recorded{status: 200, body: `{"x":1}`})
-	if state, err := form.Poll(t.Context(), media.At{ID: "7f"}, route); err == nil {
-		t.Errorf("an answer without a state = %+v", state)
+	for _, body := range []string{`{"x":1}`, `{"video":{}}`, `{"video":{"url":""}}`} {
+		form, route = open(t, &recorded{status: 200, body: body})
+		if state, err := form.Poll(t.Context(), media.At{ID: "7f"}, route); err == nil {
+			t.Errorf("%s, which has no state, = %+v", body, state)
+		}
 	}
 }
 
