@@ -115,6 +115,9 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 			return a.end(answer.Head(), out)
 		}
 		if err != nil {
+			if chunk.Usage != nil { // what failed can have cost something all the same
+				a.reported = chunk.Usage
+			}
 			a.noteHead(answer.Head())
 			return err
 		}

@@ -28,8 +28,9 @@ type scripted struct {
 type script struct {
 	start  error
 	chunks []completion.Chunk
-	end    error // nil is a complete end
-	hang   bool  // waits for the end of the context in place of ending
+	end    error             // nil is a complete end
+	hang   bool              // waits for the end of the context in place of ending
+	took   *completion.Usage // comes with end
 }
 
 func (p *scripted) Speaks(d completion.Dialect, _ *completion.Target) bool {
@@ -63,7 +64,7 @@ func (a *scriptedAnswer) Next() (completion.Chunk, error) {
 		return completion.Chunk{}, a.ctx.Err()
 	}
 	if a.script.end != nil {
-		return completion.Chunk{}, a.script.end
+		return completion.Chunk{Usage: a.script.took}, a.script.end
 	}
 	return completion.Chunk{}, io.EOF
 }
@@ -252,6 +253,7 @@ func TestUsageIsTheProvidersWhereItGaveAny(t *testing.T) {
 	}{
 		"final, zero is a value": {script{chunks: []completion.Chunk{text("a"), final}}, usage.ProviderFinal, 0},
 		"cut after a count":      {script{chunks: []completion.Chunk{partial}, end: failure(completion.Network)}, usage.ProviderPartial, 5},
+		"failed, with a count":   {script{end: &completion.ProviderError{Class: completion.ServerError, Sent: true}, took: &completion.Usage{Final: true, Tokens: usage.Tokens{OutputTotal: 7}}}, usage.ProviderFinal, 7},
 		"complete, no count":     {script{chunks: []completion.Chunk{text("a"), text("b")}}, usage.Estimated, 2},
 	} {
 		r := newRig(map[string]script{"a": c.script}, "a")

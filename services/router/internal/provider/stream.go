@@ -260,7 +260,7 @@ func (w *Whole) Next() (completion.Chunk, error) {
 	}
 	chunk, model, err := w.read(body)
 	if err != nil {
-		return completion.Chunk{}, err
+		return completion.Chunk{Usage: chunk.Usage}, err
 	}
 	w.head.Model = model
 	chunk.Content, chunk.Pieces = true, 1

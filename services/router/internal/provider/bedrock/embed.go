@@ -53,6 +53,9 @@ func titanVectors(body []byte) ([][]float32, int64, bool) {
 		Tokens    int64     `json:"inputTextTokenCount"`
 	}
 	err := json.Unmarshal(body, &answer)
+	if answer.Tokens < 0 || answer.Tokens > maxTokens { // a mistake, and not used
+		answer.Tokens = 0
+	}
 	return [][]float32{answer.Embedding}, answer.Tokens, err == nil && len(answer.Embedding) > 0
 }
 
@@ -132,7 +135,7 @@ func partly(err error, answers []vectors) error {
 	}
 	for _, v := range answers {
 		if v.list != nil {
-			failed.Unbilled = false
+			failed.Sent, failed.Unbilled = true, false
 		}
 	}
 	return failed

@@ -72,6 +72,9 @@ func Collect(a completion.Answer) (got Answer, err error) {
 	for {
 		chunk, err := a.Next()
 		if err != nil {
+			if chunk.Usage != nil { // what failed says what it took
+				got.Usage = chunk.Usage
+			}
 			got.Head = a.Head()
 			if errors.Is(err, io.EOF) {
 				err = nil

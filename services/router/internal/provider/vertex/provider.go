@@ -134,10 +134,10 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	}
 }
 
-// refusedToken reports whether a call failed for its access token.
+// refusedToken reports whether a call failed for its access token, and nothing of it has to be paid.
 func refusedToken(err error, at place) bool {
 	failure, ok := errors.AsType[*completion.ProviderError](err)
-	return ok && failure.Status == http.StatusUnauthorized && !at.token.Empty()
+	return ok && failure.Status == http.StatusUnauthorized && failure.Unbilled && !at.token.Empty()
 }
 
 func (p *Provider) start(ctx context.Context, call completion.Call, kind kind, at place) (completion.Answer, error) {

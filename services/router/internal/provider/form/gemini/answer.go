@@ -320,7 +320,7 @@ func (f *format) whole(body []byte) (completion.Chunk, string, error) {
 		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not an answer of a model")
 	}
 	if f.failed != nil {
-		return completion.Chunk{}, "", f.failed
+		return completion.Chunk{Usage: chunk.Usage}, "", f.failed
 	}
 	if len(chunk.Delta.Thoughts) > 0 { // more than one signature
 		chunk.Delta.Thoughts = append(chunk.Delta.Thoughts, *chunk.Delta.State)

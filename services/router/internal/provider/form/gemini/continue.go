@@ -76,6 +76,8 @@ func (c *continued) Next() (completion.Chunk, error) {
 		var more completion.Chunk
 		if more, err = c.next(); err == nil {
 			merge(&whole, &more)
+		} else if more.Usage != nil {
+			whole.Usage = more.Usage
 		}
 	}
 	return whole, err
@@ -85,13 +87,13 @@ func (c *continued) Next() (completion.Chunk, error) {
 func (c *continued) next() (completion.Chunk, error) {
 	for {
 		chunk, err := c.current.Next()
+		if chunk.Usage != nil {
+			c.last = chunk.Usage.Tokens
+			add(&chunk.Usage.Tokens, &c.taken)
+			chunk.Usage.Final = chunk.Usage.Final && c.format.token == ""
+		}
 		switch {
 		case err == nil:
-			if chunk.Usage != nil {
-				c.last = chunk.Usage.Tokens
-				add(&chunk.Usage.Tokens, &c.taken)
-				chunk.Usage.Final = chunk.Usage.Final && c.format.token == ""
-			}
 			return chunk, nil
 		case c.format.failed != nil:
 			return chunk, c.format.failed

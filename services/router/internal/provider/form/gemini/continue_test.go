@@ -119,8 +119,12 @@ func TestContinuationsEnd(t *testing.T) {
 		if failure := failed(t, err); failure.Class != completion.Overloaded || failure.Unbilled || !failure.Sent {
 			t.Errorf("stream %v, a request that fails: %+v", stream, failure)
 		}
-		if stream && (got.Delta.Text != "x" || got.Usage == nil || got.Usage.Final) {
+		if stream != (got.Delta.Text == "x") || got.Usage == nil || got.Usage.Final || got.Usage.Tokens.OutputTotal != 1 {
 			t.Errorf("what came before a failure: %+v", got)
+		}
+		malformed := &hops{stream: stream, answers: []string{hop("x", "CONTINUATION", "dG9rZW4=", "1"), hop("y", "MALFORMED_RESPONSE", "", "2")}}
+		if got, err := malformed.collect(t); err == nil || got.Usage == nil || got.Usage.Tokens.OutputTotal != 3 {
+			t.Errorf("stream %v, what both requests took: %+v, %v", stream, got.Usage, err)
 		}
 	}
 }

@@ -155,7 +155,7 @@ func (f *Form) embed(ctx context.Context, call completion.Call, prompt *completi
 	wg.Wait()
 	if out.err != nil {
 		if failure, ok := errors.AsType[*completion.ProviderError](out.err); ok && out.head.Status != 0 {
-			failure.Unbilled = false // other calls were answered
+			failure.Sent, failure.Unbilled = true, false // other calls were answered
 		}
 		return nil, out.err
 	}
