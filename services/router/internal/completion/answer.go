@@ -133,10 +133,27 @@ type Delta struct {
 	// Thoughts are, in an answer in one piece, all blocks of reasoning with their texts, where there is more
 	// to say than Reasoning and State can: Reasoning is then their texts together, and State is nil.
 	Thoughts []Reasoning
+	// ThoughtsAt says of each of Thoughts how many bytes of Text came before it; nil is none. Among tool
+	// calls reasoning has no place: a neutral prompt has none for it either.
+	ThoughtsAt []int
 	// Logprobs are the probabilities of the tokens in Text.
 	Logprobs []Logprob
 	// Citations are sources that the answer names.
 	Citations []Citation
+}
+
+// Think adds a block of reasoning behind the text so far.
+func (d *Delta) Think(r Reasoning) { d.ThinkAt(r, len(d.Text)) }
+
+// ThinkAt adds a block of reasoning at a place in the text that is not before those of the others.
+func (d *Delta) ThinkAt(r Reasoning, at int) {
+	if at > 0 && d.ThoughtsAt == nil {
+		d.ThoughtsAt = make([]int, len(d.Thoughts), len(d.Thoughts)+1)
+	}
+	if d.ThoughtsAt != nil {
+		d.ThoughtsAt = append(d.ThoughtsAt, at)
+	}
+	d.Thoughts = append(d.Thoughts, r)
 }
 
 // Logprob is how probable a token was.

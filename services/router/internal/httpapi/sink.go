@@ -107,6 +107,11 @@ func (s *sink) spill() error {
 // gather joins the pieces of a converted answer; most providers give it in one.
 func (s *sink) gather(c *completion.Chunk) {
 	d := &s.whole.Delta
+	if d.Empty() { // else what is joined has lost its places
+		d.ThoughtsAt = c.Delta.ThoughtsAt
+	} else if !c.Delta.Empty() {
+		d.ThoughtsAt = nil
+	}
 	d.Text += c.Delta.Text
 	d.Refusal += c.Delta.Refusal
 	d.ToolCalls = append(d.ToolCalls, c.Delta.ToolCalls...)

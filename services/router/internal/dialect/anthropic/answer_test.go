@@ -164,7 +164,8 @@ func TestConvertedAnswersReadBack(t *testing.T) {
 			{Text: "again", Signature: "clv1.openai.enc", Format: completion.AnthropicState},
 			{Signature: "clv1.google-call.gs", Format: completion.AnthropicState},
 		},
-		Citations: whole.Delta.Citations,
+		ThoughtsAt: []int{0, 0, 0, 3}, // a call comes after the text
+		Citations:  whole.Delta.Citations,
 		ToolCalls: []completion.ToolCallDelta{
 			{Index: 0, ID: "toolu_1", Name: "look", Arguments: `{"q":"x"}`},
 			{Index: 1, ID: "toolu_2", Name: "look", Arguments: `{"invalid_arguments":"{\"q\":"}`},
@@ -176,6 +177,44 @@ func TestConvertedAnswersReadBack(t *testing.T) {
 	}
 	if got.Usage == nil || got.Usage.Tokens != counted || got.Finish != completion.ToolCalls {
 		t.Errorf("%+v", got)
+	}
+}
+
+// interleaved is an answer whose model thought again after it had said something.
+var interleaved = completion.Delta{
+	Text: "one two", Reasoning: "firstthen", Thoughts: []completion.Reasoning{
+		{Text: "first", Signature: "YQ==", Format: completion.AnthropicState},
+		{Encrypted: "Yg==", Format: completion.AnthropicState},
+		{Text: "then", Signature: "Yw==", Format: completion.AnthropicState},
+	},
+	ThoughtsAt: []int{0, 3, 7},
+	ToolCalls:  []completion.ToolCallDelta{{Index: 0, ID: "toolu_1", Name: "look", Arguments: `{}`}},
+}
+
+// TestThinkingStaysWhereItCame in a whole answer: its provider reads it so, and so does a caller's next turn.
+func TestThinkingStaysWhereItCame(t *testing.T) {
+	t.Parallel()
+	b := encoder().AppendWhole(nil, &completion.Chunk{Delta: interleaved}, final)
+	if diff := cmp.Diff(interleaved, readBack(t, string(b), false)[0].Delta); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	var message struct{ Content json.RawMessage }
+	if err := json.Unmarshal(b, &message); err != nil {
+		t.Fatal(err)
+	}
+	req, err := anthropic.Decode([]byte(`{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"},{"role":"assistant","content":` + string(message.Content) +
+		`},{"role":"user","content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"x"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt, err := req.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &interleaved
+	want := []completion.Part{{Reasoning: &d.Thoughts[0]}, {Text: "one"}, {Reasoning: &d.Thoughts[1]}, {Text: " two"}, {Reasoning: &d.Thoughts[2]}}
+	if diff := cmp.Diff(want, prompt.Messages[1].Parts); diff != "" {
+		t.Errorf("prompt (-want +got):\n%s", diff)
 	}
 }
 

@@ -380,10 +380,10 @@ func (e *Encoder) AppendWhole(dst []byte, c *completion.Chunk, f completion.Fina
 		}
 	}
 	d := &c.Delta
-	for _, t := range together(d) {
-		carried, redacted := carry(&t, false)
+	rest := dialect.InOrder(d, func(t *completion.Reasoning) {
+		carried, redacted := carry(t, false)
 		if carried == "" {
-			continue
+			return
 		}
 		next()
 		if redacted {
@@ -395,8 +395,11 @@ func (e *Encoder) AppendWhole(dst []byte, c *completion.Chunk, f completion.Fina
 		}
 		dst = jsonscan.AppendText(dst, carried)
 		dst = append(dst, '}')
-	}
-	if text := d.Text + d.Refusal; text != "" {
+	}, func(text string) {
+		next()
+		dst = appendTextBlock(dst, text, nil)
+	})
+	if text := rest + d.Refusal; text != "" {
 		next()
 		dst = appendTextBlock(dst, text, d.Citations)
 	}
@@ -418,19 +421,6 @@ func (e *Encoder) AppendWhole(dst []byte, c *completion.Chunk, f completion.Fina
 	dst = e.reason(dst, f)
 	dst = appendUsage(dst, f.Tokens)
 	return append(dst, '}')
-}
-
-// together are all blocks of reasoning of an answer in one piece.
-func together(d *completion.Delta) []completion.Reasoning {
-	if len(d.Thoughts) > 0 {
-		return d.Thoughts
-	}
-	var only completion.Reasoning
-	if d.State != nil {
-		only = *d.State
-	}
-	only.Text = d.Reasoning
-	return []completion.Reasoning{only}
 }
 
 func appendTextBlock(dst []byte, text string, citations []completion.Citation) []byte {

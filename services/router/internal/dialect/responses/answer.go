@@ -219,15 +219,17 @@ func itemStatus(status string) string {
 func (e *Encoder) AppendWhole(dst []byte, c *completion.Chunk, f completion.Final) []byte {
 	d, status := &c.Delta, ended(f.Finish)
 	var items [][]byte
-	for _, t := range together(d) {
-		if state := carry(&t); t.Text != "" || state != "" {
+	rest := dialect.InOrder(d, func(t *completion.Reasoning) {
+		if state := carry(t); t.Text != "" || state != "" {
 			items = append(items, appendReasoning(nil, e.requestID, len(items), quoted(t.Text), state))
 		}
-	}
-	if d.Text != "" || d.Refusal != "" || len(d.ToolCalls) == 0 {
+	}, func(text string) {
+		items = append(items, appendMessage(nil, e.requestID, len(items), "completed", &message{text: jsonscan.AppendText(nil, text)}))
+	})
+	if rest != "" || d.Refusal != "" || d.Text == "" && len(d.ToolCalls) == 0 {
 		var m message
-		if d.Text != "" || d.Refusal == "" {
-			m.text, m.logprobs = jsonscan.AppendText(nil, d.Text), appendLogprobs(nil, d.Logprobs, false, false)
+		if rest != "" || d.Refusal == "" {
+			m.text, m.logprobs = jsonscan.AppendText(nil, rest), appendLogprobs(nil, d.Logprobs, false, false)
 			for i := range d.Citations {
 				if i > 0 {
 					m.annotations = append(m.annotations, ',')
@@ -261,17 +263,4 @@ func quoted(text string) []byte {
 // callState is the state of a tool call, for the empty item of reasoning before it.
 func callState(t *completion.ToolCallDelta) string {
 	return dialect.Wrap(completion.OpenAIState, t.Format+callSuffix, t.Signature)
-}
-
-// together are all blocks of reasoning of an answer in one piece.
-func together(d *completion.Delta) []completion.Reasoning {
-	if len(d.Thoughts) > 0 {
-		return d.Thoughts
-	}
-	var only completion.Reasoning
-	if d.State != nil {
-		only = *d.State
-	}
-	only.Text = d.Reasoning
-	return []completion.Reasoning{only}
 }

@@ -228,6 +228,62 @@ func (r replay) RoundTrip(*http.Request) (*http.Response, error) {
 	}, nil
 }
 
+// TestThinkingStaysWhereItCame in a whole answer: its provider reads it so, and so does a caller's next turn.
+func TestThinkingStaysWhereItCame(t *testing.T) {
+	t.Parallel()
+	d := completion.Delta{
+		Text: "one two", Thoughts: []completion.Reasoning{
+			{Text: "first", Summary: true, Encrypted: "YQ==", Format: completion.OpenAIState},
+			{Encrypted: "Yg==", Format: completion.OpenAIState},
+			{Text: "then", Summary: true, Encrypted: "Yw==", Format: completion.OpenAIState},
+		},
+		ThoughtsAt: []int{0, 3, 7},
+		ToolCalls:  []completion.ToolCallDelta{{Index: 0, ID: "call_1", Name: "look", Arguments: `{}`}},
+	}
+	b := responses.NewEncoder(&completion.Request{ID: "req_1"}, "m", created).AppendWhole(nil, &completion.Chunk{Delta: d}, completion.Final{Finish: completion.ToolCalls, Tokens: &counted})
+	answer, err := provider.New(replay{"application/json", b}).Start(t.Context(), providertest.Converted("http://provider.invalid", "gpt-6-sol", false, llmtest.Script{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := answer.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range got.Delta.Thoughts {
+		got.Delta.Thoughts[i].ID = ""
+	}
+	if diff := cmp.Diff([]any{d.Text, d.Thoughts, d.ThoughtsAt, d.ToolCalls}, []any{got.Delta.Text, got.Delta.Thoughts, got.Delta.ThoughtsAt, got.Delta.ToolCalls}); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	var response struct{ Output json.RawMessage }
+	if err := json.Unmarshal(b, &response); err != nil {
+		t.Fatal(err)
+	}
+	req, err := responses.Decode([]byte(`{"model":"m","store":false,"input":` + string(response.Output) + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt, err := req.Decode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := ""
+	for _, m := range prompt.Messages {
+		for _, p := range m.Parts {
+			if p.Reasoning != nil {
+				order += "[" + p.Reasoning.Encrypted + "]"
+			}
+			order += p.Text
+		}
+		for _, c := range m.ToolCalls {
+			order += "(" + c.Name + ")"
+		}
+	}
+	if want := "[YQ==]one[Yg==] two[Yw==](look)"; order != want {
+		t.Errorf("prompt %s, want %s", order, want)
+	}
+}
+
 // TestOurAnswersAreReadBack reads what this package wrote with the provider adapter of the same form.
 func TestOurAnswersAreReadBack(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,7 @@ func (r *reader) block(block []byte, chunk *completion.Chunk) {
 			if thought.Signature != "" || thought.Encrypted != "" {
 				thought.Format = r.model.state()
 			}
-			chunk.Delta.Thoughts = append(chunk.Delta.Thoughts, thought)
+			chunk.Delta.Think(thought)
 		case "citationsContent":
 			content := jsonscan.Array(jsonscan.Get(m.Value, "content"))
 			for content.Next() {
@@ -69,12 +69,12 @@ func (r *reader) block(block []byte, chunk *completion.Chunk) {
 	}
 }
 
-// settle says the blocks of reasoning in the simplest way: one block is a text and its state.
+// settle says the blocks of reasoning in the simplest way: one block that comes first is a text and its state.
 func settle(d *completion.Delta) {
 	for _, t := range d.Thoughts {
 		d.Reasoning += t.Text
 	}
-	if len(d.Thoughts) > 1 {
+	if len(d.Thoughts) > 1 || d.ThoughtsAt != nil {
 		return
 	}
 	for _, t := range d.Thoughts {

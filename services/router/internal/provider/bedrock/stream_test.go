@@ -186,8 +186,14 @@ func TestWholeAnswersAreConverted(t *testing.T) {
 		`{"reasoningContent":{"redactedContent":"cmVk"}},`: {Reasoning: "hm", Thoughts: []completion.Reasoning{
 			{Text: "hm", Signature: "c2ln", Format: completion.BedrockState}, {Encrypted: "cmVk", Format: completion.BedrockState},
 		}},
+		`{"text":"So: "},{"reasoningContent":{"redactedContent":"cmVk"}},`: {
+			Text: "So: ", Reasoning: "hm", Thoughts: []completion.Reasoning{
+				{Text: "hm", Signature: "c2ln", Format: completion.BedrockState}, {Encrypted: "cmVk", Format: completion.BedrockState},
+			},
+			ThoughtsAt: []int{0, 4},
+		},
 	} {
-		want.Text = "Hi there"
+		want.Text += "Hi there"
 		want.Citations = []completion.Citation{{URL: "https://acme.example", Title: "A page"}}
 		want.ToolCalls = []completion.ToolCallDelta{{ID: "tooluse_1", Name: "f", Arguments: `{"x":1}`}, {Index: 1, ID: "tooluse_2", Name: "g", Arguments: "{}"}}
 		r := &replay{kind: "application/json", stream: fmt.Sprintf(body, more)}

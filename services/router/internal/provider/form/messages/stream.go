@@ -307,12 +307,12 @@ func (f *format) block(block []byte, chunk *completion.Chunk, t *thoughts) {
 			chunk.Delta.Citations = cite(chunk.Delta.Citations, citations.Value)
 		}
 	case "thinking":
-		t.text.WriteString(text("thinking"))
+		t.think(text("thinking"), len(chunk.Delta.Text))
 		signature, _ := jsonscan.Text(jsonscan.Get(block, "signature"))
-		t.end(completion.Reasoning{Signature: signature, Format: completion.AnthropicState})
+		t.end(completion.Reasoning{Signature: signature, Format: completion.AnthropicState}, len(chunk.Delta.Text))
 	case "redacted_thinking":
 		data, _ := jsonscan.Text(jsonscan.Get(block, "data"))
-		t.end(completion.Reasoning{Encrypted: data, Format: completion.AnthropicState})
+		t.end(completion.Reasoning{Encrypted: data, Format: completion.AnthropicState}, len(chunk.Delta.Text))
 	case "tool_use":
 		call := completion.ToolCallDelta{Index: len(chunk.Delta.ToolCalls), Arguments: "{}"}
 		call.ID, _ = jsonscan.Text(jsonscan.Get(block, "id"))
@@ -328,25 +328,38 @@ func (f *format) block(block []byte, chunk *completion.Chunk, t *thoughts) {
 // thoughts put the blocks of reasoning of one answer together.
 type thoughts struct {
 	text   strings.Builder // of the block that has not ended
+	began  int             // where it began, in the answer's text
 	blocks []completion.Reasoning
+	at     []int // where they began
 }
 
-// end ends a block with its state.
-func (t *thoughts) end(state completion.Reasoning) {
+// think adds to the block that has not ended.
+func (t *thoughts) think(text string, at int) {
+	if t.text.Len() == 0 {
+		t.began = at
+	}
+	t.text.WriteString(text)
+}
+
+// end ends a block with its state, or is one by itself, after so much of the answer's text.
+func (t *thoughts) end(state completion.Reasoning, at int) {
+	if t.text.Len() > 0 {
+		at = t.began
+	}
 	state.Text = t.text.String()
 	t.text.Reset()
 	if state.Signature == "" && state.Encrypted == "" {
 		state.Format = ""
 	}
 	if state != (completion.Reasoning{}) {
-		t.blocks = append(t.blocks, state)
+		t.blocks, t.at = append(t.blocks, state), append(t.at, at)
 	}
 }
 
 // into gives the blocks to an answer in one piece.
 func (t *thoughts) into(d *completion.Delta) {
-	t.end(completion.Reasoning{})
-	if len(t.blocks) == 1 {
+	t.end(completion.Reasoning{}, len(d.Text))
+	if len(t.blocks) == 1 && t.at[0] == 0 {
 		only := t.blocks[0]
 		d.Reasoning, only.Text = only.Text, ""
 		if only.Format != "" {
@@ -354,10 +367,10 @@ func (t *thoughts) into(d *completion.Delta) {
 		}
 		return
 	}
-	for _, b := range t.blocks {
+	for i, b := range t.blocks {
 		d.Reasoning += b.Text
+		d.ThinkAt(b, t.at[i])
 	}
-	d.Thoughts = t.blocks
 }
 
 // maxTokens bounds a count: what is larger is a mistake and not used.
@@ -463,9 +476,9 @@ func (a *assembled) Next() (completion.Chunk, error) {
 func (a *assembled) add(c *completion.Chunk) {
 	w := &a.whole
 	a.text.WriteString(c.Delta.Text)
-	a.thoughts.text.WriteString(c.Delta.Reasoning)
+	a.thoughts.think(c.Delta.Reasoning, a.text.Len())
 	if c.Delta.State != nil {
-		a.thoughts.end(*c.Delta.State)
+		a.thoughts.end(*c.Delta.State, a.text.Len())
 	}
 	w.Delta.Citations = append(w.Delta.Citations, c.Delta.Citations...)
 	w.Pieces += c.Pieces

@@ -64,7 +64,7 @@ func (f *format) wholeItem(item []byte, chunk *completion.Chunk) {
 		}
 		d.Reasoning += thought.Text
 		chunk.PieceBytes += len(thought.Text)
-		d.Thoughts = append(d.Thoughts, thought)
+		d.Think(thought)
 	}
 }
 
