@@ -384,6 +384,30 @@ func TestAnotherDeploymentServesWhereOneCannot(t *testing.T) {
 	}
 }
 
+func TestARefusedDeploymentIsNotTheWholeCredential(t *testing.T) {
+	t.Parallel()
+	bad := entry{"openai/gpt-4o", "https://one.openai.azure.com", "key-of-one-0123", "d"}
+	same := entry{"openai/o3-mini", "https://one.openai.azure.com", "key-of-one-0123", "o"}
+	other := entry{"openai/o3-mini", "https://two.openai.azure.com", "key-of-two-0123", "o"}
+	for name, test := range map[string]struct {
+		status int
+		body   string
+		list   string
+		want   completion.Class
+	}{
+		"the only key":                 {401, `{"error":{"code":"401","message":"Access denied due to invalid subscription key"}}`, list(bad, same), completion.AuthInvalid},
+		"one of two keys":              {401, `{"error":{"code":"401","message":"Access denied due to invalid subscription key"}}`, list(bad, other), completion.AuthLimited},
+		"the quota of the only one":    {429, `{"error":{"code":"insufficient_quota","message":"x"}}`, list(bad, same), completion.QuotaExhausted},
+		"the quota of one of two keys": {429, `{"error":{"code":"insufficient_quota","message":"x"}}`, list(bad, other), completion.RateLimited},
+	} {
+		l := &line{answer: func(int, *http.Request) (int, string, string) { return test.status, "application/json", test.body }}
+		_, err := drained(t, azure.New(l), call("openai/gpt-4o", test.list))
+		if failed, ok := errors.AsType[*completion.ProviderError](err); !ok || failed.Class != test.want || !failed.Unbilled {
+			t.Errorf("%s: %+v, want %s", name, failed, test.want)
+		}
+	}
+}
+
 func TestWhatADeploymentIsServesAndSpeaks(t *testing.T) {
 	t.Parallel()
 	p := azure.New(&line{})

@@ -185,9 +185,27 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		}
 		failure = err
 		failed, ok := errors.AsType[*completion.ProviderError](err)
-		if !ok || ctx.Err() != nil || !p.memory.next(call.Credential, d, failed) {
+		if !ok {
+			return nil, err
+		}
+		more := ctx.Err() == nil && p.memory.next(call.Credential, d, failed)
+		ofOne(failed, d, list)
+		if !more {
 			return nil, err
 		}
 	}
 	return nil, failure
+}
+
+// ofOne keeps a refusal of one deployment from being taken for one of the whole credential, whose other
+// deployments have keys and resources of their own and go on serving.
+func ofOne(failed *completion.ProviderError, d keyform.AzureDeployment, list keyform.Azure) {
+	another := slices.ContainsFunc(list, func(o keyform.AzureDeployment) bool { return o.Endpoint != d.Endpoint || !o.Key.Equal(d.Key) })
+	switch {
+	case !another:
+	case failed.Class == completion.AuthInvalid:
+		failed.Class = completion.AuthLimited
+	case failed.Class == completion.QuotaExhausted:
+		failed.Class = completion.RateLimited
+	}
 }
