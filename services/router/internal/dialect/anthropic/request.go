@@ -4,7 +4,11 @@
 // A request is scanned once, without decoding it, since a body passes as it is to providers that speak this
 // dialect. Only when a target speaks another one is the prompt decoded, and then strictly: what the neutral
 // form cannot carry is refused by name. What a caller has tried out by the header anthropic-beta counts by
-// the fields that it opens; the header itself says nothing to other providers.
+// the fields that it opens; the header itself says nothing to providers that do not speak this dialect.
+//
+// Thinking stays where it came between pieces of text, in streams and, from providers that say where (Claude,
+// Bedrock, OpenAI's responses), in whole answers. Two orders are lost there: that among tool calls, for which
+// a neutral prompt has no place either, and that of an answer with sources, whose text stays in one piece.
 package anthropic
 
 import (

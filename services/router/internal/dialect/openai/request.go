@@ -4,6 +4,9 @@
 // A request is scanned once, without decoding it, since most bodies pass to the provider as they are.
 // Only when a target speaks another dialect is the prompt decoded, and then strictly: what the neutral
 // form cannot carry is refused by name.
+//
+// A whole answer here has one text and, beside it, its reasoning: which block came before which part of the
+// text cannot be said, as it can in Anthropic's messages and OpenAI's responses.
 package openai
 
 import (
