@@ -56,7 +56,10 @@ func (p *parrot) RoundTrip(r *http.Request) (*http.Response, error) {
 		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 			said = append(said, name, strings.Join(r.Header[name], " "))
 		}
-		text = p.body(strings.Join(append(said, string(body)), " "))
+		all := strings.Join(append(said, string(body)), " ")
+		if text = p.body(all); kind == "text/event-stream" && strings.HasSuffix(r.URL.Path, "/responses") {
+			text = `data: {"type":"response.failed","response":{"id":"r","status":"failed","error":` + envelope(all) + "}}\n\n"
+		}
 	}
 	return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {kind}}, Body: io.NopCloser(strings.NewReader(text)), ContentLength: -1, Request: r}, nil
 }
@@ -183,6 +186,30 @@ func attack(ctx context.Context, p completion.Provider, models []string, key sec
 				answer, err := p.Start(ctx, completion.Call{AttemptID: "att_1", Model: model, BaseURL: base, Credential: credential, Secret: key, Request: req})
 				for err == nil {
 					_, err = answer.Next()
+				}
+				tell(err)
+				if answer != nil {
+					_ = answer.Close() // nothing is lost: it is read
+				}
+			}
+		}
+	}
+	for _, model := range models {
+		for dialect, op := range map[completion.Dialect]completion.Operation{
+			completion.OpenAIChat: completion.Chat, completion.OpenAIResponses: completion.Chat, completion.AnthropicMessages: completion.Chat,
+			completion.AnthropicCount: completion.CountTokens, completion.OpenAIEmbeddings: completion.Embeddings, completion.OpenAIImages: completion.Images,
+		} {
+			if p.Serves(op, model, credential) != "" || !p.Speaks(dialect, &completion.Target{Name: model, Credential: credential}) {
+				continue
+			}
+			for _, stream := range []bool{false, true} {
+				body := fmt.Sprintf(`{"model":"m","max_tokens":9,"stream":%v,"input":"hi","prompt":"hi","messages":[{"role":"user","content":"hi"}]}`, stream)
+				req := &completion.Request{ID: "req_1", Dialect: dialect, Operation: op, Model: model, Stream: stream && op != completion.CountTokens && op != completion.Embeddings, Raw: []byte(body)}
+				answer, err := p.Start(ctx, completion.Call{AttemptID: "att_1", Model: model, BaseURL: base, Credential: credential, Secret: key, Request: req, Raw: true})
+				for err == nil {
+					var chunk completion.Chunk
+					chunk, err = answer.Next()
+					fmt.Fprintf(&said, "%s\n", chunk.Raw)
 				}
 				tell(err)
 				if answer != nil {
