@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider/compat"
 	"github.com/claviger/claviger/services/router/internal/provider/form/chat"
@@ -133,5 +136,13 @@ func TestProvidersAreListedOnceAndInOrder(t *testing.T) {
 	}
 	if !slices.IsSorted(slugs) || len(slices.Compact(slices.Clone(slugs))) != len(slugs) {
 		t.Errorf("the providers are %v", slugs)
+	}
+}
+
+// TestEveryProviderHasAFormOfCredential: what routers call is what keys can be brought for.
+func TestEveryProviderHasAFormOfCredential(t *testing.T) {
+	t.Parallel()
+	if diff := cmp.Diff(keyform.Providers(), slices.Sorted(maps.Keys(providers(&http.Transport{})))); diff != "" {
+		t.Errorf("credentials and routers know different providers (-credentials +routers):\n%s", diff)
 	}
 }
