@@ -89,6 +89,13 @@ func (w *world) Revise(e *usage.Event) error {
 	return nil
 }
 
+// tally says how often the provider was asked, revisions came, and one replaced another.
+func (w *world) tally() (polls, written, replaced int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.polls), w.written, w.replaced
+}
+
 func (w *world) event(t *testing.T, attempt string) usage.Event {
 	t.Helper()
 	w.mu.Lock()
@@ -449,8 +456,8 @@ func TestTruthReplacesTheEstimateWhicheverRouterFindsIt(t *testing.T) {
 				if e.Revision != 2 || e.Source != usage.ProviderFinal || e.Outcome != usage.OK || e.ErrorClass != "" || e.Units[0].Milli != 6000 || *e.CostNanoUSD != 1_500_000 {
 					t.Errorf("afterwards the event is %+v, want the truth as revision 2", e)
 				}
-				if w.replaced != 1 || w.written != 1+len(test.asked) {
-					t.Errorf("%d revisions are written and change what is counted %d times, want %d and once", w.written, w.replaced, 1+len(test.asked))
+				if _, written, replaced := w.tally(); replaced != 1 || written != 1+len(test.asked) {
+					t.Errorf("%d revisions are written and change what is counted %d times, want %d and once", written, replaced, 1+len(test.asked))
 				}
 				// Long after that the provider has forgotten the job. That is no news.
 				w.mu.Lock()
@@ -641,15 +648,16 @@ func TestWebhookAtARouterThatDoesNotFollowTheJobLosesNothing(t *testing.T) {
 		submit(t, follows, "fal", "7f")
 		pass(10 * time.Minute) // pauses are as long as they get
 		w.set("7f", done(6))
-		before := len(w.polls)
+		before, _, _ := w.tally()
 		other.Hint("fal", "7f")
 		synctest.Wait()
-		if len(w.polls) != before || other.Open() != 0 || w.written != 0 {
-			t.Errorf("the router that does not follow it asks %d times, follows %d jobs, and wrote %d revisions; want nothing of it", len(w.polls)-before, other.Open(), w.written)
+		if polls, written, _ := w.tally(); polls != before || other.Open() != 0 || written != 0 {
+			t.Errorf("the router that does not follow it asks %d times, follows %d jobs, and wrote %d revisions; want nothing of it", polls-before, other.Open(), written)
 		}
 		pass(61 * time.Second)
-		if e := w.event(t, "att_7f"); e.Revision != 2 || e.Units[0].Milli != 6000 || w.written != 1 {
-			t.Errorf("a pause later the event is %+v, written %d times; want the truth, once", e, w.written)
+		_, written, _ := w.tally()
+		if e := w.event(t, "att_7f"); e.Revision != 2 || e.Units[0].Milli != 6000 || written != 1 {
+			t.Errorf("a pause later the event is %+v, written %d times; want the truth, once", e, written)
 		}
 	})
 }
