@@ -203,6 +203,7 @@ export async function fits(page) {
 /** Writes a picture of the whole page. */
 export async function picture(page, name) {
   const file = path.join(world.screenshots, `${name}.png`);
+  await page.evaluate(() => scrollTo(0, 0)); // what sticks to the window would stand in the middle
   const wire = phones.get(page);
   if (!wire) return page.screenshot({ path: file, fullPage: true, animations: "disabled" });
   // Playwright's own picture makes the page that of a desktop for its moment: with room for a scroll bar.
