@@ -210,6 +210,10 @@ func (s *Stream) nextDecoded() bool {
 		switch {
 		case err != nil:
 			s.ended = err
+			if s.chunk.Usage != nil { // what failed says what it took
+				s.chunk = completion.Chunk{Usage: s.chunk.Usage}
+				return true
+			}
 		case seen == Last:
 			s.clean.Store(true)
 			s.ended = io.EOF

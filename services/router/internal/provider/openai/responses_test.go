@@ -208,7 +208,7 @@ func TestFailedResponsesAreErrors(t *testing.T) {
 			if raw && got.Raw != createdEvent+deltaEvent {
 				t.Errorf("%s: passed %q", event, got.Raw)
 			}
-			if raw && strings.Contains(event, `"usage"`) && (got.Usage == nil || got.Usage.Tokens.InputTotal != 9) {
+			if strings.Contains(event, `"usage"`) && (got.Usage == nil || got.Usage.Tokens.InputTotal != 9) {
 				t.Errorf("%s: usage %+v", event, got.Usage)
 			}
 		}
@@ -216,6 +216,22 @@ func TestFailedResponsesAreErrors(t *testing.T) {
 }
 
 // TestEndsOfResponses: an end without its event is broken, whatever came before.
+func TestFailedResponsesSayWhatTheyTook(t *testing.T) {
+	t.Parallel()
+	r := &replay{stream: `{"object":"response","status":"failed","error":{"code":"server_error","message":"x"},"output":[],"usage":{"input_tokens":9,"output_tokens":3,"output_tokens_details":{"reasoning_tokens":5}}}`}
+	for _, call := range []completion.Call{responsesCall(`{"model":"a","input":"hi"}`, false), providertest.Converted("http://provider.invalid/v1", "gpt-6-sol", false, llmtest.Script{})} {
+		answer, err := openai.New(r).Start(t.Context(), call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Reasoning is a part of the output, so more of it cannot be.
+		want := usage.Tokens{InputTotal: 9, InputUncached: 9, OutputTotal: 3, Reasoning: 3}
+		if got, err := providertest.Collect(answer); err == nil || got.Usage == nil || got.Usage.Tokens != want {
+			t.Errorf("raw %v: %+v, %v", call.Raw, got.Usage, err)
+		}
+	}
+}
+
 func TestEndsOfResponses(t *testing.T) {
 	t.Parallel()
 	incomplete := func(reason string) string {

@@ -83,6 +83,7 @@ func (f *format) usage(data []byte) *completion.Usage {
 	}
 	written = max(written, half+twelve)
 	t.CacheRead, t.CacheWrite12h, t.CacheWrite30m, t.OutputTotal = cached, twelve, written-twelve, output
+	t.Reasoning = min(t.Reasoning, output)
 	t.InputUncached = max(0, input-cached-written)
 	t.InputTotal = t.InputUncached + cached + written
 	out := &completion.Usage{Tokens: t, Final: true}

@@ -13,7 +13,7 @@ func (f *format) whole(body []byte, raw bool) (completion.Chunk, string, error) 
 	output := jsonscan.Get(body, "output")
 	status, _ := jsonscan.Text(jsonscan.Get(body, "status"))
 	if status == "failed" || jsonscan.Given(jsonscan.Get(body, "error")) {
-		return completion.Chunk{}, "", f.failure(body)
+		return completion.Chunk{Usage: f.usage(jsonscan.Get(body, "usage"))}, "", f.failure(body)
 	}
 	if jsonscan.KindOf(output) != jsonscan.ArrayKind {
 		return completion.Chunk{}, "", f.nonsense("the provider answered something that is not a response")
