@@ -27,6 +27,7 @@ const (
 	// fits: whoever sends forged webhooks must not make us call fal.
 	keysFor      = 24 * time.Hour
 	refetchAfter = time.Minute
+	fetchTime    = 10 * time.Second
 	maxKeys      = 16
 	maxHeader    = 256
 )
@@ -121,7 +122,11 @@ func (w *Webhooks) fits(ctx context.Context, message, signature []byte) error {
 	return ErrForged
 }
 
+// fetch gets the published keys. It goes on if the caller leaves: else whoever sends a forged webhook and
+// leaves at once would keep us from having any.
 func (w *Webhooks) fetch(ctx context.Context) []ed25519.PublicKey {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTime)
+	defer cancel()
 	for _, url := range w.urls {
 		res, err := w.client.Send(ctx, provider.Outgoing{Method: http.MethodGet, URL: url})
 		if err != nil {

@@ -1,6 +1,7 @@
 package fal_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -38,6 +39,24 @@ func hooked(t *testing.T, server *llmtest.Server, at time.Time) (id string, head
 		t.Fatal(err)
 	}
 	return id, req.Header, body
+}
+
+func TestWhoLeavesKeepsNobodyFromThePublishedKeys(t *testing.T) {
+	t.Parallel()
+	server := llmtest.New(t)
+	now := time.Now()
+	id, header, body := hooked(t, server, now)
+	hooks := fal.NewWebhooks(http.DefaultTransport, []string{server.FalURL() + "/.well-known/jwks.json"}, func() time.Time { return now })
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	forged := header.Clone()
+	forged.Set("X-Fal-Webhook-Signature", strings.Repeat("0", 128))
+	if _, err := hooks.Verify(gone, forged, body); !errors.Is(err, fal.ErrForged) {
+		t.Errorf("a forged webhook of who has left: %v", err)
+	}
+	if got, err := hooks.Verify(t.Context(), header, body); err != nil || got != id {
+		t.Errorf("a genuine webhook right after it: %q, %v", got, err)
+	}
 }
 
 func TestOnlyGenuineWebhooksAreListenedTo(t *testing.T) {
