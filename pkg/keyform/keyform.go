@@ -8,9 +8,6 @@
 package keyform
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/secret"
 )
@@ -33,21 +30,24 @@ const (
 	GoogleFile Kind = "google"  // a service account's JSON
 )
 
-var kinds = map[string]Kind{
-	"anthropic": Key, "azure": AzureList, "baseten": Key, "bedrock": AWSObject, "deepinfra": Key, "fal": Key, "google-ai-studio": Key,
-	"groq": Key, "mistral": Key, "moonshot": Key, "openai": Key, "perplexity": Key, "pollo": Key, "vertex": GoogleFile, "xai": Key,
-}
-
 // KindOf returns the form of a provider's credentials: one API key where nothing else is known.
 func KindOf(provider string) Kind {
-	if k, ok := kinds[provider]; ok {
-		return k
+	for i := range known {
+		if known[i].Slug == provider {
+			return known[i].Form
+		}
 	}
 	return Key
 }
 
 // Providers are the slugs of all providers, sorted.
-func Providers() []string { return slices.Sorted(maps.Keys(kinds)) }
+func Providers() []string {
+	out := make([]string, len(known))
+	for i := range known {
+		out[i] = known[i].Slug
+	}
+	return out
+}
 
 // Azure is a credential of Azure: one entry per model, each its own endpoint and key.
 type Azure []AzureDeployment

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/pricing"
 )
 
@@ -91,10 +92,7 @@ func TestEveryProviderHasPrices(t *testing.T) {
 		provider, _, _ := strings.Cut(m, "/")
 		models[provider]++
 	}
-	providers := []string{
-		"anthropic", "azure", "baseten", "bedrock", "deepinfra", "fal", "google-ai-studio", "groq", "mistral", "moonshot",
-		"openai", "perplexity", "pollo", "vertex", "xai",
-	}
+	providers := keyform.Providers()
 	for _, p := range providers {
 		if (models[p] > 0) == (why[p] != "") {
 			t.Errorf("%s has %d models with a price, and the reason %q for having none", p, models[p], why[p])

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/media"
@@ -64,9 +65,22 @@ type Question struct {
 	Optional bool
 }
 
-// Vendors are all vendors, in the order of their slugs.
+// Vendors are all vendors: those that differ from OpenAI, and those that do not.
 func Vendors() []Vendor {
-	return []Vendor{baseten(), deepinfra(), groq(), mistral(), moonshot(), perplexity(), xai()}
+	out := []Vendor{baseten(), deepinfra(), groq(), mistral(), moonshot(), perplexity(), xai()}
+	for _, p := range keyform.Known() {
+		if p.Speaks != "" {
+			out = append(out, Plain(p))
+		}
+	}
+	return out
+}
+
+// Plain is a vendor that speaks as OpenAI does, as the table of providers names it.
+func Plain(p keyform.Provider) Vendor {
+	return Vendor{Facts: provider.Facts{
+		Slug: p.Slug, Name: p.Name, BaseURL: p.Speaks, Forms: []string{"chat completions"}, Credential: "API key", KeyTest: "lists the models",
+	}}
 }
 
 // Provider calls one vendor.

@@ -1,8 +1,10 @@
 package compat_test
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/provider"
@@ -34,4 +36,21 @@ func TestAnotherVendorIsOneEntryAndOneFolder(t *testing.T) {
 			llmtest.ErrSpendLimit: completion.QuotaExhausted,
 		}}))
 	})
+}
+
+// TestAVendorThatSpeaksAsOpenAIDoesIsOneLineOfTheTable: the table of providers, which the control plane and
+// the admin go by too, holds all that the router has to know of it.
+func TestAVendorThatSpeaksAsOpenAIDoesIsOneLineOfTheTable(t *testing.T) {
+	t.Parallel()
+	line := keyform.Provider{Slug: "acme", Name: "Acme", About: "Models", KeysURL: "https://acme.example/keys", Speaks: "https://api.acme.example/v1"}
+	acme := compat.Plain(line)
+	if acme.Facts.Slug != line.Slug || acme.Facts.BaseURL != line.Speaks {
+		t.Errorf("facts %+v", acme.Facts)
+	}
+	providertest.Run(t, adapter(acme, scripted{model: "acme-1", base: "/acme/v1", writes: true}))
+	for _, v := range compat.Vendors() {
+		if !slices.Contains(keyform.Providers(), v.Facts.Slug) {
+			t.Errorf("%s is not in the table of providers", v.Facts.Slug)
+		}
+	}
 }
