@@ -271,8 +271,8 @@ type located struct {
 }
 
 func (l located) RoundTrip(r *http.Request) (*http.Response, error) {
-	resource, ok := strings.CutSuffix(r.URL.Host, ".openai.azure.com")
-	if !ok {
+	resource, domain, _ := strings.Cut(r.URL.Host, ".")
+	if !strings.HasSuffix(domain, "azure.com") {
 		return l.RoundTripper.RoundTrip(r)
 	}
 	moved := r.Clone(r.Context())
@@ -347,16 +347,20 @@ func TestEveryProviderInEveryDialect(t *testing.T) {
 		}
 	}
 	table := newTable()
-	for _, slug := range slices.Sorted(maps.Keys(vendors)) {
-		v := vendors[slug]
-		t.Run(slug, func(t *testing.T) {
+	for name, f := range families() {
+		vendors[name] = f
+	}
+	for _, name := range slices.Sorted(maps.Keys(vendors)) {
+		v := vendors[name]
+		slug, _, _ := strings.Cut(name, " ")
+		t.Run(name, func(t *testing.T) {
 			server := llmtest.New(t)
 			at := newStand(t, slug, v, server)
 			for _, dialect := range callers() {
 				for _, stream := range []bool{false, true} {
 					for _, h := range happenings() {
 						why := cannotBe(v, dialect, stream, h)
-						table.put(slug, dialect.name, stream, h.name, why)
+						table.put(name, dialect.name, stream, h.name, why)
 						if why != "" {
 							continue
 						}
@@ -480,6 +484,27 @@ var mediaOnly = map[string]string{
 	"pollo": "Pollo.AI makes films alone: see the jobs of `internal/httpapi` and `internal/media`",
 }
 
+// families are models that a provider calls in another of its forms.
+func families() map[string]vendor {
+	all := vendors()
+	with := func(slug, model string) vendor {
+		v := all[slug]
+		v.model = model
+		return v
+	}
+	claude := with("azure", "anthropic/claude-haiku-4-5")
+	claude.settings = completion.Settings{Deployments: []completion.Deployment{
+		{Model: claude.model, Endpoint: "https://acme.services.ai.azure.com/anthropic", Name: "claude-haiku-4-5"},
+	}}
+	claude.secret = azureList(claude.settings.Deployments)
+	nova := with("bedrock", "us.amazon.nova-2-lite-v1:0")
+	nova.not = map[string]string{"structured output": "Nova takes no schemas, and they are refused by name"}
+	return map[string]vendor{
+		"azure (Claude)": claude, "bedrock (Nova)": nova,
+		"vertex (Claude)": with("vertex", "claude-haiku-4-5@20251001"), "vertex (open)": with("vertex", "openai/gpt-oss-120b-maas"),
+	}
+}
+
 // azureDeployments are the deployments of Azure's credential, one per model.
 func azureDeployments() []completion.Deployment {
 	var out []completion.Deployment
@@ -489,9 +514,9 @@ func azureDeployments() []completion.Deployment {
 	return out
 }
 
-func azureList() string {
+func azureList(deployments []completion.Deployment) string {
 	var entries []string
-	for _, d := range azureDeployments() {
+	for _, d := range deployments {
 		entries = append(entries, fmt.Sprintf(`{"model_slug":%q,"endpoint_url":%q,"api_key":"0123456789abcdef0123456789abcdef","model_id":%q}`, d.Model, d.Endpoint, d.Name))
 	}
 	return "[" + strings.Join(entries, ",") + "]"
@@ -504,7 +529,7 @@ func vendors() map[string]vendor {
 		"anthropic": {model: "claude-haiku-4-5", secret: key, base: (*llmtest.Server).AnthropicURL},
 		"azure": {
 			model: "openai/gpt-4o", base: func(s *llmtest.Server) string { return s.URL + "/azure" },
-			secret: azureList(), settings: completion.Settings{Deployments: azureDeployments()},
+			secret: azureList(azureDeployments()), settings: completion.Settings{Deployments: azureDeployments()},
 		},
 		"bedrock": {
 			model: "us.anthropic.claude-haiku-4-5-20251001-v1:0", base: (*llmtest.Server).BedrockURL,
