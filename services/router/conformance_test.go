@@ -347,9 +347,7 @@ func TestEveryProviderInEveryDialect(t *testing.T) {
 		}
 	}
 	table := newTable()
-	for name, f := range families() {
-		vendors[name] = f
-	}
+	maps.Copy(vendors, families())
 	for _, name := range slices.Sorted(maps.Keys(vendors)) {
 		v := vendors[name]
 		slug, _, _ := strings.Cut(name, " ")

@@ -33,6 +33,8 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	optionsv1 "github.com/claviger/claviger/proto/gen/claviger/options/v1"
 	_ "github.com/claviger/claviger/proto/gen/claviger/router/v1" // its methods are in the matrix
+	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/tools/e2e/cluster"
 	"github.com/claviger/claviger/tools/seed"
 	"github.com/claviger/claviger/tools/suite"
@@ -127,7 +129,7 @@ func startTown(t *testing.T) *town {
 	dir := t.TempDir()
 	s, err := suite.Start(t.Context(), "127.0.0.1:0", suite.Options{
 		Dir: dir, Log: slog.New(slog.DiscardHandler), EgressAllow: []string{strings.TrimPrefix(provider.URL, "http://")},
-		ProviderURLs: map[string]string{"openai": provider.OpenAIURL(), "anthropic": provider.AnthropicURL()},
+		ProviderURLs: map[string]string{"openai": provider.OpenAIURL(), "anthropic": provider.AnthropicURL(), "pollo": provider.PolloURL()},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -368,10 +370,25 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			"/claviger.metering.v1.TraceService/GetTrace":          &meteringv1.GetTraceRequest{RequestId: object("req")},
 		}
 	}
+	jobs := func(id string) map[string]proto.Message { // an API key asks for these
+		return map[string]proto.Message{
+			"/claviger.router.v1.MediaService/GetJob":    &routerv1.GetJobRequest{Id: id},
+			"/claviger.router.v1.MediaService/WatchJob":  &routerv1.WatchJobRequest{Id: id},
+			"/claviger.router.v1.MediaService/CancelJob": &routerv1.CancelJobRequest{Id: id},
+		}
+	}
 	w.other["req"] = w.oneRequest(t, w.keys["rival"])
+	foreign := w.oneJob(t, "rival")
 	for name, transport := range w.listeners(t) {
+		key := w.as(transport, w.keys["acme"])
+		for procedure, req := range jobs(foreign) {
+			err, nothing := invoke(t.Context(), key, procedure, all[procedure], req), invoke(t.Context(), key, procedure, all[procedure], jobs("video_x")[procedure])
+			if connect.CodeOf(err) != connect.CodeNotFound || fmt.Sprint(err) != fmt.Sprint(nothing) {
+				t.Errorf("%s: %s of the other organization = %v, of nothing = %v, want not_found for both", name, procedure, err, nothing)
+			}
+		}
 		if name == "grpc-go" {
-			continue // the router's alone: no objects there
+			continue // the router's alone: no other objects there
 		}
 		client := w.as(transport, w.tokens[owner])
 		answers := map[string]string{}
@@ -386,6 +403,9 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 		}
 		for procedure, m := range all { // a method that takes an id has to be in this test
 			fields := m.Input().Fields()
+			if _, ok := jobs("")[procedure]; ok {
+				continue
+			}
 			if _, ok := answers[procedure]; !ok && (fields.ByName("id") != nil || fields.ByName("request_id") != nil) {
 				t.Errorf("%s takes an id and is not tested with a foreign one", procedure)
 			}
@@ -406,6 +426,26 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			t.Errorf("the other organization's %s changed", kind)
 		}
 	}
+}
+
+// oneJob brings an organization a credential for videos, and submits one. The organization sees its job.
+func (w *town) oneJob(t *testing.T, slug string) string {
+	t.Helper()
+	(&edge{town: w}).plant(t, &seed.Document{
+		Organization: seed.Organization{Slug: slug},
+		Credentials:  []seed.Credential{{Provider: "pollo", Label: "films", Secret: secret.New("pollo_0123456789abcdef")}},
+	})
+	client := routerv1connect.NewMediaServiceClient(w.as(w.Transport(), w.keys[slug]))
+	var token string
+	cluster.Eventually(t, 20*time.Second, "the submit of a video", func() error {
+		res, err := client.SubmitVideo(t.Context(), &routerv1.SubmitVideoRequest{Model: "pollo/kling-ai/kling-v1-5", Prompt: "script:polls=100 waves", Seconds: 5})
+		token = res.GetJob().GetId()
+		return err
+	})
+	if _, err := client.GetJob(t.Context(), &routerv1.GetJobRequest{Id: token}); err != nil {
+		t.Fatal(err)
+	}
+	return token
 }
 
 // seesNoUseOf asks for the other organization's usage in the methods that take several ids.
