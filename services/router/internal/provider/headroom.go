@@ -41,7 +41,11 @@ func HeadroomOf(h http.Header, now time.Time) completion.Headroom {
 // allowance is what the first names that are there say. A number below 0 stands for unknown.
 func allowance(h http.Header, names []limitNames, now time.Time) (a completion.Allowance) {
 	for _, n := range names {
-		remaining, err := strconv.ParseInt(h.Get(n.remaining), 10, 64)
+		given := h.Get(n.remaining)
+		if given == "" { // as most are: an error of ParseInt would cost two allocations each
+			continue
+		}
+		remaining, err := strconv.ParseInt(given, 10, 64)
 		if err != nil || remaining < 0 {
 			continue
 		}
