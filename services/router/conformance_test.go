@@ -296,7 +296,12 @@ type stand struct {
 
 func newStand(t *testing.T, slug string, v vendor, s *llmtest.Server) *stand {
 	t.Helper()
-	adapters := providers(located{http.DefaultTransport, s.URL})
+	return newStandOver(t, slug, v, s, located{http.DefaultTransport, s.URL})
+}
+
+func newStandOver(t *testing.T, slug string, v vendor, s *llmtest.Server, transport http.RoundTripper) *stand {
+	t.Helper()
+	adapters := providers(transport)
 	if adapters[slug] == nil {
 		t.Fatalf("there is no adapter for %s", slug)
 	}
