@@ -66,6 +66,23 @@ func Walk(body []byte, field func(name, v []byte) error) error {
 	return wellFormed(body, &m)
 }
 
+// Fields gives each member of a body that is given, and not null, to field. The body was walked before.
+func Fields(body []byte, field func(name string, v []byte) error) error {
+	m := jsonscan.Object(body)
+	for m.Next() {
+		if !jsonscan.Given(m.Value) {
+			continue
+		}
+		if err := field(string(m.Name), m.Value); err != nil {
+			return err
+		}
+	}
+	if m.Err() != nil {
+		return ErrMalformed.Because(m.Err())
+	}
+	return nil
+}
+
 // wellFormed names the place where a body stops being JSON. It does not quote the body.
 func wellFormed(body []byte, m *jsonscan.Members) error {
 	at, problem := jsonscan.Trailing(body, m.End()), "something follows the object"

@@ -14,17 +14,8 @@ import (
 // passed over, and so are those that only repeat a default; all others must be carried.
 func decodePrompt(body []byte) (*completion.Prompt, error) {
 	d := decoder{p: &completion.Prompt{}}
-	m := jsonscan.Object(body)
-	for m.Next() {
-		if !jsonscan.Given(m.Value) {
-			continue
-		}
-		if err := d.field(string(m.Name), m.Value); err != nil {
-			return nil, err
-		}
-	}
-	if m.Err() != nil {
-		return nil, dialect.ErrMalformed.Because(m.Err())
+	if err := dialect.Fields(body, d.field); err != nil {
+		return nil, err
 	}
 	d.p.Messages = append(d.system, d.p.Messages...)
 	d.think()

@@ -83,17 +83,8 @@ const maxCount = 10
 func decodePrompt(body []byte) (*completion.Prompt, error) {
 	in := &completion.ImageInput{}
 	p := &completion.Prompt{Image: in}
-	m := jsonscan.Object(body)
-	for m.Next() {
-		if !jsonscan.Given(m.Value) {
-			continue
-		}
-		if err := decodeField(p, in, string(m.Name), m.Value); err != nil {
-			return nil, err
-		}
-	}
-	if m.Err() != nil {
-		return nil, dialect.ErrMalformed.Because(m.Err())
+	if err := dialect.Fields(body, func(name string, v []byte) error { return decodeField(p, in, name, v) }); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

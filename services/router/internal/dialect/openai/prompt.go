@@ -14,17 +14,8 @@ import (
 func decodePrompt(body []byte) (*completion.Prompt, error) {
 	p := &completion.Prompt{}
 	d := promptDecoder{p: p}
-	m := jsonscan.Object(body)
-	for m.Next() {
-		if !jsonscan.Given(m.Value) {
-			continue
-		}
-		if err := d.field(string(m.Name), m.Value); err != nil {
-			return nil, err
-		}
-	}
-	if m.Err() != nil {
-		return nil, dialect.ErrMalformed.Because(m.Err())
+	if err := dialect.Fields(body, d.field); err != nil {
+		return nil, err
 	}
 	if d.maxCompletion != nil {
 		p.MaxOutputTokens = d.maxCompletion
