@@ -34,6 +34,7 @@ var reveals = map[string]string{ //nolint:gosec // names of functions
 	"services/router/internal/provider.Outgoing.header":    "the provider: the line that signs a request",
 	"services/router/internal/provider/vertex.sign":        "RSA, whose signature goes to Google in its place",
 	"services/router/internal/provider.Together":           "what Scrub searches for, a secret again",
+	"services/router/internal/provider.holds":              "a search for it in what must not hold it",
 	"services/router/internal/provider.Scrub":              "a search for it in what must not hold it",
 	"tools/demo.admin":                                     "the person at the terminal: a password of this run",
 	"tools/cli.contextFile.save":                           "the file with mode 0600 that keeps the session",

@@ -81,6 +81,7 @@ var errSigning = errors.New("the call could not be signed")
 type Response struct {
 	*http.Response
 	ctx context.Context //nolint:containedctx // the call's, to tell its end from a broken connection
+	key secret.Text
 }
 
 // Send sends the call. Its error is a *completion.ProviderError; if the context has ended, the error
@@ -121,7 +122,7 @@ func (c Client) Send(ctx context.Context, out Outgoing) (*Response, error) {
 			Message: "the provider compressed an answer that was asked for plain",
 		}
 	}
-	return &Response{Response: res, ctx: ctx}, nil
+	return &Response{Response: res, ctx: ctx, key: out.Auth.Key}, nil
 }
 
 func (out Outgoing) header() http.Header {
@@ -191,9 +192,14 @@ func (r *Response) Failed(message string) *completion.ProviderError {
 // RequestID is the provider's name for the call.
 func (r *Response) RequestID() string {
 	for _, name := range []string{"X-Request-Id", "Request-Id", "Apim-Request-Id", "Mistral-Correlation-Id", "X-Amzn-Requestid"} {
-		if id := r.Header.Get(name); id != "" {
-			return Bounded(id, 128)
+		id := r.Header.Get(name)
+		if id == "" {
+			continue
 		}
+		if id = printable(id); holds(id, r.key) {
+			return "" // a server that repeats what it was sent: the name goes into answers and accounts
+		}
+		return Bounded(id, 128)
 	}
 	return ""
 }

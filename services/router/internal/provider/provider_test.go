@@ -310,3 +310,26 @@ func TestEverySecretOfACallIsTakenOut(t *testing.T) {
 		}
 	}
 }
+
+// TestANameOfACallThatHoldsTheKeyIsNone: a server that repeats the key as the name of the call would bring it
+// into answers and accounts.
+func TestANameOfACallThatHoldsTheKeyIsNone(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"req_1": "req_1", "a sk-canary-0123 b": "", "sk-can\x00ary-0123": "", strings.Repeat("x", 120) + "sk-canary-0123": "",
+		"second-0123": "", strings.Repeat("y", 200): strings.Repeat("y", 128),
+	} {
+		client := provider.NewClient(transport(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{"X-Request-Id": {name}}, Body: http.NoBody}, nil
+		}))
+		out := outgoing()
+		out.Auth = provider.Bearer(provider.Together(secret.New("sk-canary-0123"), secret.New("second-0123")))
+		res, err := client.Send(t.Context(), out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := res.RequestID(); got != want {
+			t.Errorf("RequestID of %q = %q, want %q", name, got, want)
+		}
+	}
+}

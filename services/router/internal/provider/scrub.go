@@ -52,6 +52,16 @@ func Scrub(text string, key secret.Text) string {
 	return Bounded(keyLike.ReplaceAllLiteralString(text, scrubbed), maxMessage)
 }
 
+// holds reports whether one of a key's secrets stands in a text.
+func holds(text string, key secret.Text) bool {
+	for line := range strings.SplitSeq(key.Reveal(), "\n") {
+		if len(line) >= 4 && strings.Contains(text, line) {
+			return true
+		}
+	}
+	return false
+}
+
 // printable takes out what is no printable UTF-8.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
