@@ -29,7 +29,9 @@ import (
 )
 
 // echo answers completions with what it was asked, or fails as the model's name says.
-type echo struct{}
+type echo struct {
+	routerv1connect.UnimplementedCompletionServiceHandler
+}
 
 var errTeapot = fault.New(fault.Conflict, "TEAPOT", "I am a teapot").With("kind", "short").Hinting("try coffee elsewhere")
 

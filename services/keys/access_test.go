@@ -132,7 +132,7 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 		},
 		"pol/Update": func(id string) error {
 			_, err := stranger.policies.UpdatePolicy(t.Context(), &keysv1.UpdatePolicyRequest{
-				Id: id, Targets: []*keysv1.Target{{Model: "openai/x", Use: 1}}, Etag: "1", IdempotencyKey: id,
+				Id: id, Publish: true, Spec: rule(&keysv1.Target{Model: "openai/x", Use: 1}), Etag: "1", IdempotencyKey: id,
 			})
 			return err
 		},

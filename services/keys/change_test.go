@@ -59,10 +59,10 @@ var changes = map[string]func(r *rig, p *person) proto.Message{
 		return &keysv1.DeleteCredentialRequest{Id: p.credential("to delete").GetId(), IdempotencyKey: p.id}
 	},
 	"CreatePolicy": func(_ *rig, p *person) proto.Message {
-		return &keysv1.CreatePolicyRequest{Name: "fresh", Targets: []*keysv1.Target{{Model: "openai/gpt-4o", Use: 1}}, IdempotencyKey: p.id}
+		return &keysv1.CreatePolicyRequest{Name: "fresh", Publish: true, Spec: rule(&keysv1.Target{Model: "openai/gpt-4o", Use: 1}), IdempotencyKey: p.id}
 	},
 	"UpdatePolicy": func(_ *rig, p *person) proto.Message {
-		return &keysv1.UpdatePolicyRequest{Id: p.policy("to-update").GetId(), Targets: []*keysv1.Target{{Model: "openai/o3", Use: 2}}, Etag: "1", IdempotencyKey: p.id}
+		return &keysv1.UpdatePolicyRequest{Id: p.policy("to-update").GetId(), Publish: true, Spec: rule(&keysv1.Target{Model: "openai/o3", Use: 2}), Etag: "1", IdempotencyKey: p.id}
 	},
 	"DeletePolicy": func(_ *rig, p *person) proto.Message {
 		return &keysv1.DeletePolicyRequest{Id: p.policy("to-delete").GetId(), IdempotencyKey: p.id}
@@ -205,7 +205,7 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 			return err
 		},
 		"UpdatePolicy": func(key string) error {
-			_, err := r.owner.policies.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{Id: p.GetId(), Targets: p.GetTargets(), Etag: p.GetEtag(), IdempotencyKey: key})
+			_, err := r.owner.policies.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{Id: p.GetId(), Publish: true, Spec: p.GetSpec(), Etag: p.GetEtag(), IdempotencyKey: key})
 			return err
 		},
 		"UpdateMember": func(key string) error {
@@ -264,16 +264,17 @@ func TestOperatorIsMadeOnce(t *testing.T) {
 func TestPolicyLinesAreCheckedTogether(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	_, err := r.owner.policies.CreatePolicy(t.Context(), &keysv1.CreatePolicyRequest{Name: "bad", IdempotencyKey: "1", Targets: []*keysv1.Target{
-		{Model: "openai/gpt-4o", Use: 1}, {Model: "acme/x", Use: 1}, {Model: "openai/gpt-4o", Use: 2}, {Model: "openai/gpt-4o", Use: 1},
-	}})
+	_, err := r.owner.policies.CreatePolicy(t.Context(), &keysv1.CreatePolicyRequest{Name: "bad", IdempotencyKey: "1", Publish: true, Spec: rule(
+		&keysv1.Target{Model: "openai/gpt-4o", Use: 1}, &keysv1.Target{Model: "acme/x", Use: 1},
+		&keysv1.Target{Model: "openai/gpt-4o", Use: 2}, &keysv1.Target{Model: "openai/gpt-4o", Use: 1},
+	)})
 	refused(t, "CreatePolicy", err, connect.CodeInvalidArgument, "POLICY_TARGETS_INVALID")
 	want := `line 2: unknown provider "acme": known are ` + provider.Names() + `; line 4: the same as line 1`
 	if ce := connect.CodeOf(err); ce != connect.CodeInvalidArgument || !contains(err.Error(), want) {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 	r.owner.policy("fast")
-	_, err = r.owner.policies.CreatePolicy(t.Context(), &keysv1.CreatePolicyRequest{Name: "fast", IdempotencyKey: "2", Targets: []*keysv1.Target{{Model: "openai/o3", Use: 1}}})
+	_, err = r.owner.policies.CreatePolicy(t.Context(), &keysv1.CreatePolicyRequest{Name: "fast", IdempotencyKey: "2", Publish: true, Spec: rule(&keysv1.Target{Model: "openai/o3", Use: 1})})
 	refused(t, "a taken name", err, connect.CodeAborted, "POLICY_EXISTS")
 }
 

@@ -240,7 +240,7 @@ func (p *person) credential(label string) *keysv1.Credential {
 func (p *person) policy(name string) *keysv1.Policy {
 	p.r.t.Helper()
 	res, err := p.policies.CreatePolicy(p.r.t.Context(), &keysv1.CreatePolicyRequest{
-		Name: name, Targets: []*keysv1.Target{{Model: "openai/gpt-4o", Use: 1}}, IdempotencyKey: "policy " + name,
+		Name: name, Publish: true, Spec: rule(&keysv1.Target{Model: "openai/gpt-4o", Use: 1}), IdempotencyKey: "policy " + name,
 	})
 	p.r.must(err)
 	return res.GetPolicy()
@@ -327,3 +327,8 @@ func holdsNone(t *testing.T, what, text string, secrets []string) {
 }
 
 func timestamp(at time.Time) *timestamppb.Timestamp { return timestamppb.New(at) }
+
+// rule is a policy of one group.
+func rule(targets ...*keysv1.Target) *keysv1.PolicySpec {
+	return &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: targets}}}
+}

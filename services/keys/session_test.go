@@ -166,7 +166,7 @@ func TestEndedSessionCannotBeRefreshedAndChangesNothing(t *testing.T) {
 		r.must(p.refresh())
 		r.must(end(p))
 		refused(t, name+": refresh", p.refresh(), connect.CodeUnauthenticated, "SESSION_ENDED")
-		_, err := p.policies.CreatePolicy(ctx, &keysv1.CreatePolicyRequest{Name: "p", Targets: []*keysv1.Target{{Model: "openai/x", Use: 1}}, IdempotencyKey: p.id})
+		_, err := p.policies.CreatePolicy(ctx, &keysv1.CreatePolicyRequest{Name: "p", Publish: true, Spec: rule(&keysv1.Target{Model: "openai/x", Use: 1}), IdempotencyKey: p.id})
 		refused(t, name+": change", err, connect.CodeUnauthenticated, "SESSION_ENDED")
 	}
 }

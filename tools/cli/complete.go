@@ -429,8 +429,8 @@ func (c *completer) live(ctx context.Context, what string, add func(value, help 
 			if err != nil {
 				return
 			}
-			lines := make([]string, len(o.GetTargets()))
-			for i, target := range o.GetTargets() {
+			lines := make([]string, len(targetsOf(o)))
+			for i, target := range targetsOf(o) {
 				lines[i] = targetText(target)
 			}
 			add(o.GetName(), strings.Join(lines, ", then "))

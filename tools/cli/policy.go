@@ -16,6 +16,7 @@ import (
 
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/tools/seed"
 )
 
 type policyCommands struct {
@@ -175,8 +176,8 @@ func (c *policyListCommand) Run(ctx context.Context, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		lines := make([]string, len(o.GetTargets()))
-		for i, target := range o.GetTargets() {
+		lines := make([]string, len(targetsOf(o)))
+		for i, target := range targetsOf(o) {
 			lines[i] = targetText(target)
 		}
 		tab.add(plain(o.GetName()), plain(strings.Join(lines, ", then ")), plain(number(o.GetVersion())), plain(ago(o.GetUpdateTime(), now)), cell{o.GetId(), dim})
@@ -189,6 +190,15 @@ func (c *policyListCommand) Run(ctx context.Context, t *terminal) error {
 		return nil
 	}
 	return t.printTable(tab)
+}
+
+// targetsOf are the lines of the version that serves.
+func targetsOf(p *keysv1.Policy) []*keysv1.Target {
+	var out []*keysv1.Target
+	for _, group := range p.GetSpec().GetGroups() {
+		out = append(out, group.GetTargets()...)
+	}
+	return out
 }
 
 func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy) error {
@@ -210,7 +220,7 @@ func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy
 		return err
 	}
 	tab := &table{columns: []column{{title: "LINE", right: true}, {title: "MODEL", shrink: true}, {title: "KEY"}}}
-	for i, target := range o.GetTargets() {
+	for i, target := range targetsOf(o) {
 		tab.add(plain(strconv.Itoa(i+1)), plain(target.GetModel()), plain(word(target.GetUse())))
 	}
 	if err := t.print(""); err != nil {
@@ -282,7 +292,7 @@ func (c *policyCreateCommand) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	defer api.close()
-	answer, err := call(ctx, api, api.policies.CreatePolicy, &keysv1.CreatePolicyRequest{Name: name, Targets: targets, IdempotencyKey: rand.Text()})
+	answer, err := call(ctx, api, api.policies.CreatePolicy, &keysv1.CreatePolicyRequest{Name: name, Spec: seed.Rule(targets...), Publish: true, IdempotencyKey: rand.Text()})
 	if err != nil {
 		return err
 	}
@@ -329,7 +339,7 @@ func (c *policyUpdateCommand) Run(ctx context.Context, t *terminal) error {
 		func() (*keysv1.Policy, error) { return api.policy(ctx, found.GetId()) },
 		func(read *keysv1.Policy) error {
 			answer, err := call(ctx, api, api.policies.UpdatePolicy, &keysv1.UpdatePolicyRequest{
-				Id: read.GetId(), Targets: targets, Etag: read.GetEtag(), IdempotencyKey: key,
+				Id: read.GetId(), Spec: seed.Rule(targets...), Publish: true, Etag: read.GetEtag(), IdempotencyKey: key,
 			})
 			changed = answer.GetPolicy()
 			return err

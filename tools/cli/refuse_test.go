@@ -21,6 +21,7 @@ import (
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	"github.com/claviger/claviger/tools/seed"
 )
 
 func TestWhatTheServerRefusesIsSaidInPlainWords(t *testing.T) {
@@ -132,7 +133,7 @@ func TestAConflictSaysWhatChanged(t *testing.T) {
 			}
 			_, err = client.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{
 				Id: list.GetPolicies()[0].GetId(), Etag: list.GetPolicies()[0].GetEtag(), IdempotencyKey: rand.Text(),
-				Targets: []*keysv1.Target{{Model: "openai/gpt-4o", Use: list.GetPolicies()[0].GetTargets()[0].GetUse()}},
+				Publish: true, Spec: seed.Rule(&keysv1.Target{Model: "openai/gpt-4o", Use: list.GetPolicies()[0].GetSpec().GetGroups()[0].GetTargets()[0].GetUse()}),
 			})
 			if err != nil {
 				t.Error(err)

@@ -174,7 +174,7 @@ func verdict(state keysv1.CredentialState, reason string) string {
 func (s *Story) createPolicy(ctx context.Context, step *Step) error {
 	answer, err := keysv1connect.NewPolicyServiceClient(s.owner).CreatePolicy(ctx, &keysv1.CreatePolicyRequest{
 		Name: "main", IdempotencyKey: rand.Text(),
-		Targets: []*keysv1.Target{{Model: s.Provider.model(), Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}},
+		Spec: seed.Rule(&keysv1.Target{Model: s.Provider.model(), Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}), Publish: true,
 	})
 	if err != nil {
 		return err

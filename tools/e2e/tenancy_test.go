@@ -348,7 +348,7 @@ func letIn(err error) bool {
 // that takes an id, as an owner: the answer is that of an object that never was.
 func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 	w := startTown(t)
-	target := []*keysv1.Target{{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}}
+	target := seed.Rule(&keysv1.Target{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN})
 	label := "stolen"
 	all := methods()
 	requests := func(object func(prefix string) string) map[string]proto.Message {
@@ -362,7 +362,7 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			"/claviger.keys.v1.CredentialService/TestCredential":   &keysv1.TestCredentialRequest{Id: object("cred")},
 			"/claviger.keys.v1.CredentialService/DeleteCredential": &keysv1.DeleteCredentialRequest{Id: object("cred"), IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.PolicyService/GetPolicy":            &keysv1.GetPolicyRequest{Id: object("pol")},
-			"/claviger.keys.v1.PolicyService/UpdatePolicy":         &keysv1.UpdatePolicyRequest{Id: object("pol"), Targets: target, Etag: "1", IdempotencyKey: id.New("t")},
+			"/claviger.keys.v1.PolicyService/UpdatePolicy":         &keysv1.UpdatePolicyRequest{Id: object("pol"), Spec: target, Etag: "1", IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.PolicyService/DeletePolicy":         &keysv1.DeletePolicyRequest{Id: object("pol"), IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.ApiKeyService/CreateApiKey":         &keysv1.CreateApiKeyRequest{Name: id.New("t"), PolicyId: object("pol"), IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.ApiKeyService/RevokeApiKey":         &keysv1.RevokeApiKeyRequest{Id: object("key"), IdempotencyKey: id.New("t")},

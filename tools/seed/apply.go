@@ -292,6 +292,11 @@ func applyPolicies(ctx context.Context, owner *connect.Client, wanted []Policy, 
 	return ids, nil
 }
 
+// Rule is a rule of one group, whose targets are tried in order.
+func Rule(targets ...*keysv1.Target) *keysv1.PolicySpec {
+	return &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: targets}}}
+}
+
 func applyPolicy(ctx context.Context, client keysv1connect.PolicyServiceClient, p Policy) (string, Change, error) {
 	found, err := find(func(token string) ([]*keysv1.Policy, string, error) {
 		page, err := client.ListPolicies(ctx, &keysv1.ListPoliciesRequest{PageSize: pageSize, PageToken: token})
@@ -305,14 +310,14 @@ func applyPolicy(ctx context.Context, client keysv1connect.PolicyServiceClient, 
 		targets[i] = &keysv1.Target{Model: t.Model, Use: t.Use}
 	}
 	if found == nil {
-		created, err := client.CreatePolicy(ctx, &keysv1.CreatePolicyRequest{Name: p.Name, Targets: targets, IdempotencyKey: rand.Text()})
+		created, err := client.CreatePolicy(ctx, &keysv1.CreatePolicyRequest{Name: p.Name, Spec: Rule(targets...), Publish: true, IdempotencyKey: rand.Text()})
 		return created.GetPolicy().GetId(), Change{Action: Created}, err
 	}
-	if proto.Equal(&keysv1.Policy{Targets: found.GetTargets()}, &keysv1.Policy{Targets: targets}) {
+	if proto.Equal(found.GetSpec(), Rule(targets...)) {
 		return found.GetId(), Change{Action: Unchanged}, nil
 	}
 	updated, err := client.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{
-		Id: found.GetId(), Targets: targets, Etag: found.GetEtag(), IdempotencyKey: rand.Text(),
+		Id: found.GetId(), Spec: Rule(targets...), Publish: true, Etag: found.GetEtag(), IdempotencyKey: rand.Text(),
 	})
 	return found.GetId(), Change{Action: Updated, Note: fmt.Sprintf("version %d", updated.GetPolicy().GetVersion())}, err
 }

@@ -135,9 +135,9 @@ func (p *parsing) policy(n ast.Node, seen map[string]bool) Policy {
 			p.list(n, "targets", func(n ast.Node) { policy.Targets = append(policy.Targets, p.target(n)) })
 		}},
 	})
-	request := &keysv1.CreatePolicyRequest{Name: policy.Name}
+	request := &keysv1.CreatePolicyRequest{Name: policy.Name, Spec: Rule()}
 	for range policy.Targets { // each has been checked where it stands
-		request.Targets = append(request.Targets, &keysv1.Target{Model: "openai/any", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN})
+		request.Spec.Groups[0].Targets = append(request.Spec.Groups[0].Targets, &keysv1.Target{Model: "openai/any", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN})
 	}
 	p.check(request, places)
 	if policy.Name != "" && seen[policy.Name] {

@@ -41,7 +41,7 @@ func (c *Cluster) NewOrganization(slug string, credentials map[string]secret.Tex
 		c.must(err)
 	}
 	policy, err := keysv1connect.NewPolicyServiceClient(org.Session.Keys).CreatePolicy(ctx, &keysv1.CreatePolicyRequest{
-		Name: "main", Targets: targets, IdempotencyKey: rand.Text(),
+		Name: "main", Spec: seed.Rule(targets...), Publish: true, IdempotencyKey: rand.Text(),
 	})
 	c.must(err)
 	org.PolicyID = policy.GetPolicy().GetId()

@@ -13,7 +13,10 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
 
-type apiKeyServer struct{ *API }
+type apiKeyServer struct {
+	*API
+	keysv1connect.UnimplementedApiKeyServiceHandler
+}
 
 var _ keysv1connect.ApiKeyServiceHandler = (*apiKeyServer)(nil)
 

@@ -146,7 +146,7 @@ func organizationConfig(o organization.Organization) *keysv1.OrganizationConfig 
 }
 
 func policyConfig(p policy.Policy) *keysv1.PolicyConfig {
-	return &keysv1.PolicyConfig{OrgId: p.OrgID, Id: p.ID, Name: p.Name, Version: p.Version, Targets: targetsToProto(p.Targets)}
+	return &keysv1.PolicyConfig{OrgId: p.OrgID, Id: p.ID, Name: p.Name, Version: p.Version, Spec: specToProto(p.Targets)}
 }
 
 func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig {

@@ -64,6 +64,18 @@ func fromVerdict(s keysv1.CredentialState) credential.State {
 	return ""
 }
 
+func fromSpec(in *keysv1.PolicySpec) []policy.Target {
+	var out []policy.Target
+	for _, g := range in.GetGroups() {
+		out = append(out, fromTargets(g.GetTargets())...)
+	}
+	return out
+}
+
+func specToProto(in []policy.Target) *keysv1.PolicySpec {
+	return &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: targetsToProto(in)}}}
+}
+
 func fromTargets(in []*keysv1.Target) []policy.Target {
 	out := make([]policy.Target, len(in))
 	for i, t := range in {
@@ -151,7 +163,7 @@ func revision(c credential.Credential) int32 {
 
 func policyToProto(p policy.Policy) *keysv1.Policy {
 	return &keysv1.Policy{
-		Id: p.ID, Name: p.Name, Version: p.Version, Targets: targetsToProto(p.Targets), CreateTime: timestamp(p.CreatedAt),
+		Id: p.ID, Name: p.Name, Version: p.Version, Spec: specToProto(p.Targets), CreateTime: timestamp(p.CreatedAt),
 		UpdateTime: timestamp(p.UpdatedAt), UpdatedBy: p.UpdatedBy, Etag: p.ETag(),
 	}
 }

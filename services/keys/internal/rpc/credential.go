@@ -19,7 +19,10 @@ const (
 	testPoll = 250 * time.Millisecond
 )
 
-type credentialServer struct{ *API }
+type credentialServer struct {
+	*API
+	keysv1connect.UnimplementedCredentialServiceHandler
+}
 
 var _ keysv1connect.CredentialServiceHandler = (*credentialServer)(nil)
 

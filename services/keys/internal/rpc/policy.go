@@ -10,7 +10,10 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
 
-type policyServer struct{ *API }
+type policyServer struct {
+	*API
+	keysv1connect.UnimplementedPolicyServiceHandler
+}
 
 var _ keysv1connect.PolicyServiceHandler = (*policyServer)(nil)
 
@@ -18,7 +21,7 @@ var _ keysv1connect.PolicyServiceHandler = (*policyServer)(nil)
 func (s *policyServer) CreatePolicy(ctx context.Context, req *keysv1.CreatePolicyRequest) (*keysv1.CreatePolicyResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.CreatePolicyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreatePolicyResponse, error) {
-			p, err := s.Policies.Create(ctx, tx, caller(ctx), req.GetName(), fromTargets(req.GetTargets()))
+			p, err := s.Policies.Create(ctx, tx, caller(ctx), req.GetName(), fromSpec(req.GetSpec()))
 			return &keysv1.CreatePolicyResponse{Policy: policyToProto(p)}, err
 		},
 	}))
@@ -46,7 +49,7 @@ func (s *policyServer) ListPolicies(ctx context.Context, req *keysv1.ListPolicie
 func (s *policyServer) UpdatePolicy(ctx context.Context, req *keysv1.UpdatePolicyRequest) (*keysv1.UpdatePolicyResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdatePolicyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdatePolicyResponse, error) {
-			p, err := s.Policies.Update(ctx, tx, caller(ctx), req.GetId(), fromTargets(req.GetTargets()), req.GetEtag())
+			p, err := s.Policies.Update(ctx, tx, caller(ctx), req.GetId(), fromSpec(req.GetSpec()), req.GetEtag())
 			return &keysv1.UpdatePolicyResponse{Policy: policyToProto(p)}, err
 		},
 	}))

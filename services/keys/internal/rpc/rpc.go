@@ -50,9 +50,9 @@ func (a *API) Register(server *connect.Server) {
 	keysv1connect.RegisterOrganizationServiceHandler(server, &organizationServer{a})
 	keysv1connect.RegisterMemberServiceHandler(server, &memberServer{a})
 	keysv1connect.RegisterSessionServiceHandler(server, &sessionServer{a})
-	keysv1connect.RegisterCredentialServiceHandler(server, &credentialServer{a})
-	keysv1connect.RegisterPolicyServiceHandler(server, &policyServer{a})
-	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{a})
+	keysv1connect.RegisterCredentialServiceHandler(server, &credentialServer{API: a})
+	keysv1connect.RegisterPolicyServiceHandler(server, &policyServer{API: a})
+	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{API: a})
 }
 
 // caller is the member who calls.

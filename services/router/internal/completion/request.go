@@ -71,6 +71,29 @@ type Request struct {
 	User    string
 	// InputBytes is the size of the prompt, for estimates.
 	InputBytes int
+	// MaxOutput is the bound of the answer in tokens, for estimates; 0 is none.
+	MaxOutput int64
+	// Routing is what the request asks of its route.
+	Routing Routing
+	// State are the formats of encrypted reasoning that the conversation carries; nil is none.
+	State []StateFormat
+}
+
+// Routing is what a request asks of its route. It can only choose among what the organization allows.
+type Routing struct {
+	// Models are tried in order after the request's own.
+	Models []string
+	// Order are providers to ask first; Only are those that may be asked, nil for all; Ignore are those that
+	// may not.
+	Order, Only, Ignore []string
+	// Sort is "price", "latency" or empty for the order as it is.
+	Sort string
+	// NoFallbacks tries the first candidate alone.
+	NoFallbacks bool
+	// RequireParameters passes over providers that cannot carry everything in the request.
+	RequireParameters bool
+	// MaxInput and MaxOutput bound prices, in nano-USD per million tokens; nil is no bound.
+	MaxInput, MaxOutput *int64
 }
 
 // Asks is what is asked for.
@@ -97,6 +120,10 @@ type Call struct {
 	Secret secret.Text
 	// Request is the client call.
 	Request *Request
+	// Overrides replace what the caller asked for; nil is nothing.
+	Overrides *Overrides
+	// StripState leaves out all encrypted reasoning of earlier turns: another credential made it.
+	StripState bool
 	// Raw says that the request's bytes may pass: caller and provider speak the same dialect. The
 	// answer's chunks then carry Raw, and Delta is not filled.
 	Raw bool

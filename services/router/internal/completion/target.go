@@ -1,6 +1,8 @@
 package completion
 
 import (
+	"time"
+
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
@@ -11,6 +13,10 @@ type Caller struct {
 	KeyName string
 	// PolicyID is the default policy, used when a request names no model.
 	PolicyID string
+	// EnforcePolicy sends every request through that policy, whatever model it names.
+	EnforcePolicy bool
+	// GroupID is the group that the API key is in, empty for none.
+	GroupID string
 	// Provenance says how much the caller is told of what served.
 	Provenance Provenance
 }
@@ -36,6 +42,24 @@ type Credential struct {
 	Models []string
 	// Out says why it cannot serve, for people; empty if it can.
 	Out string
+	// Weight is its share among credentials of the same priority, from 1.
+	Weight int
+	// Scope narrows what it may be used for; nil is nothing.
+	Scope *Scope
+	// Expires is when it stops serving; zero is never.
+	Expires time.Time
+	// Next is the same credential with its second secret, while that has a share; Share is that share in
+	// percent of the requests. Next's own Next is nil.
+	Next  *Credential
+	Share int
+}
+
+// Scope narrows what a credential may be used for. What is empty narrows nothing.
+type Scope struct {
+	// Models are patterns of "provider/model", in which "*" stands for any text.
+	Models []string
+	// APIKeys and Groups may use it: one of the keys, or a key in one of the groups.
+	APIKeys, Groups []string
 }
 
 // Target is a place where a request may be answered.
@@ -50,12 +74,60 @@ type Target struct {
 	PolicyID, PolicyName string
 	PolicyVersion        int64
 	Line                 int
+	// Rule is what the line says of calls; nil is the defaults.
+	Rule *Rule
+	// Drill is the rehearsal that this target fails in instead of being called; nil is none.
+	Drill *Drill
+}
+
+// Rule is what a line of a policy says of calls. It never changes.
+type Rule struct {
+	// FirstByte, Idle and Total bound a call; 0 is the router's default.
+	FirstByte, Idle, Total time.Duration
+	// Retries is how often the same credential is tried again; negative is the default.
+	Retries int
+	// Backoff is the pause before the first retry; 0 is the default.
+	Backoff time.Duration
+	// MoveOn are the classes after which another candidate may serve; nil is the default of each class.
+	MoveOn []Class
+	// Overrides replace what the caller asked for; nil is nothing.
+	Overrides *Overrides
+}
+
+// Overrides replace parameters of a request; nil leaves them.
+type Overrides struct {
+	Temperature, TopP *float64
+	// MaxOutputTokens bounds the answer: a caller who asks for less gets less.
+	MaxOutputTokens *int64
+	ReasoningEffort *string
+}
+
+// Hedge says when a second call is sent because the first is slow.
+type Hedge struct {
+	// After is how long to wait; 0 is the 95th percentile of the target's time to its first byte.
+	After time.Duration
+	// MaxPercent bounds the requests of the router that are hedged.
+	MaxPercent int
+}
+
+// Drill is a rehearsal: a credential seems to fail for one API key.
+type Drill struct {
+	ID, OrgID, CredentialID, APIKeyID string
+	// Class is the class of the errors that it seems to give; TimedOut is silence until the time for the first
+	// byte is over.
+	Class Class
+	// Until is when it ends.
+	Until time.Time
 }
 
 // Plan is what to try, in order, under one version of the configuration.
 type Plan struct {
 	Targets       []Target
 	ConfigVersion int64
+	// MaxAttempts bounds the calls to providers, retries included; 0 is the default.
+	MaxAttempts int
+	// Hedge says when a second call is sent; nil is never.
+	Hedge *Hedge
 }
 
 // Settings are the parts of a credential that are not secret. Which are filled depends on the provider.

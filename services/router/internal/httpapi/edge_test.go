@@ -343,10 +343,14 @@ type planned struct {
 func (p planned) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
 	return p.planner.Make(p, caller, req)
 }
-func (planned) Version() int64 { return 1 }
+func (planned) Version() int64                       { return 1 }
+func (planned) PlatformOrgID() string                { return "org_platform" }
+func (planned) Preferences(string) *plan.Preferences { return &plan.Preferences{} }
+func (planned) Group(string, string) *plan.Group     { return nil }
+func (planned) Drills(string) []completion.Drill     { return nil }
 func (planned) PolicyByName(_, name string) (*plan.Policy, bool) {
 	lines := []plan.Line{{Provider: "groq", Model: "groq/llama", Name: "llama", Class: usage.Own}, {Provider: "anthropic", Model: models[1], Name: "claude-haiku-4-5", Class: usage.Own}}
-	return &plan.Policy{ID: "pol_1", Name: name, Lines: lines}, true
+	return &plan.Policy{ID: "pol_1", Name: name, Groups: []plan.TargetGroup{{Lines: lines}}}, true
 }
 
 func (planned) Credentials(_, provider string) []*completion.Credential {
@@ -356,7 +360,11 @@ func (planned) Credentials(_, provider string) []*completion.Credential {
 // healthy knows no credential that is out.
 type healthy struct{ plan.Health }
 
-func (healthy) Out(*completion.Credential) string { return "" }
+func (healthy) Out(*completion.Credential, string) string { return "" }
+
+func (healthy) Low(*completion.Credential, string) bool { return false }
+
+func (healthy) Latency(*completion.Credential, string) time.Duration { return 0 }
 
 // TestWhoCannotCountTokensIsNamed: the caller's model is refused before anything is sent, with the provider
 // and what it has not; a policy counts by the first of its models that can.

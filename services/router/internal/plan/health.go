@@ -51,7 +51,7 @@ func (m *Memory) Refused(c *completion.Credential, reason string) {
 }
 
 // Out implements Health.
-func (m *Memory) Out(c *completion.Credential) string {
+func (m *Memory) Out(c *completion.Credential, _ string) string {
 	if m.count.Load() == 0 {
 		return ""
 	}
@@ -63,3 +63,9 @@ func (m *Memory) Out(c *completion.Credential) string {
 	}
 	return e.reason
 }
+
+// Low implements Health.
+func (m *Memory) Low(*completion.Credential, string) bool { return false }
+
+// Latency implements Health.
+func (m *Memory) Latency(*completion.Credential, string) time.Duration { return 0 }

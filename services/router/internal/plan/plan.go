@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -29,25 +30,117 @@ type Config interface {
 	Credentials(orgID, provider string) []*completion.Credential
 	// PlatformOrgID is the operator's organization.
 	PlatformOrgID() string
+	// Preferences are an organization's; never nil.
+	Preferences(orgID string) *Preferences
+	// Group finds a group; nil is none.
+	Group(orgID, groupID string) *Group
+	// Drills are the rehearsals of an organization, some of which may be over.
+	Drills(orgID string) []completion.Drill
 }
 
-// Policy is a named routing rule.
+// Policy is a named routing rule: the version of it that serves. It never changes.
 type Policy struct {
-	ID, Name string
-	Version  int64
+	ID, Name    string
+	Version     int64
+	Groups      []TargetGroup
+	MaxAttempts int
+	Hedge       *completion.Hedge
+}
+
+// Strategy says in which order the lines of a group are tried.
+type Strategy uint8
+
+// The strategies.
+const (
+	Fallback Strategy = iota
+	Weighted
+	LowestLatency
+	LowestCost
+	Sticky
+)
+
+// TargetGroup is a step of a policy.
+type TargetGroup struct {
+	Strategy Strategy
 	Lines    []Line
+	// When says for which requests it is there; nil is all.
+	When *Condition
+	// StickyBy is "session", "user" or "tag:<key>".
+	StickyBy string
+}
+
+// Condition is what a request must be, in all that is set.
+type Condition struct {
+	Tags            []TagCondition
+	Models          []string // patterns
+	MinInput        int64    // tokens
+	MaxInput        int64    // tokens; 0 is any
+	APIKeys, Groups []string
+}
+
+// TagCondition is a tag that a request must have; no values are any.
+type TagCondition struct {
+	Key    string
+	Values []string
 }
 
 // Line is one target of a policy before its credentials are known.
 type Line struct {
 	Provider, Model, Name string
 	Class                 usage.Class
+	// Policy is the name of another policy whose candidates stand in the line's place; Provider is then empty.
+	Policy string
+	// CredentialID is the one credential that may serve; empty is any of Class.
+	CredentialID string
+	// Weight is its share where the strategy draws.
+	Weight int
+	// Index counts the lines of the policy from 0.
+	Index int
+	Rule  *completion.Rule
+}
+
+// PlatformRule says when the platform's credentials may serve.
+type PlatformRule uint8
+
+// The rules.
+const (
+	InPolicies PlatformRule = iota // where a policy's line says so
+	Never                          // not even there
+	AfterOwn
+	BeforeOwn
+)
+
+// Preferences hold for all requests of an organization.
+type Preferences struct {
+	Order, Ignore []string
+	// Rules are of single providers, Rule of all others.
+	Rules map[string]PlatformRule
+	Rule  PlatformRule
+	// PolicyID is the default policy, EnforcePolicy sends every request through it.
+	PolicyID      string
+	EnforcePolicy bool
+	// Approved are patterns of models; nil is every model.
+	Approved []string
+}
+
+// Group is a group of API keys.
+type Group struct {
+	ID, Name      string
+	PolicyID      string
+	EnforcePolicy bool
+	// Approved are patterns of models within those of the organization; nil is all of them.
+	Approved []string
 }
 
 // Health says what was learned of credentials since the configuration was made.
 type Health interface {
-	// Out says why a credential must not be tried now; empty if it may.
-	Out(c *completion.Credential) string
+	// Out says why a credential must not be tried now for a model; empty if it may.
+	Out(c *completion.Credential, model string) string
+	// Low reports whether the provider's last answers left next to nothing of its limits for a model, so that
+	// others should be tried first.
+	Low(c *completion.Credential, model string) bool
+	// Latency is the moving average of the time to the first token; 0 is not measured yet.
+	Latency(c *completion.Credential, model string) time.Duration
 }
 
 // Planner plans for providers that exist.
@@ -67,12 +160,15 @@ func (p *Planner) Make(c Config, caller completion.Caller, req *completion.Reque
 	out := completion.Plan{ConfigVersion: c.Version()}
 	lines := []Line{line}
 	if policy != nil {
-		lines = policy.Lines
+		lines = lines[:0]
+		for _, g := range policy.Groups {
+			lines = append(lines, g.Lines...)
+		}
 	}
 	out.Targets = make([]completion.Target, 0, len(lines)+2)
 	for i, l := range lines {
 		for _, credential := range credentials(c, caller, l) {
-			if p.out(credential) != "" || p.Providers[l.Provider].Serves(req.Asks(), l.Name, credential) != "" {
+			if p.out(credential, l.Model) != "" || p.Providers[l.Provider].Serves(req.Asks(), l.Name, credential) != "" {
 				continue
 			}
 			t := completion.Target{Provider: l.Provider, Model: l.Model, Name: l.Name, Class: l.Class, Credential: credential, Line: i}
@@ -118,7 +214,7 @@ func (p *Planner) exclusions(c Config, caller completion.Caller, op completion.O
 				continue
 			}
 			unsupported = false
-			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), p.out(credential)))
+			out = append(out, fmt.Sprintf("%s: credential %q %s", l.Model, label(l.Class, credential), p.out(credential, l.Model)))
 		}
 	}
 	return strings.Join(slices.Compact(out), "; "), unsupported
@@ -132,11 +228,11 @@ func label(class usage.Class, c *completion.Credential) string {
 	return c.Label
 }
 
-func (p *Planner) out(c *completion.Credential) string {
+func (p *Planner) out(c *completion.Credential, model string) string {
 	if c.Out != "" {
 		return c.Out
 	}
-	return p.Health.Out(c)
+	return p.Health.Out(c, model)
 }
 
 // resolve finds what a model name means: a policy, or a model with the organization's own credentials.

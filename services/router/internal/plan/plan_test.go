@@ -21,6 +21,12 @@ type config struct {
 
 func (c *config) Version() int64        { return 3 }
 func (c *config) PlatformOrgID() string { return "org_platform" }
+
+func (c *config) Preferences(string) *plan.Preferences { return &plan.Preferences{} }
+
+func (c *config) Group(string, string) *plan.Group { return nil }
+
+func (c *config) Drills(string) []completion.Drill { return nil }
 func (c *config) PolicyByName(orgID, name string) (*plan.Policy, bool) {
 	p, ok := c.policies[orgID+"/"+name]
 	return p, ok
@@ -55,10 +61,10 @@ func cred(org, id, provider, out string) *completion.Credential {
 func setUp() (*config, *plan.Planner, *plan.Memory) {
 	c := &config{
 		policies: map[string]*plan.Policy{
-			"org_a/main": {ID: "pol_1", Name: "main", Version: 4, Lines: []plan.Line{
+			"org_a/main": {ID: "pol_1", Name: "main", Version: 4, Groups: []plan.TargetGroup{{Lines: []plan.Line{
 				{Provider: "openai", Model: "openai/m", Name: "m", Class: usage.Own},
 				{Provider: "anthropic", Model: "anthropic/c", Name: "c", Class: usage.Platform},
-			}},
+			}}}},
 		},
 		credentials: map[string][]*completion.Credential{
 			"org_a/openai":           {cred("org_a", "cred_1", "openai", ""), cred("org_a", "cred_2", "openai", "is disabled"), cred("org_a", "cred_3", "openai", "")},

@@ -19,6 +19,8 @@ type Model struct{ ID, OwnedBy string }
 
 // CompletionServer implements the contract.
 type CompletionServer struct {
+	routerv1connect.UnimplementedCompletionServiceHandler
+
 	Completions *completion.Service
 	// Caller returns who is calling, as the access interceptor found it.
 	Caller func(ctx context.Context) completion.Caller

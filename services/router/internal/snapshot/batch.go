@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -82,14 +81,19 @@ func (a *assembler) add(batch *keysv1.ConfigBatch) (*State, error) {
 
 func fill(b *builder, batch *keysv1.ConfigBatch) {
 	for _, o := range batch.GetOrganizations() {
-		b.org(o.GetId()).slug = o.GetSlug()
+		org := b.org(o.GetId())
+		org.slug, org.preferences = o.GetSlug(), preferencesOf(o)
 	}
 	for _, c := range batch.GetCredentials() {
-		b.org(c.GetOrgId()).credentials[c.GetId()] = &completion.Credential{
-			ID: c.GetId(), OrgID: c.GetOrgId(), Provider: c.GetProvider(), Label: c.GetLabel(), BaseURL: c.GetBaseUrl(),
-			Priority: int(c.GetPriority()), Revision: int(c.GetRevision()), Sealed: c.GetSealed(), Out: outOf(c.GetState(), c.GetProvider()),
-			Settings: settingsOf(c.GetSettings()), Models: c.GetModels(),
+		b.org(c.GetOrgId()).credentials[c.GetId()] = credentialOf(c)
+	}
+	for _, g := range batch.GetGroups() {
+		b.org(g.GetOrgId()).groups[g.GetId()] = &plan.Group{
+			ID: g.GetId(), Name: g.GetName(), PolicyID: g.GetPolicyId(), EnforcePolicy: g.GetEnforcePolicy(), Approved: g.GetApprovedModels(),
 		}
+	}
+	for _, d := range batch.GetDrills() {
+		b.org(d.GetOrgId()).drills[d.GetId()] = drillOf(d)
 	}
 	for _, p := range batch.GetPolicies() {
 		b.org(p.GetOrgId()).policies[p.GetId()] = policyOf(p)
@@ -98,7 +102,7 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 		key := &apiKey{
 			caller: completion.Caller{
 				OrgID: k.GetOrgId(), APIKeyID: k.GetId(), MemberID: k.GetMemberId(), KeyName: k.GetName(),
-				PolicyID: k.GetPolicyId(), Provenance: provenanceOf(k.GetProvenance()),
+				PolicyID: k.GetPolicyId(), EnforcePolicy: k.GetEnforcePolicy(), GroupID: k.GetGroupId(), Provenance: provenanceOf(k.GetProvenance()),
 			},
 			hash: k.GetHash(), revoked: k.GetRevoked(),
 		}
@@ -117,15 +121,6 @@ func settingsOf(s *keysv1.CredentialSettings) completion.Settings {
 	out := completion.Settings{Region: s.GetRegion(), Project: s.GetProject(), Location: s.GetLocation()}
 	for _, d := range s.GetDeployments() {
 		out.Deployments = append(out.Deployments, completion.Deployment{Model: d.GetModelSlug(), Endpoint: d.GetEndpointUrl(), Name: d.GetModelId()})
-	}
-	return out
-}
-
-func policyOf(p *keysv1.PolicyConfig) *plan.Policy {
-	out := &plan.Policy{ID: p.GetId(), Name: p.GetName(), Version: p.GetVersion()}
-	for _, t := range p.GetTargets() {
-		provider, name, _ := strings.Cut(t.GetModel(), "/")
-		out.Lines = append(out.Lines, plan.Line{Provider: provider, Model: t.GetModel(), Name: name, Class: classOf(t.GetUse())})
 	}
 	return out
 }

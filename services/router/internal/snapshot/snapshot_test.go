@@ -82,9 +82,9 @@ func (s *signer) base(version int64) (pieces []*keysv1.SignedConfig, plain strin
 			ToVersion: version, Part: 1, Last: true,
 			ApiKeys:     []*keysv1.ApiKeyConfig{{OrgId: "org_a", Id: "key_1", PublicId: publicID, Hash: apikey.Hash(pepper, key.Reveal()), MemberId: "mem_1", Name: "app"}},
 			Credentials: []*keysv1.CredentialConfig{{OrgId: "org_a", Id: "cred_2", Provider: "openai", Priority: 2, Sealed: "s"}, {OrgId: "org_a", Id: "cred_1", Provider: "openai", Priority: 1, Sealed: "s"}},
-			Policies: []*keysv1.PolicyConfig{{OrgId: "org_a", Id: "pol_1", Name: "main", Version: 1, Targets: []*keysv1.Target{
+			Policies: []*keysv1.PolicyConfig{{OrgId: "org_a", Id: "pol_1", Name: "main", Version: 1, Spec: &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: []*keysv1.Target{
 				{Model: "openai/m", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-			}}},
+			}}}}}},
 		}),
 	}, key.Reveal()
 }
@@ -174,7 +174,7 @@ func TestSettingsAndModelsOfACredentialArrive(t *testing.T) {
 		"cred_3": {Provider: "vertex", Settings: completion.Settings{Project: "p", Location: "global"}},
 		"cred_4": {Provider: "openai"},
 	} {
-		want.ID, want.OrgID, want.Sealed = id, "org_a", "s"
+		want.ID, want.OrgID, want.Sealed, want.Weight = id, "org_a", "s", 1
 		got, _ := state.Credential("org_a", id)
 		if diff := cmp.Diff(&want, got); diff != "" {
 			t.Errorf("%s: %s", id, diff)

@@ -34,7 +34,13 @@ type org struct {
 	byProvider  map[string][]*completion.Credential
 	policies    map[string]*plan.Policy // by id
 	policyNames map[string]*plan.Policy
+	groups      map[string]*plan.Group
+	drills      map[string]completion.Drill
+	running     []completion.Drill // drills in an order
+	preferences *plan.Preferences
 }
+
+var noPreferences = &plan.Preferences{}
 
 type apiKey struct {
 	caller  completion.Caller
@@ -96,6 +102,30 @@ func (s *State) Credentials(orgID, provider string) []*completion.Credential {
 	return nil
 }
 
+// Preferences implements plan.Config.
+func (s *State) Preferences(orgID string) *plan.Preferences {
+	if o := s.orgs[orgID]; o != nil {
+		return o.preferences
+	}
+	return noPreferences
+}
+
+// Group implements plan.Config.
+func (s *State) Group(orgID, groupID string) *plan.Group {
+	if o := s.orgs[orgID]; o != nil {
+		return o.groups[groupID]
+	}
+	return nil
+}
+
+// Drills implements plan.Config.
+func (s *State) Drills(orgID string) []completion.Drill {
+	if o := s.orgs[orgID]; o != nil {
+		return o.running
+	}
+	return nil
+}
+
 // Credential finds one credential.
 func (s *State) Credential(orgID, credentialID string) (*completion.Credential, bool) {
 	o := s.orgs[orgID]
@@ -112,6 +142,9 @@ func (s *State) AllCredentials(visit func(*completion.Credential)) {
 		for _, c := range o.credentials {
 			if c.Sealed != "" {
 				visit(c)
+			}
+			if c.Next != nil {
+				visit(c.Next)
 			}
 		}
 	}
@@ -152,9 +185,13 @@ func (b *builder) org(id string) *org {
 	if b.cloned[id] {
 		return b.state.orgs[id]
 	}
-	o := &org{id: id, credentials: map[string]*completion.Credential{}, policies: map[string]*plan.Policy{}}
+	o := &org{
+		id: id, credentials: map[string]*completion.Credential{}, policies: map[string]*plan.Policy{},
+		groups: map[string]*plan.Group{}, drills: map[string]completion.Drill{}, preferences: noPreferences,
+	}
 	if old := b.state.orgs[id]; old != nil {
 		o.slug, o.credentials, o.policies = old.slug, maps.Clone(old.credentials), maps.Clone(old.policies)
+		o.groups, o.drills, o.preferences = maps.Clone(old.groups), maps.Clone(old.drills), old.preferences
 	}
 	b.state.orgs[id] = o
 	b.cloned[id] = true
@@ -175,6 +212,8 @@ func (b *builder) remove(orgID, id string) {
 	o := b.org(orgID)
 	delete(o.credentials, id)
 	delete(o.policies, id)
+	delete(o.groups, id)
+	delete(o.drills, id)
 }
 
 // finish orders what was changed.
@@ -192,6 +231,10 @@ func (b *builder) finish() *State {
 			slices.SortFunc(list, func(a, b *completion.Credential) int {
 				return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.ID, b.ID))
 			})
+		}
+		o.running = nil
+		for _, id := range slices.Sorted(maps.Keys(o.drills)) {
+			o.running = append(o.running, o.drills[id])
 		}
 		for _, p := range o.policies {
 			o.policyNames[p.Name] = p

@@ -498,8 +498,16 @@ type UsageEvent struct {
 	// reported_cost_nano_usd is what the provider itself said that the attempt costs. Absent means that
 	// it did not say.
 	ReportedCostNanoUsd *int64 `protobuf:"varint,38,opt,name=reported_cost_nano_usd,json=reportedCostNanoUsd,proto3,oneof" json:"reported_cost_nano_usd,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// credential_revision is the secret of the credential that was used.
+	CredentialRevision int32 `protobuf:"varint,39,opt,name=credential_revision,json=credentialRevision,proto3" json:"credential_revision,omitempty"`
+	// cost_nano_usd is what the router reckoned; metering reckons anew. Absent is unknown.
+	CostNanoUsd *int64 `protobuf:"varint,40,opt,name=cost_nano_usd,json=costNanoUsd,proto3,oneof" json:"cost_nano_usd,omitempty"`
+	// price_version names the price that the router reckoned with.
+	PriceVersion string `protobuf:"bytes,41,opt,name=price_version,json=priceVersion,proto3" json:"price_version,omitempty"`
+	// group_id is the group of the API key, if any.
+	GroupId       string `protobuf:"bytes,42,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UsageEvent) Reset() {
@@ -796,6 +804,34 @@ func (x *UsageEvent) GetReportedCostNanoUsd() int64 {
 		return *x.ReportedCostNanoUsd
 	}
 	return 0
+}
+
+func (x *UsageEvent) GetCredentialRevision() int32 {
+	if x != nil {
+		return x.CredentialRevision
+	}
+	return 0
+}
+
+func (x *UsageEvent) GetCostNanoUsd() int64 {
+	if x != nil && x.CostNanoUsd != nil {
+		return *x.CostNanoUsd
+	}
+	return 0
+}
+
+func (x *UsageEvent) GetPriceVersion() string {
+	if x != nil {
+		return x.PriceVersion
+	}
+	return ""
+}
+
+func (x *UsageEvent) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
 }
 
 // UsageFrame is the unit that travels on NATS: events of one partition of one router, in sequence.
@@ -1288,7 +1324,7 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	"\timage_out\x18\r \x01(\x03R\bimageOut\"5\n" +
 	"\tUnitCount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05milli\x18\x02 \x01(\x03R\x05milli\"\xcb\f\n" +
+	"\x05milli\x18\x02 \x01(\x03R\x05milli\"\xf7\r\n" +
 	"\n" +
 	"UsageEvent\x12\x1d\n" +
 	"\n" +
@@ -1335,12 +1371,17 @@ const file_claviger_events_v1_usage_event_proto_rawDesc = "" +
 	"\aspan_id\x18# \x01(\tR\x06spanId\x12\x1c\n" +
 	"\toperation\x18$ \x01(\tR\toperation\x123\n" +
 	"\x05units\x18% \x03(\v2\x1d.claviger.events.v1.UnitCountR\x05units\x128\n" +
-	"\x16reported_cost_nano_usd\x18& \x01(\x03H\x01R\x13reportedCostNanoUsd\x88\x01\x01\x1a7\n" +
+	"\x16reported_cost_nano_usd\x18& \x01(\x03H\x01R\x13reportedCostNanoUsd\x88\x01\x01\x12/\n" +
+	"\x13credential_revision\x18' \x01(\x05R\x12credentialRevision\x12'\n" +
+	"\rcost_nano_usd\x18( \x01(\x03H\x02R\vcostNanoUsd\x88\x01\x01\x12#\n" +
+	"\rprice_version\x18) \x01(\tR\fpriceVersion\x12\x19\n" +
+	"\bgroup_id\x18* \x01(\tR\agroupId\x1a7\n" +
 	"\tTagsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\t\n" +
 	"\a_tokensB\x19\n" +
-	"\x17_reported_cost_nano_usd\"\xe3\x01\n" +
+	"\x17_reported_cost_nano_usdB\x10\n" +
+	"\x0e_cost_nano_usd\"\xe3\x01\n" +
 	"\n" +
 	"UsageFrame\x12\x16\n" +
 	"\x06schema\x18\x01 \x01(\x05R\x06schema\x12\x16\n" +

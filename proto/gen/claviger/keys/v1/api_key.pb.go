@@ -103,7 +103,13 @@ type ApiKey struct {
 	// expire_time is when it dies; absent is never.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// revoke_time is when it was revoked.
-	RevokeTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	RevokeTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=revoke_time,json=revokeTime,proto3" json:"revoke_time,omitempty"`
+	// group_id is the group that it is in; empty is none.
+	GroupId string `protobuf:"bytes,10,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// enforce_policy sends every request through policy_id, whatever model it names.
+	EnforcePolicy bool `protobuf:"varint,11,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
+	// etag changes with every change.
+	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +207,27 @@ func (x *ApiKey) GetRevokeTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ApiKey) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *ApiKey) GetEnforcePolicy() bool {
+	if x != nil {
+		return x.EnforcePolicy
+	}
+	return false
+}
+
+func (x *ApiKey) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 // CreateApiKeyRequest is the input of CreateApiKey.
 type CreateApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -214,8 +241,12 @@ type CreateApiKeyRequest struct {
 	Provenance ProvenanceLevel `protobuf:"varint,4,opt,name=provenance,proto3,enum=claviger.keys.v1.ProvenanceLevel" json:"provenance,omitempty"`
 	// idempotency_key makes a retry safe.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// group_id is the group that it is in; only an owner or admin may choose one.
+	GroupId string `protobuf:"bytes,6,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// enforce_policy sends every request through policy_id, whatever model it names.
+	EnforcePolicy bool `protobuf:"varint,7,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateApiKeyRequest) Reset() {
@@ -281,6 +312,20 @@ func (x *CreateApiKeyRequest) GetIdempotencyKey() string {
 		return x.IdempotencyKey
 	}
 	return ""
+}
+
+func (x *CreateApiKeyRequest) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *CreateApiKeyRequest) GetEnforcePolicy() bool {
+	if x != nil {
+		return x.EnforcePolicy
+	}
+	return false
 }
 
 // CreateApiKeyResponse is the answer of CreateApiKey.
@@ -448,6 +493,179 @@ func (x *ListApiKeysResponse) GetNextPageToken() string {
 	return ""
 }
 
+// UpdateApiKeyRequest is the input of UpdateApiKey. Absent fields stay.
+type UpdateApiKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "key_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name is 1 to 80 characters.
+	Name *string `protobuf:"bytes,2,opt,name=name,proto3,oneof" json:"name,omitempty"`
+	// policy_id is the default policy; empty is the group's or the organization's.
+	PolicyId *string `protobuf:"bytes,3,opt,name=policy_id,json=policyId,proto3,oneof" json:"policy_id,omitempty"`
+	// enforce_policy sends every request through policy_id.
+	EnforcePolicy *bool `protobuf:"varint,4,opt,name=enforce_policy,json=enforcePolicy,proto3,oneof" json:"enforce_policy,omitempty"`
+	// group_id is the group that it is in; empty is none.
+	GroupId *string `protobuf:"bytes,5,opt,name=group_id,json=groupId,proto3,oneof" json:"group_id,omitempty"`
+	// provenance says how much its callers are told.
+	Provenance *ProvenanceLevel `protobuf:"varint,6,opt,name=provenance,proto3,enum=claviger.keys.v1.ProvenanceLevel,oneof" json:"provenance,omitempty"`
+	// expire_time is when it dies.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// clear_expire_time lets it live for good.
+	ClearExpireTime bool `protobuf:"varint,8,opt,name=clear_expire_time,json=clearExpireTime,proto3" json:"clear_expire_time,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,10,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *UpdateApiKeyRequest) Reset() {
+	*x = UpdateApiKeyRequest{}
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateApiKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateApiKeyRequest) ProtoMessage() {}
+
+func (x *UpdateApiKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateApiKeyRequest.ProtoReflect.Descriptor instead.
+func (*UpdateApiKeyRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateApiKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetPolicyId() string {
+	if x != nil && x.PolicyId != nil {
+		return *x.PolicyId
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetEnforcePolicy() bool {
+	if x != nil && x.EnforcePolicy != nil {
+		return *x.EnforcePolicy
+	}
+	return false
+}
+
+func (x *UpdateApiKeyRequest) GetGroupId() string {
+	if x != nil && x.GroupId != nil {
+		return *x.GroupId
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetProvenance() ProvenanceLevel {
+	if x != nil && x.Provenance != nil {
+		return *x.Provenance
+	}
+	return ProvenanceLevel_PROVENANCE_LEVEL_UNSPECIFIED
+}
+
+func (x *UpdateApiKeyRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *UpdateApiKeyRequest) GetClearExpireTime() bool {
+	if x != nil {
+		return x.ClearExpireTime
+	}
+	return false
+}
+
+func (x *UpdateApiKeyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *UpdateApiKeyRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// UpdateApiKeyResponse is the answer of UpdateApiKey.
+type UpdateApiKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// api_key is the changed key.
+	ApiKey        *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateApiKeyResponse) Reset() {
+	*x = UpdateApiKeyResponse{}
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateApiKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateApiKeyResponse) ProtoMessage() {}
+
+func (x *UpdateApiKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateApiKeyResponse.ProtoReflect.Descriptor instead.
+func (*UpdateApiKeyResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateApiKeyResponse) GetApiKey() *ApiKey {
+	if x != nil {
+		return x.ApiKey
+	}
+	return nil
+}
+
 // RevokeApiKeyRequest is the input of RevokeApiKey.
 type RevokeApiKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -455,13 +673,15 @@ type RevokeApiKeyRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// cut_streams ends answers that it is being given.
+	CutStreams    bool `protobuf:"varint,3,opt,name=cut_streams,json=cutStreams,proto3" json:"cut_streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RevokeApiKeyRequest) Reset() {
 	*x = RevokeApiKeyRequest{}
-	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +693,7 @@ func (x *RevokeApiKeyRequest) String() string {
 func (*RevokeApiKeyRequest) ProtoMessage() {}
 
 func (x *RevokeApiKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +706,7 @@ func (x *RevokeApiKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeApiKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeApiKeyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{5}
+	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RevokeApiKeyRequest) GetId() string {
@@ -503,18 +723,27 @@ func (x *RevokeApiKeyRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *RevokeApiKeyRequest) GetCutStreams() bool {
+	if x != nil {
+		return x.CutStreams
+	}
+	return false
+}
+
 // RevokeApiKeyResponse is the answer of RevokeApiKey.
 type RevokeApiKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// api_key is the revoked key.
-	ApiKey        *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	ApiKey *ApiKey `protobuf:"bytes,1,opt,name=api_key,json=apiKey,proto3" json:"api_key,omitempty"`
+	// receipt says which routers have heard of it.
+	Receipt       *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RevokeApiKeyResponse) Reset() {
 	*x = RevokeApiKeyResponse{}
-	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +755,7 @@ func (x *RevokeApiKeyResponse) String() string {
 func (*RevokeApiKeyResponse) ProtoMessage() {}
 
 func (x *RevokeApiKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_api_key_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +768,7 @@ func (x *RevokeApiKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeApiKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeApiKeyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{6}
+	return file_claviger_keys_v1_api_key_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RevokeApiKeyResponse) GetApiKey() *ApiKey {
@@ -549,11 +778,18 @@ func (x *RevokeApiKeyResponse) GetApiKey() *ApiKey {
 	return nil
 }
 
+func (x *RevokeApiKeyResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 var File_claviger_keys_v1_api_key_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclaviger/keys/v1/api_key.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x02\n" +
+	"\x1eclaviger/keys/v1/api_key.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x03\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -568,7 +804,11 @@ const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12;\n" +
 	"\vrevoke_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"revokeTime\"\x99\x02\n" +
+	"revokeTime\x12\x19\n" +
+	"\bgroup_id\x18\n" +
+	" \x01(\tR\agroupId\x12%\n" +
+	"\x0eenforce_policy\x18\v \x01(\bR\renforcePolicy\x12\x12\n" +
+	"\x04etag\x18\f \x01(\tR\x04etag\"\xe4\x02\n" +
 	"\x13CreateApiKeyRequest\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x04name\x12$\n" +
 	"\tpolicy_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bpolicyId\x12;\n" +
@@ -578,7 +818,9 @@ const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"provenance\x18\x04 \x01(\x0e2!.claviger.keys.v1.ProvenanceLevelB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
 	"provenance\x123\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"f\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12\"\n" +
+	"\bgroup_id\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\agroupId\x12%\n" +
+	"\x0eenforce_policy\x18\a \x01(\bR\renforcePolicy\"f\n" +
 	"\x14CreateApiKeyResponse\x121\n" +
 	"\aapi_key\x18\x01 \x01(\v2\x18.claviger.keys.v1.ApiKeyR\x06apiKey\x12\x1b\n" +
 	"\x06secret\x18\x02 \x01(\tB\x03\x80\x01\x01R\x06secret\"f\n" +
@@ -589,21 +831,49 @@ const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"r\n" +
 	"\x13ListApiKeysResponse\x123\n" +
 	"\bapi_keys\x18\x01 \x03(\v2\x18.claviger.keys.v1.ApiKeyR\aapiKeys\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"e\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa9\x04\n" +
+	"\x13UpdateApiKeyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\"\n" +
+	"\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PH\x00R\x04name\x88\x01\x01\x12)\n" +
+	"\tpolicy_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@H\x01R\bpolicyId\x88\x01\x01\x12*\n" +
+	"\x0eenforce_policy\x18\x04 \x01(\bH\x02R\renforcePolicy\x88\x01\x01\x12'\n" +
+	"\bgroup_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@H\x03R\agroupId\x88\x01\x01\x12P\n" +
+	"\n" +
+	"provenance\x18\x06 \x01(\x0e2!.claviger.keys.v1.ProvenanceLevelB\b\xbaH\x05\x82\x01\x02\x10\x01H\x04R\n" +
+	"provenance\x88\x01\x01\x12;\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12*\n" +
+	"\x11clear_expire_time\x18\b \x01(\bR\x0fclearExpireTime\x12\x1d\n" +
+	"\x04etag\x18\t \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\n" +
+	" \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKeyB\a\n" +
+	"\x05_nameB\f\n" +
+	"\n" +
+	"_policy_idB\x11\n" +
+	"\x0f_enforce_policyB\v\n" +
+	"\t_group_idB\r\n" +
+	"\v_provenance\"I\n" +
+	"\x14UpdateApiKeyResponse\x121\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x18.claviger.keys.v1.ApiKeyR\x06apiKey\"\x86\x01\n" +
 	"\x13RevokeApiKeyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"I\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12\x1f\n" +
+	"\vcut_streams\x18\x03 \x01(\bR\n" +
+	"cutStreams\"~\n" +
 	"\x14RevokeApiKeyResponse\x121\n" +
-	"\aapi_key\x18\x01 \x01(\v2\x18.claviger.keys.v1.ApiKeyR\x06apiKey*\x85\x01\n" +
+	"\aapi_key\x18\x01 \x01(\v2\x18.claviger.keys.v1.ApiKeyR\x06apiKey\x123\n" +
+	"\areceipt\x18\x02 \x01(\v2\x19.claviger.keys.v1.ReceiptR\areceipt*\x85\x01\n" +
 	"\x0fProvenanceLevel\x12 \n" +
 	"\x1cPROVENANCE_LEVEL_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15PROVENANCE_LEVEL_NONE\x10\x01\x12\x1a\n" +
 	"\x16PROVENANCE_LEVEL_BASIC\x10\x02\x12\x19\n" +
-	"\x15PROVENANCE_LEVEL_FULL\x10\x032\xcb\x02\n" +
+	"\x15PROVENANCE_LEVEL_FULL\x10\x032\xb7\x03\n" +
 	"\rApiKeyService\x12j\n" +
 	"\fCreateApiKey\x12%.claviger.keys.v1.CreateApiKeyRequest\x1a&.claviger.keys.v1.CreateApiKeyResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x03\x12b\n" +
 	"\vListApiKeys\x12$.claviger.keys.v1.ListApiKeysRequest\x1a%.claviger.keys.v1.ListApiKeysResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12j\n" +
+	"\fUpdateApiKey\x12%.claviger.keys.v1.UpdateApiKeyRequest\x1a&.claviger.keys.v1.UpdateApiKeyResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x03\x12j\n" +
 	"\fRevokeApiKey\x12%.claviger.keys.v1.RevokeApiKeyRequest\x1a&.claviger.keys.v1.RevokeApiKeyResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x03B\xc5\x01\n" +
 	"\x14com.claviger.keys.v1B\vApiKeyProtoP\x01Z>github.com/claviger/claviger/proto/gen/claviger/keys/v1;keysv1\xa2\x02\x03CKX\xaa\x02\x10Claviger.Keys.V1\xca\x02\x10Claviger\\Keys\\V1\xe2\x02\x1cClaviger\\Keys\\V1\\GPBMetadata\xea\x02\x12Claviger::Keys::V1b\x06proto3"
 
@@ -620,7 +890,7 @@ func file_claviger_keys_v1_api_key_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_keys_v1_api_key_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_claviger_keys_v1_api_key_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_claviger_keys_v1_api_key_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_claviger_keys_v1_api_key_proto_goTypes = []any{
 	(ProvenanceLevel)(0),          // 0: claviger.keys.v1.ProvenanceLevel
 	(*ApiKey)(nil),                // 1: claviger.keys.v1.ApiKey
@@ -628,31 +898,40 @@ var file_claviger_keys_v1_api_key_proto_goTypes = []any{
 	(*CreateApiKeyResponse)(nil),  // 3: claviger.keys.v1.CreateApiKeyResponse
 	(*ListApiKeysRequest)(nil),    // 4: claviger.keys.v1.ListApiKeysRequest
 	(*ListApiKeysResponse)(nil),   // 5: claviger.keys.v1.ListApiKeysResponse
-	(*RevokeApiKeyRequest)(nil),   // 6: claviger.keys.v1.RevokeApiKeyRequest
-	(*RevokeApiKeyResponse)(nil),  // 7: claviger.keys.v1.RevokeApiKeyResponse
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*UpdateApiKeyRequest)(nil),   // 6: claviger.keys.v1.UpdateApiKeyRequest
+	(*UpdateApiKeyResponse)(nil),  // 7: claviger.keys.v1.UpdateApiKeyResponse
+	(*RevokeApiKeyRequest)(nil),   // 8: claviger.keys.v1.RevokeApiKeyRequest
+	(*RevokeApiKeyResponse)(nil),  // 9: claviger.keys.v1.RevokeApiKeyResponse
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Receipt)(nil),               // 11: claviger.keys.v1.Receipt
 }
 var file_claviger_keys_v1_api_key_proto_depIdxs = []int32{
 	0,  // 0: claviger.keys.v1.ApiKey.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
-	8,  // 1: claviger.keys.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 2: claviger.keys.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 3: claviger.keys.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
-	8,  // 4: claviger.keys.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 1: claviger.keys.v1.ApiKey.create_time:type_name -> google.protobuf.Timestamp
+	10, // 2: claviger.keys.v1.ApiKey.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 3: claviger.keys.v1.ApiKey.revoke_time:type_name -> google.protobuf.Timestamp
+	10, // 4: claviger.keys.v1.CreateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
 	0,  // 5: claviger.keys.v1.CreateApiKeyRequest.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
 	1,  // 6: claviger.keys.v1.CreateApiKeyResponse.api_key:type_name -> claviger.keys.v1.ApiKey
 	1,  // 7: claviger.keys.v1.ListApiKeysResponse.api_keys:type_name -> claviger.keys.v1.ApiKey
-	1,  // 8: claviger.keys.v1.RevokeApiKeyResponse.api_key:type_name -> claviger.keys.v1.ApiKey
-	2,  // 9: claviger.keys.v1.ApiKeyService.CreateApiKey:input_type -> claviger.keys.v1.CreateApiKeyRequest
-	4,  // 10: claviger.keys.v1.ApiKeyService.ListApiKeys:input_type -> claviger.keys.v1.ListApiKeysRequest
-	6,  // 11: claviger.keys.v1.ApiKeyService.RevokeApiKey:input_type -> claviger.keys.v1.RevokeApiKeyRequest
-	3,  // 12: claviger.keys.v1.ApiKeyService.CreateApiKey:output_type -> claviger.keys.v1.CreateApiKeyResponse
-	5,  // 13: claviger.keys.v1.ApiKeyService.ListApiKeys:output_type -> claviger.keys.v1.ListApiKeysResponse
-	7,  // 14: claviger.keys.v1.ApiKeyService.RevokeApiKey:output_type -> claviger.keys.v1.RevokeApiKeyResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	0,  // 8: claviger.keys.v1.UpdateApiKeyRequest.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
+	10, // 9: claviger.keys.v1.UpdateApiKeyRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 10: claviger.keys.v1.UpdateApiKeyResponse.api_key:type_name -> claviger.keys.v1.ApiKey
+	1,  // 11: claviger.keys.v1.RevokeApiKeyResponse.api_key:type_name -> claviger.keys.v1.ApiKey
+	11, // 12: claviger.keys.v1.RevokeApiKeyResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	2,  // 13: claviger.keys.v1.ApiKeyService.CreateApiKey:input_type -> claviger.keys.v1.CreateApiKeyRequest
+	4,  // 14: claviger.keys.v1.ApiKeyService.ListApiKeys:input_type -> claviger.keys.v1.ListApiKeysRequest
+	6,  // 15: claviger.keys.v1.ApiKeyService.UpdateApiKey:input_type -> claviger.keys.v1.UpdateApiKeyRequest
+	8,  // 16: claviger.keys.v1.ApiKeyService.RevokeApiKey:input_type -> claviger.keys.v1.RevokeApiKeyRequest
+	3,  // 17: claviger.keys.v1.ApiKeyService.CreateApiKey:output_type -> claviger.keys.v1.CreateApiKeyResponse
+	5,  // 18: claviger.keys.v1.ApiKeyService.ListApiKeys:output_type -> claviger.keys.v1.ListApiKeysResponse
+	7,  // 19: claviger.keys.v1.ApiKeyService.UpdateApiKey:output_type -> claviger.keys.v1.UpdateApiKeyResponse
+	9,  // 20: claviger.keys.v1.ApiKeyService.RevokeApiKey:output_type -> claviger.keys.v1.RevokeApiKeyResponse
+	17, // [17:21] is the sub-list for method output_type
+	13, // [13:17] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_api_key_proto_init() }
@@ -660,13 +939,15 @@ func file_claviger_keys_v1_api_key_proto_init() {
 	if File_claviger_keys_v1_api_key_proto != nil {
 		return
 	}
+	file_claviger_keys_v1_receipt_proto_init()
+	file_claviger_keys_v1_api_key_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_api_key_proto_rawDesc), len(file_claviger_keys_v1_api_key_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -318,7 +318,11 @@ type ConfigBatch struct {
 	// removed are gone.
 	Removed []*RemovedConfig `protobuf:"bytes,13,rep,name=removed,proto3" json:"removed,omitempty"`
 	// token_keys verify access tokens. All that are valid, in every batch with part 0.
-	TokenKeys     []*TokenKey `protobuf:"bytes,14,rep,name=token_keys,json=tokenKeys,proto3" json:"token_keys,omitempty"`
+	TokenKeys []*TokenKey `protobuf:"bytes,14,rep,name=token_keys,json=tokenKeys,proto3" json:"token_keys,omitempty"`
+	// groups are new or changed. Not for metering.
+	Groups []*GroupConfig `protobuf:"bytes,15,rep,name=groups,proto3" json:"groups,omitempty"`
+	// drills are new or changed. Not for metering.
+	Drills        []*DrillConfig `protobuf:"bytes,16,rep,name=drills,proto3" json:"drills,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -451,15 +455,33 @@ func (x *ConfigBatch) GetTokenKeys() []*TokenKey {
 	return nil
 }
 
+func (x *ConfigBatch) GetGroups() []*GroupConfig {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *ConfigBatch) GetDrills() []*DrillConfig {
+	if x != nil {
+		return x.Drills
+	}
+	return nil
+}
+
 // OrganizationConfig is an organization as routers know it.
 type OrganizationConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "org_…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// slug is its name. "platform" is the operator's.
-	Slug          string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Slug string `protobuf:"bytes,2,opt,name=slug,proto3" json:"slug,omitempty"`
+	// preferences hold for all its requests. Not for metering.
+	Preferences *RoutingPreferences `protobuf:"bytes,3,opt,name=preferences,proto3" json:"preferences,omitempty"`
+	// approved_models are patterns of models that may be used; none is every model. Not for metering.
+	ApprovedModels []string `protobuf:"bytes,4,rep,name=approved_models,json=approvedModels,proto3" json:"approved_models,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *OrganizationConfig) Reset() {
@@ -504,6 +526,20 @@ func (x *OrganizationConfig) GetSlug() string {
 		return x.Slug
 	}
 	return ""
+}
+
+func (x *OrganizationConfig) GetPreferences() *RoutingPreferences {
+	if x != nil {
+		return x.Preferences
+	}
+	return nil
+}
+
+func (x *OrganizationConfig) GetApprovedModels() []string {
+	if x != nil {
+		return x.ApprovedModels
+	}
+	return nil
 }
 
 // MemberConfig is a member as metering knows it.
@@ -583,7 +619,13 @@ type ApiKeyConfig struct {
 	// revoked keys stay listed, so that late events can be checked and callers get a clear answer.
 	Revoked bool `protobuf:"varint,9,opt,name=revoked,proto3" json:"revoked,omitempty"`
 	// name is its name, for error messages.
-	Name          string `protobuf:"bytes,10,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,10,opt,name=name,proto3" json:"name,omitempty"`
+	// group_id is the group that it is in. Not for metering.
+	GroupId string `protobuf:"bytes,11,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	// enforce_policy sends every request through policy_id. Not for metering.
+	EnforcePolicy bool `protobuf:"varint,12,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
+	// cut ends the answers that it is being given, once it is revoked. Not for metering.
+	Cut           bool `protobuf:"varint,13,opt,name=cut,proto3" json:"cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,6 +730,27 @@ func (x *ApiKeyConfig) GetName() string {
 	return ""
 }
 
+func (x *ApiKeyConfig) GetGroupId() string {
+	if x != nil {
+		return x.GroupId
+	}
+	return ""
+}
+
+func (x *ApiKeyConfig) GetEnforcePolicy() bool {
+	if x != nil {
+		return x.EnforcePolicy
+	}
+	return false
+}
+
+func (x *ApiKeyConfig) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
 // CredentialConfig is a credential as routers know it.
 type CredentialConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -713,7 +776,17 @@ type CredentialConfig struct {
 	Settings *CredentialSettings `protobuf:"bytes,10,opt,name=settings,proto3" json:"settings,omitempty"`
 	// models are what the last test found that it may use, by the provider's own names; empty is unknown.
 	// Not for metering.
-	Models        []string `protobuf:"bytes,11,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,11,rep,name=models,proto3" json:"models,omitempty"`
+	// weight is its share among credentials of the same priority; 0 is 1. Not for metering.
+	Weight int32 `protobuf:"varint,12,opt,name=weight,proto3" json:"weight,omitempty"`
+	// scope narrows what it may be used for. Not for metering.
+	Scope *CredentialScope `protobuf:"bytes,13,opt,name=scope,proto3" json:"scope,omitempty"`
+	// expire_time is when it stops serving; absent is never. Not for metering.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// next is the second secret, if it has a share or is to be tested. Not for metering.
+	Next *NextSecret `protobuf:"bytes,15,opt,name=next,proto3" json:"next,omitempty"`
+	// cut ends the answers that it is giving, once it is disabled. Not for metering.
+	Cut           bool `protobuf:"varint,16,opt,name=cut,proto3" json:"cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -825,6 +898,305 @@ func (x *CredentialConfig) GetModels() []string {
 	return nil
 }
 
+func (x *CredentialConfig) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *CredentialConfig) GetScope() *CredentialScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *CredentialConfig) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CredentialConfig) GetNext() *NextSecret {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *CredentialConfig) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
+}
+
+// NextSecret is a second secret as routers know it.
+type NextSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// revision is bound into the sealed text.
+	Revision int32 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// sealed is the sealed secret.
+	Sealed string `protobuf:"bytes,2,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	// settings are where it may be sent.
+	Settings *CredentialSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// share_percent is its share of the requests, 0 to 100.
+	SharePercent int32 `protobuf:"varint,4,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
+	// models are what its test found that it may use.
+	Models        []string `protobuf:"bytes,5,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NextSecret) Reset() {
+	*x = NextSecret{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NextSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NextSecret) ProtoMessage() {}
+
+func (x *NextSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NextSecret.ProtoReflect.Descriptor instead.
+func (*NextSecret) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *NextSecret) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *NextSecret) GetSealed() string {
+	if x != nil {
+		return x.Sealed
+	}
+	return ""
+}
+
+func (x *NextSecret) GetSettings() *CredentialSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *NextSecret) GetSharePercent() int32 {
+	if x != nil {
+		return x.SharePercent
+	}
+	return 0
+}
+
+func (x *NextSecret) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+// GroupConfig is a group as routers know it.
+type GroupConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id is the organization.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// id is "grp_…".
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// name is its name, for error messages.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// policy_id is the default policy of its API keys.
+	PolicyId string `protobuf:"bytes,4,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// enforce_policy sends every request through it.
+	EnforcePolicy bool `protobuf:"varint,5,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
+	// approved_models narrow what its API keys may use.
+	ApprovedModels []string `protobuf:"bytes,6,rep,name=approved_models,json=approvedModels,proto3" json:"approved_models,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *GroupConfig) Reset() {
+	*x = GroupConfig{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupConfig) ProtoMessage() {}
+
+func (x *GroupConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupConfig.ProtoReflect.Descriptor instead.
+func (*GroupConfig) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GroupConfig) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *GroupConfig) GetEnforcePolicy() bool {
+	if x != nil {
+		return x.EnforcePolicy
+	}
+	return false
+}
+
+func (x *GroupConfig) GetApprovedModels() []string {
+	if x != nil {
+		return x.ApprovedModels
+	}
+	return nil
+}
+
+// DrillConfig is a drill as routers know it.
+type DrillConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id is the organization.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// id is "drill_…".
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// credential_id is the credential that seems to fail.
+	CredentialId string `protobuf:"bytes,3,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// api_key_id is the API key for which it does.
+	ApiKeyId string `protobuf:"bytes,4,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// fault is what it seems to do.
+	Fault DrillFault `protobuf:"varint,5,opt,name=fault,proto3,enum=claviger.keys.v1.DrillFault" json:"fault,omitempty"`
+	// end_time is when it ends.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillConfig) Reset() {
+	*x = DrillConfig{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillConfig) ProtoMessage() {}
+
+func (x *DrillConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillConfig.ProtoReflect.Descriptor instead.
+func (*DrillConfig) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DrillConfig) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *DrillConfig) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DrillConfig) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *DrillConfig) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *DrillConfig) GetFault() DrillFault {
+	if x != nil {
+		return x.Fault
+	}
+	return DrillFault_DRILL_FAULT_UNSPECIFIED
+}
+
+func (x *DrillConfig) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
 // PolicyConfig is a policy as routers know it.
 type PolicyConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -836,15 +1208,16 @@ type PolicyConfig struct {
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// version counts its changes.
 	Version int64 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
-	// targets are its lines.
-	Targets       []*Target `protobuf:"bytes,5,rep,name=targets,proto3" json:"targets,omitempty"`
+	// spec is the rule of the version that serves. A policy that was never published is not here. Metering
+	// sees no more than the names.
+	Spec          *PolicySpec `protobuf:"bytes,5,opt,name=spec,proto3" json:"spec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PolicyConfig) Reset() {
 	*x = PolicyConfig{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +1229,7 @@ func (x *PolicyConfig) String() string {
 func (*PolicyConfig) ProtoMessage() {}
 
 func (x *PolicyConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1242,7 @@ func (x *PolicyConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyConfig.ProtoReflect.Descriptor instead.
 func (*PolicyConfig) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{9}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PolicyConfig) GetOrgId() string {
@@ -900,9 +1273,9 @@ func (x *PolicyConfig) GetVersion() int64 {
 	return 0
 }
 
-func (x *PolicyConfig) GetTargets() []*Target {
+func (x *PolicyConfig) GetSpec() *PolicySpec {
 	if x != nil {
-		return x.Targets
+		return x.Spec
 	}
 	return nil
 }
@@ -920,7 +1293,7 @@ type RemovedConfig struct {
 
 func (x *RemovedConfig) Reset() {
 	*x = RemovedConfig{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1305,7 @@ func (x *RemovedConfig) String() string {
 func (*RemovedConfig) ProtoMessage() {}
 
 func (x *RemovedConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1318,7 @@ func (x *RemovedConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemovedConfig.ProtoReflect.Descriptor instead.
 func (*RemovedConfig) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{10}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemovedConfig) GetOrgId() string {
@@ -975,7 +1348,7 @@ type TokenKey struct {
 
 func (x *TokenKey) Reset() {
 	*x = TokenKey{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -987,7 +1360,7 @@ func (x *TokenKey) String() string {
 func (*TokenKey) ProtoMessage() {}
 
 func (x *TokenKey) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1000,7 +1373,7 @@ func (x *TokenKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenKey.ProtoReflect.Descriptor instead.
 func (*TokenKey) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{11}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TokenKey) GetKeyId() string {
@@ -1034,7 +1407,7 @@ type ProbeJob struct {
 
 func (x *ProbeJob) Reset() {
 	*x = ProbeJob{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1419,7 @@ func (x *ProbeJob) String() string {
 func (*ProbeJob) ProtoMessage() {}
 
 func (x *ProbeJob) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1432,7 @@ func (x *ProbeJob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeJob.ProtoReflect.Descriptor instead.
 func (*ProbeJob) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{12}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ProbeJob) GetId() string {
@@ -1100,14 +1473,27 @@ type ReportRouterStateRequest struct {
 	// probe_results are verdicts of key tests.
 	ProbeResults []*ProbeResult `protobuf:"bytes,3,rep,name=probe_results,json=probeResults,proto3" json:"probe_results,omitempty"`
 	// evidence is what providers said of credentials while serving.
-	Evidence      []*CredentialEvidence `protobuf:"bytes,4,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	Evidence []*CredentialEvidence `protobuf:"bytes,4,rep,name=evidence,proto3" json:"evidence,omitempty"`
+	// headroom is what was learned of providers' limits since the last report.
+	Headroom []*HeadroomReport `protobuf:"bytes,5,rep,name=headroom,proto3" json:"headroom,omitempty"`
+	// uses are the last uses of secrets since the last report.
+	Uses []*SecretUse `protobuf:"bytes,6,rep,name=uses,proto3" json:"uses,omitempty"`
+	// drills are what came of drills, counted from their beginning at this router.
+	Drills []*DrillProgress `protobuf:"bytes,7,rep,name=drills,proto3" json:"drills,omitempty"`
+	// epoch is random and new at every start of the router.
+	Epoch string `protobuf:"bytes,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// streams_cut is how many answers were ended because of the configurations up to applied_version, counted
+	// from the start of the router.
+	StreamsCut int64 `protobuf:"varint,9,opt,name=streams_cut,json=streamsCut,proto3" json:"streams_cut,omitempty"`
+	// closing says that the router is going away for good.
+	Closing       bool `protobuf:"varint,10,opt,name=closing,proto3" json:"closing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRouterStateRequest) Reset() {
 	*x = ReportRouterStateRequest{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1505,7 @@ func (x *ReportRouterStateRequest) String() string {
 func (*ReportRouterStateRequest) ProtoMessage() {}
 
 func (x *ReportRouterStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1518,7 @@ func (x *ReportRouterStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRouterStateRequest.ProtoReflect.Descriptor instead.
 func (*ReportRouterStateRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{13}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportRouterStateRequest) GetRouter() string {
@@ -1163,6 +1549,240 @@ func (x *ReportRouterStateRequest) GetEvidence() []*CredentialEvidence {
 	return nil
 }
 
+func (x *ReportRouterStateRequest) GetHeadroom() []*HeadroomReport {
+	if x != nil {
+		return x.Headroom
+	}
+	return nil
+}
+
+func (x *ReportRouterStateRequest) GetUses() []*SecretUse {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+func (x *ReportRouterStateRequest) GetDrills() []*DrillProgress {
+	if x != nil {
+		return x.Drills
+	}
+	return nil
+}
+
+func (x *ReportRouterStateRequest) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *ReportRouterStateRequest) GetStreamsCut() int64 {
+	if x != nil {
+		return x.StreamsCut
+	}
+	return 0
+}
+
+func (x *ReportRouterStateRequest) GetClosing() bool {
+	if x != nil {
+		return x.Closing
+	}
+	return false
+}
+
+// HeadroomReport is what a provider's answers told of its limits.
+type HeadroomReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id is the credential's organization.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// headroom is what is left. Its router is whoever reports.
+	Headroom      *Headroom `protobuf:"bytes,2,opt,name=headroom,proto3" json:"headroom,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadroomReport) Reset() {
+	*x = HeadroomReport{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadroomReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadroomReport) ProtoMessage() {}
+
+func (x *HeadroomReport) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadroomReport.ProtoReflect.Descriptor instead.
+func (*HeadroomReport) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *HeadroomReport) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *HeadroomReport) GetHeadroom() *Headroom {
+	if x != nil {
+		return x.Headroom
+	}
+	return nil
+}
+
+// SecretUse is the last use of a secret.
+type SecretUse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id is the credential's organization.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// credential_id is the credential.
+	CredentialId string `protobuf:"bytes,2,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// revision is the secret.
+	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// time is when it was last used for a request.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretUse) Reset() {
+	*x = SecretUse{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretUse) ProtoMessage() {}
+
+func (x *SecretUse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretUse.ProtoReflect.Descriptor instead.
+func (*SecretUse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SecretUse) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *SecretUse) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *SecretUse) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SecretUse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// DrillProgress is what came of a drill at one router.
+type DrillProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// org_id is the organization.
+	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// drill_id is the drill.
+	DrillId string `protobuf:"bytes,2,opt,name=drill_id,json=drillId,proto3" json:"drill_id,omitempty"`
+	// report is what came of it.
+	Report        *DrillReport `protobuf:"bytes,3,opt,name=report,proto3" json:"report,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillProgress) Reset() {
+	*x = DrillProgress{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillProgress) ProtoMessage() {}
+
+func (x *DrillProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillProgress.ProtoReflect.Descriptor instead.
+func (*DrillProgress) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DrillProgress) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *DrillProgress) GetDrillId() string {
+	if x != nil {
+		return x.DrillId
+	}
+	return ""
+}
+
+func (x *DrillProgress) GetReport() *DrillReport {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 // ProbeResult is the verdict of a key test.
 type ProbeResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1189,7 +1809,7 @@ type ProbeResult struct {
 
 func (x *ProbeResult) Reset() {
 	*x = ProbeResult{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1821,7 @@ func (x *ProbeResult) String() string {
 func (*ProbeResult) ProtoMessage() {}
 
 func (x *ProbeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1834,7 @@ func (x *ProbeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
 func (*ProbeResult) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{14}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ProbeResult) GetProbeId() string {
@@ -1284,7 +1904,7 @@ type CredentialEvidence struct {
 	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// credential_class says for whom it served.
 	CredentialClass v1.CredentialClass `protobuf:"varint,4,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
-	// error_class is "auth_invalid" or "quota_exhausted".
+	// error_class is "auth_invalid", "auth_limited" or "quota_exhausted".
 	ErrorClass string `protobuf:"bytes,5,opt,name=error_class,json=errorClass,proto3" json:"error_class,omitempty"`
 	// reason is the provider's word, scrubbed and shortened.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
@@ -1296,7 +1916,7 @@ type CredentialEvidence struct {
 
 func (x *CredentialEvidence) Reset() {
 	*x = CredentialEvidence{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1928,7 @@ func (x *CredentialEvidence) String() string {
 func (*CredentialEvidence) ProtoMessage() {}
 
 func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1941,7 @@ func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialEvidence.ProtoReflect.Descriptor instead.
 func (*CredentialEvidence) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{15}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CredentialEvidence) GetOrgId() string {
@@ -1382,7 +2002,7 @@ type ReportRouterStateResponse struct {
 
 func (x *ReportRouterStateResponse) Reset() {
 	*x = ReportRouterStateResponse{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +2014,7 @@ func (x *ReportRouterStateResponse) String() string {
 func (*ReportRouterStateResponse) ProtoMessage() {}
 
 func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,14 +2027,14 @@ func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRouterStateResponse.ProtoReflect.Descriptor instead.
 func (*ReportRouterStateResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 var File_claviger_keys_v1_config_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaviger/keys/v1/config.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a\x1eclaviger/keys/v1/api_key.proto\x1a!claviger/keys/v1/credential.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n" +
+	"\x1dclaviger/keys/v1/config.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a\x1eclaviger/keys/v1/api_key.proto\x1a!claviger/keys/v1/credential.proto\x1a\x1cclaviger/keys/v1/drill.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a\x1eclaviger/keys/v1/routing.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n" +
 	"\x12WatchConfigRequest\x12,\n" +
 	"\rsince_version\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fsinceVersion\"\xcb\x01\n" +
 	"\x13WatchConfigResponse\x128\n" +
@@ -1427,7 +2047,7 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x15\n" +
 	"\x06key_id\x18\x03 \x01(\tR\x05keyId\"%\n" +
 	"\tHeartbeat\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\x03R\aversion\"\xa3\x05\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\"\x91\x06\n" +
 	"\vConfigBatch\x12 \n" +
 	"\venvironment\x18\x01 \x01(\tR\venvironment\x12!\n" +
 	"\ffrom_version\x18\x02 \x01(\x03R\vfromVersion\x12\x1d\n" +
@@ -1446,13 +2066,17 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\amembers\x18\f \x03(\v2\x1e.claviger.keys.v1.MemberConfigR\amembers\x129\n" +
 	"\aremoved\x18\r \x03(\v2\x1f.claviger.keys.v1.RemovedConfigR\aremoved\x129\n" +
 	"\n" +
-	"token_keys\x18\x0e \x03(\v2\x1a.claviger.keys.v1.TokenKeyR\ttokenKeys\"8\n" +
+	"token_keys\x18\x0e \x03(\v2\x1a.claviger.keys.v1.TokenKeyR\ttokenKeys\x125\n" +
+	"\x06groups\x18\x0f \x03(\v2\x1d.claviger.keys.v1.GroupConfigR\x06groups\x125\n" +
+	"\x06drills\x18\x10 \x03(\v2\x1d.claviger.keys.v1.DrillConfigR\x06drills\"\xa9\x01\n" +
 	"\x12OrganizationConfig\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04slug\x18\x02 \x01(\tR\x04slug\"5\n" +
+	"\x04slug\x18\x02 \x01(\tR\x04slug\x12F\n" +
+	"\vpreferences\x18\x03 \x01(\v2$.claviger.keys.v1.RoutingPreferencesR\vpreferences\x12'\n" +
+	"\x0fapproved_models\x18\x04 \x03(\tR\x0eapprovedModels\"5\n" +
 	"\fMemberConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xce\x02\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xa2\x03\n" +
 	"\fApiKeyConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
@@ -1467,7 +2091,10 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"expireTime\x12\x18\n" +
 	"\arevoked\x18\t \x01(\bR\arevoked\x12\x12\n" +
 	"\x04name\x18\n" +
-	" \x01(\tR\x04name\"\xe9\x02\n" +
+	" \x01(\tR\x04name\x12\x19\n" +
+	"\bgroup_id\x18\v \x01(\tR\agroupId\x12%\n" +
+	"\x0eenforce_policy\x18\f \x01(\bR\renforcePolicy\x12\x10\n" +
+	"\x03cut\x18\r \x01(\bR\x03cut\"\xbb\x04\n" +
 	"\x10CredentialConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +
@@ -1480,13 +2107,41 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x05state\x18\t \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\x12@\n" +
 	"\bsettings\x18\n" +
 	" \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x12\x16\n" +
-	"\x06models\x18\v \x03(\tR\x06models\"\x97\x01\n" +
+	"\x06models\x18\v \x03(\tR\x06models\x12\x16\n" +
+	"\x06weight\x18\f \x01(\x05R\x06weight\x127\n" +
+	"\x05scope\x18\r \x01(\v2!.claviger.keys.v1.CredentialScopeR\x05scope\x12;\n" +
+	"\vexpire_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x120\n" +
+	"\x04next\x18\x0f \x01(\v2\x1c.claviger.keys.v1.NextSecretR\x04next\x12\x10\n" +
+	"\x03cut\x18\x10 \x01(\bR\x03cut\"\xbf\x01\n" +
+	"\n" +
+	"NextSecret\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x16\n" +
+	"\x06sealed\x18\x02 \x01(\tR\x06sealed\x12@\n" +
+	"\bsettings\x18\x03 \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x12#\n" +
+	"\rshare_percent\x18\x04 \x01(\x05R\fsharePercent\x12\x16\n" +
+	"\x06models\x18\x05 \x03(\tR\x06models\"\xb5\x01\n" +
+	"\vGroupConfig\x12\x15\n" +
+	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1b\n" +
+	"\tpolicy_id\x18\x04 \x01(\tR\bpolicyId\x12%\n" +
+	"\x0eenforce_policy\x18\x05 \x01(\bR\renforcePolicy\x12'\n" +
+	"\x0fapproved_models\x18\x06 \x03(\tR\x0eapprovedModels\"\xe2\x01\n" +
+	"\vDrillConfig\x12\x15\n" +
+	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12#\n" +
+	"\rcredential_id\x18\x03 \x01(\tR\fcredentialId\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x04 \x01(\tR\bapiKeyId\x122\n" +
+	"\x05fault\x18\x05 \x01(\x0e2\x1c.claviger.keys.v1.DrillFaultR\x05fault\x125\n" +
+	"\bend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\x95\x01\n" +
 	"\fPolicyConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x03R\aversion\x122\n" +
-	"\atargets\x18\x05 \x03(\v2\x18.claviger.keys.v1.TargetR\atargets\"6\n" +
+	"\aversion\x18\x04 \x01(\x03R\aversion\x120\n" +
+	"\x04spec\x18\x05 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\"6\n" +
 	"\rRemovedConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\"@\n" +
@@ -1498,13 +2153,33 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12#\n" +
 	"\rcredential_id\x18\x03 \x01(\tR\fcredentialId\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x05R\brevision\"\x83\x02\n" +
+	"\brevision\x18\x04 \x01(\x05R\brevision\"\xae\x04\n" +
 	"\x18ReportRouterStateRequest\x12\"\n" +
 	"\x06router\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06router\x12'\n" +
 	"\x0fapplied_version\x18\x02 \x01(\x03R\x0eappliedVersion\x12M\n" +
 	"\rprobe_results\x18\x03 \x03(\v2\x1d.claviger.keys.v1.ProbeResultB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\fprobeResults\x12K\n" +
-	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\"\xd2\x02\n" +
+	"\bevidence\x18\x04 \x03(\v2$.claviger.keys.v1.CredentialEvidenceB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bevidence\x12G\n" +
+	"\bheadroom\x18\x05 \x03(\v2 .claviger.keys.v1.HeadroomReportB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bheadroom\x12:\n" +
+	"\x04uses\x18\x06 \x03(\v2\x1b.claviger.keys.v1.SecretUseB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04uses\x12A\n" +
+	"\x06drills\x18\a \x03(\v2\x1f.claviger.keys.v1.DrillProgressB\b\xbaH\x05\x92\x01\x02\x10dR\x06drills\x12\x1d\n" +
+	"\x05epoch\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12(\n" +
+	"\vstreams_cut\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
+	"streamsCut\x12\x18\n" +
+	"\aclosing\x18\n" +
+	" \x01(\bR\aclosing\"h\n" +
+	"\x0eHeadroomReport\x12\x1e\n" +
+	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x126\n" +
+	"\bheadroom\x18\x02 \x01(\v2\x1a.claviger.keys.v1.HeadroomR\bheadroom\"\xa5\x01\n" +
+	"\tSecretUse\x12\x1e\n" +
+	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
+	"\rcredential_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\x05R\brevision\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\x8a\x01\n" +
+	"\rDrillProgress\x12\x1e\n" +
+	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12\"\n" +
+	"\bdrill_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\adrillId\x125\n" +
+	"\x06report\x18\x03 \x01(\v2\x1d.claviger.keys.v1.DrillReportR\x06report\"\xd2\x02\n" +
 	"\vProbeResult\x12\"\n" +
 	"\bprobe_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\aprobeId\x12\x1e\n" +
 	"\x06org_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12,\n" +
@@ -1541,7 +2216,7 @@ func file_claviger_keys_v1_config_proto_rawDescGZIP() []byte {
 	return file_claviger_keys_v1_config_proto_rawDescData
 }
 
-var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*WatchConfigRequest)(nil),        // 0: claviger.keys.v1.WatchConfigRequest
 	(*WatchConfigResponse)(nil),       // 1: claviger.keys.v1.WatchConfigResponse
@@ -1552,53 +2227,79 @@ var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*MemberConfig)(nil),              // 6: claviger.keys.v1.MemberConfig
 	(*ApiKeyConfig)(nil),              // 7: claviger.keys.v1.ApiKeyConfig
 	(*CredentialConfig)(nil),          // 8: claviger.keys.v1.CredentialConfig
-	(*PolicyConfig)(nil),              // 9: claviger.keys.v1.PolicyConfig
-	(*RemovedConfig)(nil),             // 10: claviger.keys.v1.RemovedConfig
-	(*TokenKey)(nil),                  // 11: claviger.keys.v1.TokenKey
-	(*ProbeJob)(nil),                  // 12: claviger.keys.v1.ProbeJob
-	(*ReportRouterStateRequest)(nil),  // 13: claviger.keys.v1.ReportRouterStateRequest
-	(*ProbeResult)(nil),               // 14: claviger.keys.v1.ProbeResult
-	(*CredentialEvidence)(nil),        // 15: claviger.keys.v1.CredentialEvidence
-	(*ReportRouterStateResponse)(nil), // 16: claviger.keys.v1.ReportRouterStateResponse
-	(*timestamppb.Timestamp)(nil),     // 17: google.protobuf.Timestamp
-	(ProvenanceLevel)(0),              // 18: claviger.keys.v1.ProvenanceLevel
-	(CredentialState)(0),              // 19: claviger.keys.v1.CredentialState
-	(*CredentialSettings)(nil),        // 20: claviger.keys.v1.CredentialSettings
-	(*Target)(nil),                    // 21: claviger.keys.v1.Target
-	(v1.CredentialClass)(0),           // 22: claviger.events.v1.CredentialClass
+	(*NextSecret)(nil),                // 9: claviger.keys.v1.NextSecret
+	(*GroupConfig)(nil),               // 10: claviger.keys.v1.GroupConfig
+	(*DrillConfig)(nil),               // 11: claviger.keys.v1.DrillConfig
+	(*PolicyConfig)(nil),              // 12: claviger.keys.v1.PolicyConfig
+	(*RemovedConfig)(nil),             // 13: claviger.keys.v1.RemovedConfig
+	(*TokenKey)(nil),                  // 14: claviger.keys.v1.TokenKey
+	(*ProbeJob)(nil),                  // 15: claviger.keys.v1.ProbeJob
+	(*ReportRouterStateRequest)(nil),  // 16: claviger.keys.v1.ReportRouterStateRequest
+	(*HeadroomReport)(nil),            // 17: claviger.keys.v1.HeadroomReport
+	(*SecretUse)(nil),                 // 18: claviger.keys.v1.SecretUse
+	(*DrillProgress)(nil),             // 19: claviger.keys.v1.DrillProgress
+	(*ProbeResult)(nil),               // 20: claviger.keys.v1.ProbeResult
+	(*CredentialEvidence)(nil),        // 21: claviger.keys.v1.CredentialEvidence
+	(*ReportRouterStateResponse)(nil), // 22: claviger.keys.v1.ReportRouterStateResponse
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*RoutingPreferences)(nil),        // 24: claviger.keys.v1.RoutingPreferences
+	(ProvenanceLevel)(0),              // 25: claviger.keys.v1.ProvenanceLevel
+	(CredentialState)(0),              // 26: claviger.keys.v1.CredentialState
+	(*CredentialSettings)(nil),        // 27: claviger.keys.v1.CredentialSettings
+	(*CredentialScope)(nil),           // 28: claviger.keys.v1.CredentialScope
+	(DrillFault)(0),                   // 29: claviger.keys.v1.DrillFault
+	(*PolicySpec)(nil),                // 30: claviger.keys.v1.PolicySpec
+	(*Headroom)(nil),                  // 31: claviger.keys.v1.Headroom
+	(*DrillReport)(nil),               // 32: claviger.keys.v1.DrillReport
+	(v1.CredentialClass)(0),           // 33: claviger.events.v1.CredentialClass
 }
 var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	2,  // 0: claviger.keys.v1.WatchConfigResponse.config:type_name -> claviger.keys.v1.SignedConfig
 	3,  // 1: claviger.keys.v1.WatchConfigResponse.heartbeat:type_name -> claviger.keys.v1.Heartbeat
-	12, // 2: claviger.keys.v1.WatchConfigResponse.probe:type_name -> claviger.keys.v1.ProbeJob
-	17, // 3: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
+	15, // 2: claviger.keys.v1.WatchConfigResponse.probe:type_name -> claviger.keys.v1.ProbeJob
+	23, // 3: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
 	5,  // 4: claviger.keys.v1.ConfigBatch.organizations:type_name -> claviger.keys.v1.OrganizationConfig
 	7,  // 5: claviger.keys.v1.ConfigBatch.api_keys:type_name -> claviger.keys.v1.ApiKeyConfig
 	8,  // 6: claviger.keys.v1.ConfigBatch.credentials:type_name -> claviger.keys.v1.CredentialConfig
-	9,  // 7: claviger.keys.v1.ConfigBatch.policies:type_name -> claviger.keys.v1.PolicyConfig
+	12, // 7: claviger.keys.v1.ConfigBatch.policies:type_name -> claviger.keys.v1.PolicyConfig
 	6,  // 8: claviger.keys.v1.ConfigBatch.members:type_name -> claviger.keys.v1.MemberConfig
-	10, // 9: claviger.keys.v1.ConfigBatch.removed:type_name -> claviger.keys.v1.RemovedConfig
-	11, // 10: claviger.keys.v1.ConfigBatch.token_keys:type_name -> claviger.keys.v1.TokenKey
-	18, // 11: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
-	17, // 12: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
-	19, // 13: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
-	20, // 14: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
-	21, // 15: claviger.keys.v1.PolicyConfig.targets:type_name -> claviger.keys.v1.Target
-	14, // 16: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
-	15, // 17: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
-	19, // 18: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
-	17, // 19: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
-	22, // 20: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
-	17, // 21: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
-	0,  // 22: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
-	13, // 23: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
-	1,  // 24: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
-	16, // 25: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
-	24, // [24:26] is the sub-list for method output_type
-	22, // [22:24] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 9: claviger.keys.v1.ConfigBatch.removed:type_name -> claviger.keys.v1.RemovedConfig
+	14, // 10: claviger.keys.v1.ConfigBatch.token_keys:type_name -> claviger.keys.v1.TokenKey
+	10, // 11: claviger.keys.v1.ConfigBatch.groups:type_name -> claviger.keys.v1.GroupConfig
+	11, // 12: claviger.keys.v1.ConfigBatch.drills:type_name -> claviger.keys.v1.DrillConfig
+	24, // 13: claviger.keys.v1.OrganizationConfig.preferences:type_name -> claviger.keys.v1.RoutingPreferences
+	25, // 14: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
+	23, // 15: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
+	26, // 16: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
+	27, // 17: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
+	28, // 18: claviger.keys.v1.CredentialConfig.scope:type_name -> claviger.keys.v1.CredentialScope
+	23, // 19: claviger.keys.v1.CredentialConfig.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 20: claviger.keys.v1.CredentialConfig.next:type_name -> claviger.keys.v1.NextSecret
+	27, // 21: claviger.keys.v1.NextSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
+	29, // 22: claviger.keys.v1.DrillConfig.fault:type_name -> claviger.keys.v1.DrillFault
+	23, // 23: claviger.keys.v1.DrillConfig.end_time:type_name -> google.protobuf.Timestamp
+	30, // 24: claviger.keys.v1.PolicyConfig.spec:type_name -> claviger.keys.v1.PolicySpec
+	20, // 25: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
+	21, // 26: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
+	17, // 27: claviger.keys.v1.ReportRouterStateRequest.headroom:type_name -> claviger.keys.v1.HeadroomReport
+	18, // 28: claviger.keys.v1.ReportRouterStateRequest.uses:type_name -> claviger.keys.v1.SecretUse
+	19, // 29: claviger.keys.v1.ReportRouterStateRequest.drills:type_name -> claviger.keys.v1.DrillProgress
+	31, // 30: claviger.keys.v1.HeadroomReport.headroom:type_name -> claviger.keys.v1.Headroom
+	23, // 31: claviger.keys.v1.SecretUse.time:type_name -> google.protobuf.Timestamp
+	32, // 32: claviger.keys.v1.DrillProgress.report:type_name -> claviger.keys.v1.DrillReport
+	26, // 33: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
+	23, // 34: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
+	33, // 35: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
+	23, // 36: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
+	0,  // 37: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
+	16, // 38: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
+	1,  // 39: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
+	22, // 40: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
+	39, // [39:41] is the sub-list for method output_type
+	37, // [37:39] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_config_proto_init() }
@@ -1608,7 +2309,9 @@ func file_claviger_keys_v1_config_proto_init() {
 	}
 	file_claviger_keys_v1_api_key_proto_init()
 	file_claviger_keys_v1_credential_proto_init()
+	file_claviger_keys_v1_drill_proto_init()
 	file_claviger_keys_v1_policy_proto_init()
+	file_claviger_keys_v1_routing_proto_init()
 	file_claviger_keys_v1_config_proto_msgTypes[1].OneofWrappers = []any{
 		(*WatchConfigResponse_Config)(nil),
 		(*WatchConfigResponse_Heartbeat)(nil),
@@ -1620,7 +2323,7 @@ func file_claviger_keys_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_config_proto_rawDesc), len(file_claviger_keys_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,6 +46,8 @@ const (
 	CredentialState_CREDENTIAL_STATE_DISABLED CredentialState = 6
 	// CREDENTIAL_STATE_NO_SECRET lost its secret when its base URL changed. It does not serve.
 	CredentialState_CREDENTIAL_STATE_NO_SECRET CredentialState = 7
+	// CREDENTIAL_STATE_EXPIRED is past the time that its owner gave it. It does not serve.
+	CredentialState_CREDENTIAL_STATE_EXPIRED CredentialState = 8
 )
 
 // Enum value maps for CredentialState.
@@ -59,6 +61,7 @@ var (
 		5: "CREDENTIAL_STATE_REJECTED",
 		6: "CREDENTIAL_STATE_DISABLED",
 		7: "CREDENTIAL_STATE_NO_SECRET",
+		8: "CREDENTIAL_STATE_EXPIRED",
 	}
 	CredentialState_value = map[string]int32{
 		"CREDENTIAL_STATE_UNSPECIFIED":     0,
@@ -69,6 +72,7 @@ var (
 		"CREDENTIAL_STATE_REJECTED":        5,
 		"CREDENTIAL_STATE_DISABLED":        6,
 		"CREDENTIAL_STATE_NO_SECRET":       7,
+		"CREDENTIAL_STATE_EXPIRED":         8,
 	}
 )
 
@@ -136,7 +140,21 @@ type Credential struct {
 	// settings are the parts of the secret that are none, and the ends of those that are.
 	Settings *CredentialSettings `protobuf:"bytes,16,opt,name=settings,proto3" json:"settings,omitempty"`
 	// models are what the last test found that it may use, by the provider's own names; empty is unknown.
-	Models        []string `protobuf:"bytes,17,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,17,rep,name=models,proto3" json:"models,omitempty"`
+	// weight is its share among credentials of the same priority, from 1.
+	Weight int32 `protobuf:"varint,18,opt,name=weight,proto3" json:"weight,omitempty"`
+	// scope narrows what it may be used for.
+	Scope *CredentialScope `protobuf:"bytes,19,opt,name=scope,proto3" json:"scope,omitempty"`
+	// expire_time is when it stops serving; absent is never.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,20,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// next is the second secret, while one is staged.
+	Next *StagedSecret `protobuf:"bytes,21,opt,name=next,proto3" json:"next,omitempty"`
+	// previous is the secret before the last promotion, until it is discarded.
+	Previous *PreviousSecret `protobuf:"bytes,22,opt,name=previous,proto3" json:"previous,omitempty"`
+	// next_test_time is when a key test follows by itself; absent is none.
+	NextTestTime *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=next_test_time,json=nextTestTime,proto3" json:"next_test_time,omitempty"`
+	// last_use_time is when the current secret was last used for a request, as far as routers have told.
+	LastUseTime   *timestamppb.Timestamp `protobuf:"bytes,24,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +308,502 @@ func (x *Credential) GetModels() []string {
 	return nil
 }
 
+func (x *Credential) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Credential) GetScope() *CredentialScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *Credential) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Credential) GetNext() *StagedSecret {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Credential) GetPrevious() *PreviousSecret {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+func (x *Credential) GetNextTestTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextTestTime
+	}
+	return nil
+}
+
+func (x *Credential) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+// CredentialScope narrows what a credential may be used for. What is empty narrows nothing.
+type CredentialScope struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// models are patterns of "provider/model" of which a model must fit one; "*" stands for any text.
+	Models []string `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// api_key_ids are API keys that may use it.
+	ApiKeyIds []string `protobuf:"bytes,2,rep,name=api_key_ids,json=apiKeyIds,proto3" json:"api_key_ids,omitempty"`
+	// group_ids are groups whose API keys may use it, besides api_key_ids.
+	GroupIds      []string `protobuf:"bytes,3,rep,name=group_ids,json=groupIds,proto3" json:"group_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialScope) Reset() {
+	*x = CredentialScope{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialScope) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialScope) ProtoMessage() {}
+
+func (x *CredentialScope) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialScope.ProtoReflect.Descriptor instead.
+func (*CredentialScope) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *CredentialScope) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *CredentialScope) GetApiKeyIds() []string {
+	if x != nil {
+		return x.ApiKeyIds
+	}
+	return nil
+}
+
+func (x *CredentialScope) GetGroupIds() []string {
+	if x != nil {
+		return x.GroupIds
+	}
+	return nil
+}
+
+// StagedSecret is a second secret on its way to take the place of the first.
+type StagedSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// revision is its number.
+	Revision int32 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// hint is its end.
+	Hint string `protobuf:"bytes,2,opt,name=hint,proto3" json:"hint,omitempty"`
+	// settings are its readable parts.
+	Settings *CredentialSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// state says what a test, or a provider while serving, said of it.
+	State CredentialState `protobuf:"varint,4,opt,name=state,proto3,enum=claviger.keys.v1.CredentialState" json:"state,omitempty"`
+	// state_reason says why, in words for people.
+	StateReason string `protobuf:"bytes,5,opt,name=state_reason,json=stateReason,proto3" json:"state_reason,omitempty"`
+	// share_percent is its share of the requests, 0 to 100.
+	SharePercent int32 `protobuf:"varint,6,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
+	// stage_time is when it was staged.
+	StageTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=stage_time,json=stageTime,proto3" json:"stage_time,omitempty"`
+	// share_time is when it got its share.
+	ShareTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=share_time,json=shareTime,proto3" json:"share_time,omitempty"`
+	// last_use_time is when it was last used for a request, as far as routers have told.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// rolled_back says that a provider's refusal took its share away.
+	RolledBack    bool `protobuf:"varint,10,opt,name=rolled_back,json=rolledBack,proto3" json:"rolled_back,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StagedSecret) Reset() {
+	*x = StagedSecret{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StagedSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StagedSecret) ProtoMessage() {}
+
+func (x *StagedSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StagedSecret.ProtoReflect.Descriptor instead.
+func (*StagedSecret) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StagedSecret) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StagedSecret) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *StagedSecret) GetSettings() *CredentialSettings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *StagedSecret) GetState() CredentialState {
+	if x != nil {
+		return x.State
+	}
+	return CredentialState_CREDENTIAL_STATE_UNSPECIFIED
+}
+
+func (x *StagedSecret) GetStateReason() string {
+	if x != nil {
+		return x.StateReason
+	}
+	return ""
+}
+
+func (x *StagedSecret) GetSharePercent() int32 {
+	if x != nil {
+		return x.SharePercent
+	}
+	return 0
+}
+
+func (x *StagedSecret) GetStageTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StageTime
+	}
+	return nil
+}
+
+func (x *StagedSecret) GetShareTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ShareTime
+	}
+	return nil
+}
+
+func (x *StagedSecret) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *StagedSecret) GetRolledBack() bool {
+	if x != nil {
+		return x.RolledBack
+	}
+	return false
+}
+
+// PreviousSecret is a secret that no longer serves and may still be valid at the provider.
+type PreviousSecret struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// revision is its number.
+	Revision int32 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// hint is its end.
+	Hint string `protobuf:"bytes,2,opt,name=hint,proto3" json:"hint,omitempty"`
+	// promote_time is when the other took its place.
+	PromoteTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=promote_time,json=promoteTime,proto3" json:"promote_time,omitempty"`
+	// last_use_time is when it was last used for a request, as far as routers have told.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// safe_time is from when it is safe to revoke it at the provider: no use for 24 hours, and every connected
+	// router has said so. Absent while that cannot be said.
+	SafeTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=safe_time,json=safeTime,proto3" json:"safe_time,omitempty"`
+	// safe says that safe_time has come.
+	Safe          bool `protobuf:"varint,6,opt,name=safe,proto3" json:"safe,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviousSecret) Reset() {
+	*x = PreviousSecret{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviousSecret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviousSecret) ProtoMessage() {}
+
+func (x *PreviousSecret) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviousSecret.ProtoReflect.Descriptor instead.
+func (*PreviousSecret) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *PreviousSecret) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *PreviousSecret) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+func (x *PreviousSecret) GetPromoteTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PromoteTime
+	}
+	return nil
+}
+
+func (x *PreviousSecret) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *PreviousSecret) GetSafeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SafeTime
+	}
+	return nil
+}
+
+func (x *PreviousSecret) GetSafe() bool {
+	if x != nil {
+		return x.Safe
+	}
+	return false
+}
+
+// Headroom is what is left of a provider's limits, as its answers told one router.
+type Headroom struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential_id is the credential.
+	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// model is "provider/model".
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// router is who was told.
+	Router string `protobuf:"bytes,3,opt,name=router,proto3" json:"router,omitempty"`
+	// requests are the requests that are left.
+	Requests *Allowance `protobuf:"bytes,4,opt,name=requests,proto3" json:"requests,omitempty"`
+	// tokens are the tokens that are left.
+	Tokens *Allowance `protobuf:"bytes,5,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	// cooling_until is until when the router leaves the credential alone for this model; absent if it does not.
+	CoolingUntil *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=cooling_until,json=coolingUntil,proto3" json:"cooling_until,omitempty"`
+	// time is when it was learned.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Headroom) Reset() {
+	*x = Headroom{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Headroom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Headroom) ProtoMessage() {}
+
+func (x *Headroom) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Headroom.ProtoReflect.Descriptor instead.
+func (*Headroom) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Headroom) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *Headroom) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Headroom) GetRouter() string {
+	if x != nil {
+		return x.Router
+	}
+	return ""
+}
+
+func (x *Headroom) GetRequests() *Allowance {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *Headroom) GetTokens() *Allowance {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Headroom) GetCoolingUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CoolingUntil
+	}
+	return nil
+}
+
+func (x *Headroom) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Allowance is what is left of a limit.
+type Allowance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// limit is the whole; 0 if it was not told.
+	Limit int64 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// remaining is what is left.
+	Remaining int64 `protobuf:"varint,2,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	// reset_time is when it is whole again; absent if it was not told.
+	ResetTime     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=reset_time,json=resetTime,proto3" json:"reset_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Allowance) Reset() {
+	*x = Allowance{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Allowance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Allowance) ProtoMessage() {}
+
+func (x *Allowance) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Allowance.ProtoReflect.Descriptor instead.
+func (*Allowance) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Allowance) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Allowance) GetRemaining() int64 {
+	if x != nil {
+		return x.Remaining
+	}
+	return 0
+}
+
+func (x *Allowance) GetResetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResetTime
+	}
+	return nil
+}
+
 // CredentialSettings are the readable parts of a credential that is more than one API key. They are
 // read from the secret when it is stored, and change with it alone.
 type CredentialSettings struct {
@@ -312,7 +826,7 @@ type CredentialSettings struct {
 
 func (x *CredentialSettings) Reset() {
 	*x = CredentialSettings{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +838,7 @@ func (x *CredentialSettings) String() string {
 func (*CredentialSettings) ProtoMessage() {}
 
 func (x *CredentialSettings) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +851,7 @@ func (x *CredentialSettings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialSettings.ProtoReflect.Descriptor instead.
 func (*CredentialSettings) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{1}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CredentialSettings) GetRegion() string {
@@ -397,7 +911,7 @@ type AzureDeployment struct {
 
 func (x *AzureDeployment) Reset() {
 	*x = AzureDeployment{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -409,7 +923,7 @@ func (x *AzureDeployment) String() string {
 func (*AzureDeployment) ProtoMessage() {}
 
 func (x *AzureDeployment) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -422,7 +936,7 @@ func (x *AzureDeployment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AzureDeployment.ProtoReflect.Descriptor instead.
 func (*AzureDeployment) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{2}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AzureDeployment) GetModelSlug() string {
@@ -459,7 +973,7 @@ type MaskedSecret struct {
 
 func (x *MaskedSecret) Reset() {
 	*x = MaskedSecret{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +985,7 @@ func (x *MaskedSecret) String() string {
 func (*MaskedSecret) ProtoMessage() {}
 
 func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +998,7 @@ func (x *MaskedSecret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaskedSecret.ProtoReflect.Descriptor instead.
 func (*MaskedSecret) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{3}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MaskedSecret) GetField() string {
@@ -514,7 +1028,7 @@ type SecretWarning struct {
 
 func (x *SecretWarning) Reset() {
 	*x = SecretWarning{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +1040,7 @@ func (x *SecretWarning) String() string {
 func (*SecretWarning) ProtoMessage() {}
 
 func (x *SecretWarning) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +1053,7 @@ func (x *SecretWarning) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretWarning.ProtoReflect.Descriptor instead.
 func (*SecretWarning) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{4}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SecretWarning) GetField() string {
@@ -575,13 +1089,19 @@ type CreateCredentialRequest struct {
 	AcceptTerms bool `protobuf:"varint,6,opt,name=accept_terms,json=acceptTerms,proto3" json:"accept_terms,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// weight is its share among credentials of the same priority; 0 is 1.
+	Weight int32 `protobuf:"varint,8,opt,name=weight,proto3" json:"weight,omitempty"`
+	// scope narrows what it may be used for.
+	Scope *CredentialScope `protobuf:"bytes,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	// expire_time is when it stops serving; absent is never.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateCredentialRequest) Reset() {
 	*x = CreateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +1113,7 @@ func (x *CreateCredentialRequest) String() string {
 func (*CreateCredentialRequest) ProtoMessage() {}
 
 func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +1126,7 @@ func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*CreateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{5}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateCredentialRequest) GetProvider() string {
@@ -658,6 +1178,27 @@ func (x *CreateCredentialRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *CreateCredentialRequest) GetWeight() int32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *CreateCredentialRequest) GetScope() *CredentialScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *CreateCredentialRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 // CreateCredentialResponse is the answer of CreateCredential.
 type CreateCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -671,7 +1212,7 @@ type CreateCredentialResponse struct {
 
 func (x *CreateCredentialResponse) Reset() {
 	*x = CreateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +1224,7 @@ func (x *CreateCredentialResponse) String() string {
 func (*CreateCredentialResponse) ProtoMessage() {}
 
 func (x *CreateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +1237,7 @@ func (x *CreateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*CreateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{6}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateCredentialResponse) GetCredential() *Credential {
@@ -724,7 +1265,7 @@ type GetCredentialRequest struct {
 
 func (x *GetCredentialRequest) Reset() {
 	*x = GetCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +1277,7 @@ func (x *GetCredentialRequest) String() string {
 func (*GetCredentialRequest) ProtoMessage() {}
 
 func (x *GetCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +1290,7 @@ func (x *GetCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCredentialRequest.ProtoReflect.Descriptor instead.
 func (*GetCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{7}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetCredentialRequest) GetId() string {
@@ -770,7 +1311,7 @@ type GetCredentialResponse struct {
 
 func (x *GetCredentialResponse) Reset() {
 	*x = GetCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -782,7 +1323,7 @@ func (x *GetCredentialResponse) String() string {
 func (*GetCredentialResponse) ProtoMessage() {}
 
 func (x *GetCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -795,7 +1336,7 @@ func (x *GetCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCredentialResponse.ProtoReflect.Descriptor instead.
 func (*GetCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{8}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetCredentialResponse) GetCredential() *Credential {
@@ -818,7 +1359,7 @@ type ListCredentialsRequest struct {
 
 func (x *ListCredentialsRequest) Reset() {
 	*x = ListCredentialsRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +1371,7 @@ func (x *ListCredentialsRequest) String() string {
 func (*ListCredentialsRequest) ProtoMessage() {}
 
 func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1384,7 @@ func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{9}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListCredentialsRequest) GetPageSize() int32 {
@@ -873,7 +1414,7 @@ type ListCredentialsResponse struct {
 
 func (x *ListCredentialsResponse) Reset() {
 	*x = ListCredentialsResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +1426,7 @@ func (x *ListCredentialsResponse) String() string {
 func (*ListCredentialsResponse) ProtoMessage() {}
 
 func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1439,7 @@ func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{10}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListCredentialsResponse) GetCredentials() []*Credential {
@@ -932,13 +1473,23 @@ type UpdateCredentialRequest struct {
 	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,7,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// weight is its share among credentials of the same priority.
+	Weight *int32 `protobuf:"varint,8,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// scope replaces what it may be used for.
+	Scope *CredentialScope `protobuf:"bytes,9,opt,name=scope,proto3" json:"scope,omitempty"`
+	// expire_time is when it stops serving.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// clear_expire_time lets it serve for good.
+	ClearExpireTime bool `protobuf:"varint,11,opt,name=clear_expire_time,json=clearExpireTime,proto3" json:"clear_expire_time,omitempty"`
+	// cut_streams ends answers that it is giving, if it is disabled.
+	CutStreams    bool `protobuf:"varint,12,opt,name=cut_streams,json=cutStreams,proto3" json:"cut_streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateCredentialRequest) Reset() {
 	*x = UpdateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1501,7 @@ func (x *UpdateCredentialRequest) String() string {
 func (*UpdateCredentialRequest) ProtoMessage() {}
 
 func (x *UpdateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1514,7 @@ func (x *UpdateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*UpdateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{11}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *UpdateCredentialRequest) GetId() string {
@@ -1015,18 +1566,55 @@ func (x *UpdateCredentialRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *UpdateCredentialRequest) GetWeight() int32 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *UpdateCredentialRequest) GetScope() *CredentialScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *UpdateCredentialRequest) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *UpdateCredentialRequest) GetClearExpireTime() bool {
+	if x != nil {
+		return x.ClearExpireTime
+	}
+	return false
+}
+
+func (x *UpdateCredentialRequest) GetCutStreams() bool {
+	if x != nil {
+		return x.CutStreams
+	}
+	return false
+}
+
 // UpdateCredentialResponse is the answer of UpdateCredential.
 type UpdateCredentialResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// credential is the changed credential.
-	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// receipt says which routers have heard of it. Given if it was disabled.
+	Receipt       *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateCredentialResponse) Reset() {
 	*x = UpdateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1626,7 @@ func (x *UpdateCredentialResponse) String() string {
 func (*UpdateCredentialResponse) ProtoMessage() {}
 
 func (x *UpdateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,12 +1639,19 @@ func (x *UpdateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*UpdateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{12}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UpdateCredentialResponse) GetCredential() *Credential {
 	if x != nil {
 		return x.Credential
+	}
+	return nil
+}
+
+func (x *UpdateCredentialResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
 	}
 	return nil
 }
@@ -1078,7 +1673,7 @@ type RotateCredentialRequest struct {
 
 func (x *RotateCredentialRequest) Reset() {
 	*x = RotateCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1685,7 @@ func (x *RotateCredentialRequest) String() string {
 func (*RotateCredentialRequest) ProtoMessage() {}
 
 func (x *RotateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1698,7 @@ func (x *RotateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*RotateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{13}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RotateCredentialRequest) GetId() string {
@@ -1147,7 +1742,7 @@ type RotateCredentialResponse struct {
 
 func (x *RotateCredentialResponse) Reset() {
 	*x = RotateCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1754,7 @@ func (x *RotateCredentialResponse) String() string {
 func (*RotateCredentialResponse) ProtoMessage() {}
 
 func (x *RotateCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1767,7 @@ func (x *RotateCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateCredentialResponse.ProtoReflect.Descriptor instead.
 func (*RotateCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{14}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RotateCredentialResponse) GetCredential() *Credential {
@@ -1200,7 +1795,7 @@ type TestCredentialRequest struct {
 
 func (x *TestCredentialRequest) Reset() {
 	*x = TestCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1807,7 @@ func (x *TestCredentialRequest) String() string {
 func (*TestCredentialRequest) ProtoMessage() {}
 
 func (x *TestCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1820,7 @@ func (x *TestCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCredentialRequest.ProtoReflect.Descriptor instead.
 func (*TestCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{15}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TestCredentialRequest) GetId() string {
@@ -1248,7 +1843,7 @@ type TestCredentialResponse struct {
 
 func (x *TestCredentialResponse) Reset() {
 	*x = TestCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1855,7 @@ func (x *TestCredentialResponse) String() string {
 func (*TestCredentialResponse) ProtoMessage() {}
 
 func (x *TestCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1868,7 @@ func (x *TestCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestCredentialResponse.ProtoReflect.Descriptor instead.
 func (*TestCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{16}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TestCredentialResponse) GetCredential() *Credential {
@@ -1295,6 +1890,8 @@ type DeleteCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "cred_…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// cut_streams ends answers that it is giving.
+	CutStreams bool `protobuf:"varint,3,opt,name=cut_streams,json=cutStreams,proto3" json:"cut_streams,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -1303,7 +1900,7 @@ type DeleteCredentialRequest struct {
 
 func (x *DeleteCredentialRequest) Reset() {
 	*x = DeleteCredentialRequest{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1912,7 @@ func (x *DeleteCredentialRequest) String() string {
 func (*DeleteCredentialRequest) ProtoMessage() {}
 
 func (x *DeleteCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1925,7 @@ func (x *DeleteCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCredentialRequest.ProtoReflect.Descriptor instead.
 func (*DeleteCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{17}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeleteCredentialRequest) GetId() string {
@@ -1336,6 +1933,13 @@ func (x *DeleteCredentialRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *DeleteCredentialRequest) GetCutStreams() bool {
+	if x != nil {
+		return x.CutStreams
+	}
+	return false
 }
 
 func (x *DeleteCredentialRequest) GetIdempotencyKey() string {
@@ -1347,14 +1951,16 @@ func (x *DeleteCredentialRequest) GetIdempotencyKey() string {
 
 // DeleteCredentialResponse is the answer of DeleteCredential.
 type DeleteCredentialResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// receipt says which routers have heard of it.
+	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteCredentialResponse) Reset() {
 	*x = DeleteCredentialResponse{}
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1972,7 @@ func (x *DeleteCredentialResponse) String() string {
 func (*DeleteCredentialResponse) ProtoMessage() {}
 
 func (x *DeleteCredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_credential_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,14 +1985,634 @@ func (x *DeleteCredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteCredentialResponse.ProtoReflect.Descriptor instead.
 func (*DeleteCredentialResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{18}
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DeleteCredentialResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
+// StageSecretRequest is the input of StageSecret.
+type StageSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "cred_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// secret is the second secret, in the form of CreateCredentialRequest.secret: 8 bytes to 64 KiB.
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *StageSecretRequest) Reset() {
+	*x = StageSecretRequest{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageSecretRequest) ProtoMessage() {}
+
+func (x *StageSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageSecretRequest.ProtoReflect.Descriptor instead.
+func (*StageSecretRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StageSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *StageSecretRequest) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *StageSecretRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *StageSecretRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// StageSecretResponse is the answer of StageSecret.
+type StageSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential is the changed credential.
+	Credential *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	// warnings name what was accepted and may not be meant.
+	Warnings      []*SecretWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StageSecretResponse) Reset() {
+	*x = StageSecretResponse{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StageSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StageSecretResponse) ProtoMessage() {}
+
+func (x *StageSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StageSecretResponse.ProtoReflect.Descriptor instead.
+func (*StageSecretResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StageSecretResponse) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+func (x *StageSecretResponse) GetWarnings() []*SecretWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// SetSecretShareRequest is the input of SetSecretShare.
+type SetSecretShareRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "cred_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// share_percent is 0 to 100; 1, 10 and 100 are good steps.
+	SharePercent int32 `protobuf:"varint,2,opt,name=share_percent,json=sharePercent,proto3" json:"share_percent,omitempty"`
+	// revision is the second secret that is meant.
+	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *SetSecretShareRequest) Reset() {
+	*x = SetSecretShareRequest{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSecretShareRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSecretShareRequest) ProtoMessage() {}
+
+func (x *SetSecretShareRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSecretShareRequest.ProtoReflect.Descriptor instead.
+func (*SetSecretShareRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SetSecretShareRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SetSecretShareRequest) GetSharePercent() int32 {
+	if x != nil {
+		return x.SharePercent
+	}
+	return 0
+}
+
+func (x *SetSecretShareRequest) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SetSecretShareRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *SetSecretShareRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// SetSecretShareResponse is the answer of SetSecretShare.
+type SetSecretShareResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential is the changed credential.
+	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSecretShareResponse) Reset() {
+	*x = SetSecretShareResponse{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSecretShareResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSecretShareResponse) ProtoMessage() {}
+
+func (x *SetSecretShareResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSecretShareResponse.ProtoReflect.Descriptor instead.
+func (*SetSecretShareResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SetSecretShareResponse) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+// PromoteSecretRequest is the input of PromoteSecret.
+type PromoteSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "cred_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision is the second secret that is meant.
+	Revision int32 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PromoteSecretRequest) Reset() {
+	*x = PromoteSecretRequest{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteSecretRequest) ProtoMessage() {}
+
+func (x *PromoteSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteSecretRequest.ProtoReflect.Descriptor instead.
+func (*PromoteSecretRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PromoteSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PromoteSecretRequest) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *PromoteSecretRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PromoteSecretRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// PromoteSecretResponse is the answer of PromoteSecret.
+type PromoteSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential is the changed credential.
+	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteSecretResponse) Reset() {
+	*x = PromoteSecretResponse{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteSecretResponse) ProtoMessage() {}
+
+func (x *PromoteSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteSecretResponse.ProtoReflect.Descriptor instead.
+func (*PromoteSecretResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PromoteSecretResponse) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+// DiscardSecretRequest is the input of DiscardSecret.
+type DiscardSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "cred_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision is the secret that is meant, not the one that serves.
+	Revision int32 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DiscardSecretRequest) Reset() {
+	*x = DiscardSecretRequest{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardSecretRequest) ProtoMessage() {}
+
+func (x *DiscardSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardSecretRequest.ProtoReflect.Descriptor instead.
+func (*DiscardSecretRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DiscardSecretRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DiscardSecretRequest) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *DiscardSecretRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DiscardSecretRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// DiscardSecretResponse is the answer of DiscardSecret.
+type DiscardSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential is the changed credential.
+	Credential    *Credential `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardSecretResponse) Reset() {
+	*x = DiscardSecretResponse{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardSecretResponse) ProtoMessage() {}
+
+func (x *DiscardSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardSecretResponse.ProtoReflect.Descriptor instead.
+func (*DiscardSecretResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DiscardSecretResponse) GetCredential() *Credential {
+	if x != nil {
+		return x.Credential
+	}
+	return nil
+}
+
+// ListHeadroomRequest is the input of ListHeadroom.
+type ListHeadroomRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// credential_id narrows to one credential; empty is all.
+	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// page_size is 1 to 500, default 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token is the next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHeadroomRequest) Reset() {
+	*x = ListHeadroomRequest{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHeadroomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHeadroomRequest) ProtoMessage() {}
+
+func (x *ListHeadroomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHeadroomRequest.ProtoReflect.Descriptor instead.
+func (*ListHeadroomRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ListHeadroomRequest) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *ListHeadroomRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListHeadroomRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListHeadroomResponse is the answer of ListHeadroom.
+type ListHeadroomResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// headroom is one page.
+	Headroom []*Headroom `protobuf:"bytes,1,rep,name=headroom,proto3" json:"headroom,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListHeadroomResponse) Reset() {
+	*x = ListHeadroomResponse{}
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListHeadroomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListHeadroomResponse) ProtoMessage() {}
+
+func (x *ListHeadroomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_credential_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListHeadroomResponse.ProtoReflect.Descriptor instead.
+func (*ListHeadroomResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_credential_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ListHeadroomResponse) GetHeadroom() []*Headroom {
+	if x != nil {
+		return x.Headroom
+	}
+	return nil
+}
+
+func (x *ListHeadroomResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 var File_claviger_keys_v1_credential_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\n" +
-	"!claviger/keys/v1/credential.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x04\n" +
+	"!claviger/keys/v1/credential.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\a\n" +
 	"\n" +
 	"Credential\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
@@ -1411,7 +2637,54 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"updated_by\x18\x0e \x01(\tR\tupdatedBy\x12\x12\n" +
 	"\x04etag\x18\x0f \x01(\tR\x04etag\x12@\n" +
 	"\bsettings\x18\x10 \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x12\x16\n" +
-	"\x06models\x18\x11 \x03(\tR\x06models\"\x84\x02\n" +
+	"\x06models\x18\x11 \x03(\tR\x06models\x12\x16\n" +
+	"\x06weight\x18\x12 \x01(\x05R\x06weight\x127\n" +
+	"\x05scope\x18\x13 \x01(\v2!.claviger.keys.v1.CredentialScopeR\x05scope\x12;\n" +
+	"\vexpire_time\x18\x14 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x122\n" +
+	"\x04next\x18\x15 \x01(\v2\x1e.claviger.keys.v1.StagedSecretR\x04next\x12<\n" +
+	"\bprevious\x18\x16 \x01(\v2 .claviger.keys.v1.PreviousSecretR\bprevious\x12@\n" +
+	"\x0enext_test_time\x18\x17 \x01(\v2\x1a.google.protobuf.TimestampR\fnextTestTime\x12>\n" +
+	"\rlast_use_time\x18\x18 \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\"\xc9\x01\n" +
+	"\x0fCredentialScope\x12P\n" +
+	"\x06models\x18\x01 \x03(\tB8\xbaH5\x92\x012\x10\x80\x02\x18\x01\"+r)2'^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$R\x06models\x123\n" +
+	"\vapi_key_ids\x18\x02 \x03(\tB\x13\xbaH\x10\x92\x01\r\x10\x80\x02\x18\x01\"\x06r\x04\x10\x01\x18@R\tapiKeyIds\x12/\n" +
+	"\tgroup_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\f\x10@\x18\x01\"\x06r\x04\x10\x01\x18@R\bgroupIds\"\xd8\x03\n" +
+	"\fStagedSecret\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x12\n" +
+	"\x04hint\x18\x02 \x01(\tR\x04hint\x12@\n" +
+	"\bsettings\x18\x03 \x01(\v2$.claviger.keys.v1.CredentialSettingsR\bsettings\x127\n" +
+	"\x05state\x18\x04 \x01(\x0e2!.claviger.keys.v1.CredentialStateR\x05state\x12!\n" +
+	"\fstate_reason\x18\x05 \x01(\tR\vstateReason\x12#\n" +
+	"\rshare_percent\x18\x06 \x01(\x05R\fsharePercent\x129\n" +
+	"\n" +
+	"stage_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tstageTime\x129\n" +
+	"\n" +
+	"share_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tshareTime\x12>\n" +
+	"\rlast_use_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x12\x1f\n" +
+	"\vrolled_back\x18\n" +
+	" \x01(\bR\n" +
+	"rolledBack\"\x8c\x02\n" +
+	"\x0ePreviousSecret\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x05R\brevision\x12\x12\n" +
+	"\x04hint\x18\x02 \x01(\tR\x04hint\x12=\n" +
+	"\fpromote_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vpromoteTime\x12>\n" +
+	"\rlast_use_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\vlastUseTime\x127\n" +
+	"\tsafe_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bsafeTime\x12\x12\n" +
+	"\x04safe\x18\x06 \x01(\bR\x04safe\"\xd9\x02\n" +
+	"\bHeadroom\x12,\n" +
+	"\rcredential_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12\x1e\n" +
+	"\x05model\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12 \n" +
+	"\x06router\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x06router\x127\n" +
+	"\brequests\x18\x04 \x01(\v2\x1b.claviger.keys.v1.AllowanceR\brequests\x123\n" +
+	"\x06tokens\x18\x05 \x01(\v2\x1b.claviger.keys.v1.AllowanceR\x06tokens\x12?\n" +
+	"\rcooling_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fcoolingUntil\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"z\n" +
+	"\tAllowance\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x03R\x05limit\x12\x1c\n" +
+	"\tremaining\x18\x02 \x01(\x03R\tremaining\x129\n" +
+	"\n" +
+	"reset_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tresetTime\"\x84\x02\n" +
 	"\x12CredentialSettings\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x18\n" +
 	"\aproject\x18\x02 \x01(\tR\aproject\x12\x1a\n" +
@@ -1429,7 +2702,7 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\x04hint\x18\x02 \x01(\tR\x04hint\"G\n" +
 	"\rSecretWarning\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescription\"\xc2\x02\n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\"\xdc\x03\n" +
 	"\x17CreateCredentialRequest\x129\n" +
 	"\bprovider\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\bprovider\x12\x1f\n" +
 	"\x05label\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x05label\x12&\n" +
@@ -1439,7 +2712,13 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpriority\x12!\n" +
 	"\faccept_terms\x18\x06 \x01(\bR\vacceptTerms\x123\n" +
 	"\x0fidempotency_key\x18\a \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x95\x01\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12\"\n" +
+	"\x06weight\x18\b \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\x06weight\x127\n" +
+	"\x05scope\x18\t \x01(\v2!.claviger.keys.v1.CredentialScopeR\x05scope\x12;\n" +
+	"\vexpire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\"\x95\x01\n" +
 	"\x18CreateCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
@@ -1458,7 +2737,7 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x81\x01\n" +
 	"\x17ListCredentialsResponse\x12>\n" +
 	"\vcredentials\x18\x01 \x03(\v2\x1c.claviger.keys.v1.CredentialR\vcredentials\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd7\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xce\x04\n" +
 	"\x17UpdateCredentialRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12$\n" +
 	"\x05label\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PH\x00R\x05label\x88\x01\x01\x12(\n" +
@@ -1468,15 +2747,26 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\bdisabled\x18\x05 \x01(\bH\x03R\bdisabled\x88\x01\x01\x12\x1d\n" +
 	"\x04etag\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\a \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKeyB\b\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12'\n" +
+	"\x06weight\x18\b \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x01H\x04R\x06weight\x88\x01\x01\x127\n" +
+	"\x05scope\x18\t \x01(\v2!.claviger.keys.v1.CredentialScopeR\x05scope\x12;\n" +
+	"\vexpire_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12*\n" +
+	"\x11clear_expire_time\x18\v \x01(\bR\x0fclearExpireTime\x12\x1f\n" +
+	"\vcut_streams\x18\f \x01(\bR\n" +
+	"cutStreamsB\b\n" +
 	"\x06_labelB\v\n" +
 	"\t_base_urlB\v\n" +
 	"\t_priorityB\v\n" +
-	"\t_disabled\"X\n" +
+	"\t_disabledB\t\n" +
+	"\a_weight\"\x8d\x01\n" +
 	"\x18UpdateCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
-	"credential\"\xb0\x01\n" +
+	"credential\x123\n" +
+	"\areceipt\x18\x02 \x01(\v2\x19.claviger.keys.v1.ReceiptR\areceipt\"\xb0\x01\n" +
 	"\x17RotateCredentialRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12&\n" +
 	"\x06secret\x18\x02 \x01(\tB\x0e\xbaH\br\x06 \b(\x80\x80\x04\x80\x01\x01R\x06secret\x12\x1d\n" +
@@ -1494,12 +2784,66 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
 	"credential\x12\x16\n" +
-	"\x06tested\x18\x02 \x01(\bR\x06tested\"i\n" +
+	"\x06tested\x18\x02 \x01(\bR\x06tested\"\x8a\x01\n" +
 	"\x17DeleteCredentialRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1f\n" +
+	"\vcut_streams\x18\x03 \x01(\bR\n" +
+	"cutStreams\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x1a\n" +
-	"\x18DeleteCredentialResponse*\x94\x02\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"O\n" +
+	"\x18DeleteCredentialResponse\x123\n" +
+	"\areceipt\x18\x01 \x01(\v2\x19.claviger.keys.v1.ReceiptR\areceipt\"\xab\x01\n" +
+	"\x12StageSecretRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12&\n" +
+	"\x06secret\x18\x02 \x01(\tB\x0e\xbaH\br\x06 \b(\x80\x80\x04\x80\x01\x01R\x06secret\x12\x1d\n" +
+	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x90\x01\n" +
+	"\x13StageSecretResponse\x12<\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
+	"credential\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.SecretWarningR\bwarnings\"\xdb\x01\n" +
+	"\x15SetSecretShareRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12.\n" +
+	"\rshare_percent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\fsharePercent\x12#\n" +
+	"\brevision\x18\x03 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\brevision\x12\x1d\n" +
+	"\x04etag\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"V\n" +
+	"\x16SetSecretShareResponse\x12<\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
+	"credential\"\xaa\x01\n" +
+	"\x14PromoteSecretRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12#\n" +
+	"\brevision\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\brevision\x12\x1d\n" +
+	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"U\n" +
+	"\x15PromoteSecretResponse\x12<\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
+	"credential\"\xaa\x01\n" +
+	"\x14DiscardSecretRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12#\n" +
+	"\brevision\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x01R\brevision\x12\x1d\n" +
+	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"U\n" +
+	"\x15DiscardSecretResponse\x12<\n" +
+	"\n" +
+	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
+	"credential\"\x95\x01\n" +
+	"\x13ListHeadroomRequest\x12,\n" +
+	"\rcredential_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"v\n" +
+	"\x14ListHeadroomResponse\x126\n" +
+	"\bheadroom\x18\x01 \x03(\v2\x1a.claviger.keys.v1.HeadroomR\bheadroom\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\xb2\x02\n" +
 	"\x0fCredentialState\x12 \n" +
 	"\x1cCREDENTIAL_STATE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bCREDENTIAL_STATE_UNVERIFIED\x10\x01\x12\x1b\n" +
@@ -1508,14 +2852,21 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	" CREDENTIAL_STATE_QUOTA_EXHAUSTED\x10\x04\x12\x1d\n" +
 	"\x19CREDENTIAL_STATE_REJECTED\x10\x05\x12\x1d\n" +
 	"\x19CREDENTIAL_STATE_DISABLED\x10\x06\x12\x1e\n" +
-	"\x1aCREDENTIAL_STATE_NO_SECRET\x10\a2\xbf\x06\n" +
+	"\x1aCREDENTIAL_STATE_NO_SECRET\x10\a\x12\x1c\n" +
+	"\x18CREDENTIAL_STATE_EXPIRED\x10\b2\xdc\n" +
+	"\n" +
 	"\x11CredentialService\x12t\n" +
 	"\x10CreateCredential\x12).claviger.keys.v1.CreateCredentialRequest\x1a*.claviger.keys.v1.CreateCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12m\n" +
 	"\rGetCredential\x12&.claviger.keys.v1.GetCredentialRequest\x1a'.claviger.keys.v1.GetCredentialResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x04\x12s\n" +
 	"\x0fListCredentials\x12(.claviger.keys.v1.ListCredentialsRequest\x1a).claviger.keys.v1.ListCredentialsResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x04\x12t\n" +
 	"\x10UpdateCredential\x12).claviger.keys.v1.UpdateCredentialRequest\x1a*.claviger.keys.v1.UpdateCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12t\n" +
 	"\x10RotateCredential\x12).claviger.keys.v1.RotateCredentialRequest\x1a*.claviger.keys.v1.RotateCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12n\n" +
-	"\x0eTestCredential\x12'.claviger.keys.v1.TestCredentialRequest\x1a(.claviger.keys.v1.TestCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12t\n" +
+	"\x0eTestCredential\x12'.claviger.keys.v1.TestCredentialRequest\x1a(.claviger.keys.v1.TestCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12e\n" +
+	"\vStageSecret\x12$.claviger.keys.v1.StageSecretRequest\x1a%.claviger.keys.v1.StageSecretResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12n\n" +
+	"\x0eSetSecretShare\x12'.claviger.keys.v1.SetSecretShareRequest\x1a(.claviger.keys.v1.SetSecretShareResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12k\n" +
+	"\rPromoteSecret\x12&.claviger.keys.v1.PromoteSecretRequest\x1a'.claviger.keys.v1.PromoteSecretResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12k\n" +
+	"\rDiscardSecret\x12&.claviger.keys.v1.DiscardSecretRequest\x1a'.claviger.keys.v1.DiscardSecretResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01\x12j\n" +
+	"\fListHeadroom\x12%.claviger.keys.v1.ListHeadroomRequest\x1a&.claviger.keys.v1.ListHeadroomResponse\"\v\xaa\xbb\x18\a\b\x03\x12\x03\x01\x02\x04\x12t\n" +
 	"\x10DeleteCredential\x12).claviger.keys.v1.DeleteCredentialRequest\x1a*.claviger.keys.v1.DeleteCredentialResponse\"\t\xaa\xbb\x18\x05\b\x03\x12\x01\x01B\xc9\x01\n" +
 	"\x14com.claviger.keys.v1B\x0fCredentialProtoP\x01Z>github.com/claviger/claviger/proto/gen/claviger/keys/v1;keysv1\xa2\x02\x03CKX\xaa\x02\x10Claviger.Keys.V1\xca\x02\x10Claviger\\Keys\\V1\xe2\x02\x1cClaviger\\Keys\\V1\\GPBMetadata\xea\x02\x12Claviger::Keys::V1b\x06proto3"
 
@@ -1532,65 +2883,122 @@ func file_claviger_keys_v1_credential_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_keys_v1_credential_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_claviger_keys_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_claviger_keys_v1_credential_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_claviger_keys_v1_credential_proto_goTypes = []any{
 	(CredentialState)(0),             // 0: claviger.keys.v1.CredentialState
 	(*Credential)(nil),               // 1: claviger.keys.v1.Credential
-	(*CredentialSettings)(nil),       // 2: claviger.keys.v1.CredentialSettings
-	(*AzureDeployment)(nil),          // 3: claviger.keys.v1.AzureDeployment
-	(*MaskedSecret)(nil),             // 4: claviger.keys.v1.MaskedSecret
-	(*SecretWarning)(nil),            // 5: claviger.keys.v1.SecretWarning
-	(*CreateCredentialRequest)(nil),  // 6: claviger.keys.v1.CreateCredentialRequest
-	(*CreateCredentialResponse)(nil), // 7: claviger.keys.v1.CreateCredentialResponse
-	(*GetCredentialRequest)(nil),     // 8: claviger.keys.v1.GetCredentialRequest
-	(*GetCredentialResponse)(nil),    // 9: claviger.keys.v1.GetCredentialResponse
-	(*ListCredentialsRequest)(nil),   // 10: claviger.keys.v1.ListCredentialsRequest
-	(*ListCredentialsResponse)(nil),  // 11: claviger.keys.v1.ListCredentialsResponse
-	(*UpdateCredentialRequest)(nil),  // 12: claviger.keys.v1.UpdateCredentialRequest
-	(*UpdateCredentialResponse)(nil), // 13: claviger.keys.v1.UpdateCredentialResponse
-	(*RotateCredentialRequest)(nil),  // 14: claviger.keys.v1.RotateCredentialRequest
-	(*RotateCredentialResponse)(nil), // 15: claviger.keys.v1.RotateCredentialResponse
-	(*TestCredentialRequest)(nil),    // 16: claviger.keys.v1.TestCredentialRequest
-	(*TestCredentialResponse)(nil),   // 17: claviger.keys.v1.TestCredentialResponse
-	(*DeleteCredentialRequest)(nil),  // 18: claviger.keys.v1.DeleteCredentialRequest
-	(*DeleteCredentialResponse)(nil), // 19: claviger.keys.v1.DeleteCredentialResponse
-	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
+	(*CredentialScope)(nil),          // 2: claviger.keys.v1.CredentialScope
+	(*StagedSecret)(nil),             // 3: claviger.keys.v1.StagedSecret
+	(*PreviousSecret)(nil),           // 4: claviger.keys.v1.PreviousSecret
+	(*Headroom)(nil),                 // 5: claviger.keys.v1.Headroom
+	(*Allowance)(nil),                // 6: claviger.keys.v1.Allowance
+	(*CredentialSettings)(nil),       // 7: claviger.keys.v1.CredentialSettings
+	(*AzureDeployment)(nil),          // 8: claviger.keys.v1.AzureDeployment
+	(*MaskedSecret)(nil),             // 9: claviger.keys.v1.MaskedSecret
+	(*SecretWarning)(nil),            // 10: claviger.keys.v1.SecretWarning
+	(*CreateCredentialRequest)(nil),  // 11: claviger.keys.v1.CreateCredentialRequest
+	(*CreateCredentialResponse)(nil), // 12: claviger.keys.v1.CreateCredentialResponse
+	(*GetCredentialRequest)(nil),     // 13: claviger.keys.v1.GetCredentialRequest
+	(*GetCredentialResponse)(nil),    // 14: claviger.keys.v1.GetCredentialResponse
+	(*ListCredentialsRequest)(nil),   // 15: claviger.keys.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),  // 16: claviger.keys.v1.ListCredentialsResponse
+	(*UpdateCredentialRequest)(nil),  // 17: claviger.keys.v1.UpdateCredentialRequest
+	(*UpdateCredentialResponse)(nil), // 18: claviger.keys.v1.UpdateCredentialResponse
+	(*RotateCredentialRequest)(nil),  // 19: claviger.keys.v1.RotateCredentialRequest
+	(*RotateCredentialResponse)(nil), // 20: claviger.keys.v1.RotateCredentialResponse
+	(*TestCredentialRequest)(nil),    // 21: claviger.keys.v1.TestCredentialRequest
+	(*TestCredentialResponse)(nil),   // 22: claviger.keys.v1.TestCredentialResponse
+	(*DeleteCredentialRequest)(nil),  // 23: claviger.keys.v1.DeleteCredentialRequest
+	(*DeleteCredentialResponse)(nil), // 24: claviger.keys.v1.DeleteCredentialResponse
+	(*StageSecretRequest)(nil),       // 25: claviger.keys.v1.StageSecretRequest
+	(*StageSecretResponse)(nil),      // 26: claviger.keys.v1.StageSecretResponse
+	(*SetSecretShareRequest)(nil),    // 27: claviger.keys.v1.SetSecretShareRequest
+	(*SetSecretShareResponse)(nil),   // 28: claviger.keys.v1.SetSecretShareResponse
+	(*PromoteSecretRequest)(nil),     // 29: claviger.keys.v1.PromoteSecretRequest
+	(*PromoteSecretResponse)(nil),    // 30: claviger.keys.v1.PromoteSecretResponse
+	(*DiscardSecretRequest)(nil),     // 31: claviger.keys.v1.DiscardSecretRequest
+	(*DiscardSecretResponse)(nil),    // 32: claviger.keys.v1.DiscardSecretResponse
+	(*ListHeadroomRequest)(nil),      // 33: claviger.keys.v1.ListHeadroomRequest
+	(*ListHeadroomResponse)(nil),     // 34: claviger.keys.v1.ListHeadroomResponse
+	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
+	(*Receipt)(nil),                  // 36: claviger.keys.v1.Receipt
 }
 var file_claviger_keys_v1_credential_proto_depIdxs = []int32{
 	0,  // 0: claviger.keys.v1.Credential.state:type_name -> claviger.keys.v1.CredentialState
-	20, // 1: claviger.keys.v1.Credential.state_time:type_name -> google.protobuf.Timestamp
-	20, // 2: claviger.keys.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
-	20, // 3: claviger.keys.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
-	2,  // 4: claviger.keys.v1.Credential.settings:type_name -> claviger.keys.v1.CredentialSettings
-	3,  // 5: claviger.keys.v1.CredentialSettings.deployments:type_name -> claviger.keys.v1.AzureDeployment
-	4,  // 6: claviger.keys.v1.CredentialSettings.secrets:type_name -> claviger.keys.v1.MaskedSecret
-	1,  // 7: claviger.keys.v1.CreateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	5,  // 8: claviger.keys.v1.CreateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
-	1,  // 9: claviger.keys.v1.GetCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 10: claviger.keys.v1.ListCredentialsResponse.credentials:type_name -> claviger.keys.v1.Credential
-	1,  // 11: claviger.keys.v1.UpdateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	1,  // 12: claviger.keys.v1.RotateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	5,  // 13: claviger.keys.v1.RotateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
-	1,  // 14: claviger.keys.v1.TestCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
-	6,  // 15: claviger.keys.v1.CredentialService.CreateCredential:input_type -> claviger.keys.v1.CreateCredentialRequest
-	8,  // 16: claviger.keys.v1.CredentialService.GetCredential:input_type -> claviger.keys.v1.GetCredentialRequest
-	10, // 17: claviger.keys.v1.CredentialService.ListCredentials:input_type -> claviger.keys.v1.ListCredentialsRequest
-	12, // 18: claviger.keys.v1.CredentialService.UpdateCredential:input_type -> claviger.keys.v1.UpdateCredentialRequest
-	14, // 19: claviger.keys.v1.CredentialService.RotateCredential:input_type -> claviger.keys.v1.RotateCredentialRequest
-	16, // 20: claviger.keys.v1.CredentialService.TestCredential:input_type -> claviger.keys.v1.TestCredentialRequest
-	18, // 21: claviger.keys.v1.CredentialService.DeleteCredential:input_type -> claviger.keys.v1.DeleteCredentialRequest
-	7,  // 22: claviger.keys.v1.CredentialService.CreateCredential:output_type -> claviger.keys.v1.CreateCredentialResponse
-	9,  // 23: claviger.keys.v1.CredentialService.GetCredential:output_type -> claviger.keys.v1.GetCredentialResponse
-	11, // 24: claviger.keys.v1.CredentialService.ListCredentials:output_type -> claviger.keys.v1.ListCredentialsResponse
-	13, // 25: claviger.keys.v1.CredentialService.UpdateCredential:output_type -> claviger.keys.v1.UpdateCredentialResponse
-	15, // 26: claviger.keys.v1.CredentialService.RotateCredential:output_type -> claviger.keys.v1.RotateCredentialResponse
-	17, // 27: claviger.keys.v1.CredentialService.TestCredential:output_type -> claviger.keys.v1.TestCredentialResponse
-	19, // 28: claviger.keys.v1.CredentialService.DeleteCredential:output_type -> claviger.keys.v1.DeleteCredentialResponse
-	22, // [22:29] is the sub-list for method output_type
-	15, // [15:22] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	35, // 1: claviger.keys.v1.Credential.state_time:type_name -> google.protobuf.Timestamp
+	35, // 2: claviger.keys.v1.Credential.create_time:type_name -> google.protobuf.Timestamp
+	35, // 3: claviger.keys.v1.Credential.update_time:type_name -> google.protobuf.Timestamp
+	7,  // 4: claviger.keys.v1.Credential.settings:type_name -> claviger.keys.v1.CredentialSettings
+	2,  // 5: claviger.keys.v1.Credential.scope:type_name -> claviger.keys.v1.CredentialScope
+	35, // 6: claviger.keys.v1.Credential.expire_time:type_name -> google.protobuf.Timestamp
+	3,  // 7: claviger.keys.v1.Credential.next:type_name -> claviger.keys.v1.StagedSecret
+	4,  // 8: claviger.keys.v1.Credential.previous:type_name -> claviger.keys.v1.PreviousSecret
+	35, // 9: claviger.keys.v1.Credential.next_test_time:type_name -> google.protobuf.Timestamp
+	35, // 10: claviger.keys.v1.Credential.last_use_time:type_name -> google.protobuf.Timestamp
+	7,  // 11: claviger.keys.v1.StagedSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
+	0,  // 12: claviger.keys.v1.StagedSecret.state:type_name -> claviger.keys.v1.CredentialState
+	35, // 13: claviger.keys.v1.StagedSecret.stage_time:type_name -> google.protobuf.Timestamp
+	35, // 14: claviger.keys.v1.StagedSecret.share_time:type_name -> google.protobuf.Timestamp
+	35, // 15: claviger.keys.v1.StagedSecret.last_use_time:type_name -> google.protobuf.Timestamp
+	35, // 16: claviger.keys.v1.PreviousSecret.promote_time:type_name -> google.protobuf.Timestamp
+	35, // 17: claviger.keys.v1.PreviousSecret.last_use_time:type_name -> google.protobuf.Timestamp
+	35, // 18: claviger.keys.v1.PreviousSecret.safe_time:type_name -> google.protobuf.Timestamp
+	6,  // 19: claviger.keys.v1.Headroom.requests:type_name -> claviger.keys.v1.Allowance
+	6,  // 20: claviger.keys.v1.Headroom.tokens:type_name -> claviger.keys.v1.Allowance
+	35, // 21: claviger.keys.v1.Headroom.cooling_until:type_name -> google.protobuf.Timestamp
+	35, // 22: claviger.keys.v1.Headroom.time:type_name -> google.protobuf.Timestamp
+	35, // 23: claviger.keys.v1.Allowance.reset_time:type_name -> google.protobuf.Timestamp
+	8,  // 24: claviger.keys.v1.CredentialSettings.deployments:type_name -> claviger.keys.v1.AzureDeployment
+	9,  // 25: claviger.keys.v1.CredentialSettings.secrets:type_name -> claviger.keys.v1.MaskedSecret
+	2,  // 26: claviger.keys.v1.CreateCredentialRequest.scope:type_name -> claviger.keys.v1.CredentialScope
+	35, // 27: claviger.keys.v1.CreateCredentialRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 28: claviger.keys.v1.CreateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	10, // 29: claviger.keys.v1.CreateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
+	1,  // 30: claviger.keys.v1.GetCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	1,  // 31: claviger.keys.v1.ListCredentialsResponse.credentials:type_name -> claviger.keys.v1.Credential
+	2,  // 32: claviger.keys.v1.UpdateCredentialRequest.scope:type_name -> claviger.keys.v1.CredentialScope
+	35, // 33: claviger.keys.v1.UpdateCredentialRequest.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 34: claviger.keys.v1.UpdateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	36, // 35: claviger.keys.v1.UpdateCredentialResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	1,  // 36: claviger.keys.v1.RotateCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	10, // 37: claviger.keys.v1.RotateCredentialResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
+	1,  // 38: claviger.keys.v1.TestCredentialResponse.credential:type_name -> claviger.keys.v1.Credential
+	36, // 39: claviger.keys.v1.DeleteCredentialResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	1,  // 40: claviger.keys.v1.StageSecretResponse.credential:type_name -> claviger.keys.v1.Credential
+	10, // 41: claviger.keys.v1.StageSecretResponse.warnings:type_name -> claviger.keys.v1.SecretWarning
+	1,  // 42: claviger.keys.v1.SetSecretShareResponse.credential:type_name -> claviger.keys.v1.Credential
+	1,  // 43: claviger.keys.v1.PromoteSecretResponse.credential:type_name -> claviger.keys.v1.Credential
+	1,  // 44: claviger.keys.v1.DiscardSecretResponse.credential:type_name -> claviger.keys.v1.Credential
+	5,  // 45: claviger.keys.v1.ListHeadroomResponse.headroom:type_name -> claviger.keys.v1.Headroom
+	11, // 46: claviger.keys.v1.CredentialService.CreateCredential:input_type -> claviger.keys.v1.CreateCredentialRequest
+	13, // 47: claviger.keys.v1.CredentialService.GetCredential:input_type -> claviger.keys.v1.GetCredentialRequest
+	15, // 48: claviger.keys.v1.CredentialService.ListCredentials:input_type -> claviger.keys.v1.ListCredentialsRequest
+	17, // 49: claviger.keys.v1.CredentialService.UpdateCredential:input_type -> claviger.keys.v1.UpdateCredentialRequest
+	19, // 50: claviger.keys.v1.CredentialService.RotateCredential:input_type -> claviger.keys.v1.RotateCredentialRequest
+	21, // 51: claviger.keys.v1.CredentialService.TestCredential:input_type -> claviger.keys.v1.TestCredentialRequest
+	25, // 52: claviger.keys.v1.CredentialService.StageSecret:input_type -> claviger.keys.v1.StageSecretRequest
+	27, // 53: claviger.keys.v1.CredentialService.SetSecretShare:input_type -> claviger.keys.v1.SetSecretShareRequest
+	29, // 54: claviger.keys.v1.CredentialService.PromoteSecret:input_type -> claviger.keys.v1.PromoteSecretRequest
+	31, // 55: claviger.keys.v1.CredentialService.DiscardSecret:input_type -> claviger.keys.v1.DiscardSecretRequest
+	33, // 56: claviger.keys.v1.CredentialService.ListHeadroom:input_type -> claviger.keys.v1.ListHeadroomRequest
+	23, // 57: claviger.keys.v1.CredentialService.DeleteCredential:input_type -> claviger.keys.v1.DeleteCredentialRequest
+	12, // 58: claviger.keys.v1.CredentialService.CreateCredential:output_type -> claviger.keys.v1.CreateCredentialResponse
+	14, // 59: claviger.keys.v1.CredentialService.GetCredential:output_type -> claviger.keys.v1.GetCredentialResponse
+	16, // 60: claviger.keys.v1.CredentialService.ListCredentials:output_type -> claviger.keys.v1.ListCredentialsResponse
+	18, // 61: claviger.keys.v1.CredentialService.UpdateCredential:output_type -> claviger.keys.v1.UpdateCredentialResponse
+	20, // 62: claviger.keys.v1.CredentialService.RotateCredential:output_type -> claviger.keys.v1.RotateCredentialResponse
+	22, // 63: claviger.keys.v1.CredentialService.TestCredential:output_type -> claviger.keys.v1.TestCredentialResponse
+	26, // 64: claviger.keys.v1.CredentialService.StageSecret:output_type -> claviger.keys.v1.StageSecretResponse
+	28, // 65: claviger.keys.v1.CredentialService.SetSecretShare:output_type -> claviger.keys.v1.SetSecretShareResponse
+	30, // 66: claviger.keys.v1.CredentialService.PromoteSecret:output_type -> claviger.keys.v1.PromoteSecretResponse
+	32, // 67: claviger.keys.v1.CredentialService.DiscardSecret:output_type -> claviger.keys.v1.DiscardSecretResponse
+	34, // 68: claviger.keys.v1.CredentialService.ListHeadroom:output_type -> claviger.keys.v1.ListHeadroomResponse
+	24, // 69: claviger.keys.v1.CredentialService.DeleteCredential:output_type -> claviger.keys.v1.DeleteCredentialResponse
+	58, // [58:70] is the sub-list for method output_type
+	46, // [46:58] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_credential_proto_init() }
@@ -1598,14 +3006,15 @@ func file_claviger_keys_v1_credential_proto_init() {
 	if File_claviger_keys_v1_credential_proto != nil {
 		return
 	}
-	file_claviger_keys_v1_credential_proto_msgTypes[11].OneofWrappers = []any{}
+	file_claviger_keys_v1_receipt_proto_init()
+	file_claviger_keys_v1_credential_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_credential_proto_rawDesc), len(file_claviger_keys_v1_credential_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,11 @@ const (
 	CredentialService_UpdateCredential_FullMethodName = "/claviger.keys.v1.CredentialService/UpdateCredential"
 	CredentialService_RotateCredential_FullMethodName = "/claviger.keys.v1.CredentialService/RotateCredential"
 	CredentialService_TestCredential_FullMethodName   = "/claviger.keys.v1.CredentialService/TestCredential"
+	CredentialService_StageSecret_FullMethodName      = "/claviger.keys.v1.CredentialService/StageSecret"
+	CredentialService_SetSecretShare_FullMethodName   = "/claviger.keys.v1.CredentialService/SetSecretShare"
+	CredentialService_PromoteSecret_FullMethodName    = "/claviger.keys.v1.CredentialService/PromoteSecret"
+	CredentialService_DiscardSecret_FullMethodName    = "/claviger.keys.v1.CredentialService/DiscardSecret"
+	CredentialService_ListHeadroom_FullMethodName     = "/claviger.keys.v1.CredentialService/ListHeadroom"
 	CredentialService_DeleteCredential_FullMethodName = "/claviger.keys.v1.CredentialService/DeleteCredential"
 )
 
@@ -52,6 +57,19 @@ type CredentialServiceClient interface {
 	RotateCredential(ctx context.Context, in *RotateCredentialRequest, opts ...grpc.CallOption) (*RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(ctx context.Context, in *TestCredentialRequest, opts ...grpc.CallOption) (*TestCredentialResponse, error)
+	// StageSecret seals a second secret beside the one that serves, and starts a key test of it. It serves
+	// nobody until it has a share. A second secret that was staged before is discarded.
+	StageSecret(ctx context.Context, in *StageSecretRequest, opts ...grpc.CallOption) (*StageSecretResponse, error)
+	// SetSecretShare gives the second secret its share of the requests. A provider that refuses it (401, 403)
+	// takes its share away at once; the requests that met it are served by the first.
+	SetSecretShare(ctx context.Context, in *SetSecretShareRequest, opts ...grpc.CallOption) (*SetSecretShareResponse, error)
+	// PromoteSecret makes the second secret the one that serves. The first is kept out of use, and its last use
+	// is told, until it is safe to revoke it at the provider.
+	PromoteSecret(ctx context.Context, in *PromoteSecretRequest, opts ...grpc.CallOption) (*PromoteSecretResponse, error)
+	// DiscardSecret forgets the second secret, or the old one after a promotion.
+	DiscardSecret(ctx context.Context, in *DiscardSecretRequest, opts ...grpc.CallOption) (*DiscardSecretResponse, error)
+	// ListHeadroom lists what routers have learned of the limits that providers set, by credential and model.
+	ListHeadroom(ctx context.Context, in *ListHeadroomRequest, opts ...grpc.CallOption) (*ListHeadroomResponse, error)
 	// DeleteCredential removes a credential and its sealed secret for good.
 	DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error)
 }
@@ -124,6 +142,56 @@ func (c *credentialServiceClient) TestCredential(ctx context.Context, in *TestCr
 	return out, nil
 }
 
+func (c *credentialServiceClient) StageSecret(ctx context.Context, in *StageSecretRequest, opts ...grpc.CallOption) (*StageSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StageSecretResponse)
+	err := c.cc.Invoke(ctx, CredentialService_StageSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) SetSecretShare(ctx context.Context, in *SetSecretShareRequest, opts ...grpc.CallOption) (*SetSecretShareResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetSecretShareResponse)
+	err := c.cc.Invoke(ctx, CredentialService_SetSecretShare_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) PromoteSecret(ctx context.Context, in *PromoteSecretRequest, opts ...grpc.CallOption) (*PromoteSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteSecretResponse)
+	err := c.cc.Invoke(ctx, CredentialService_PromoteSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) DiscardSecret(ctx context.Context, in *DiscardSecretRequest, opts ...grpc.CallOption) (*DiscardSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardSecretResponse)
+	err := c.cc.Invoke(ctx, CredentialService_DiscardSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *credentialServiceClient) ListHeadroom(ctx context.Context, in *ListHeadroomRequest, opts ...grpc.CallOption) (*ListHeadroomResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListHeadroomResponse)
+	err := c.cc.Invoke(ctx, CredentialService_ListHeadroom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *credentialServiceClient) DeleteCredential(ctx context.Context, in *DeleteCredentialRequest, opts ...grpc.CallOption) (*DeleteCredentialResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteCredentialResponse)
@@ -156,6 +224,19 @@ type CredentialServiceServer interface {
 	RotateCredential(context.Context, *RotateCredentialRequest) (*RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *TestCredentialRequest) (*TestCredentialResponse, error)
+	// StageSecret seals a second secret beside the one that serves, and starts a key test of it. It serves
+	// nobody until it has a share. A second secret that was staged before is discarded.
+	StageSecret(context.Context, *StageSecretRequest) (*StageSecretResponse, error)
+	// SetSecretShare gives the second secret its share of the requests. A provider that refuses it (401, 403)
+	// takes its share away at once; the requests that met it are served by the first.
+	SetSecretShare(context.Context, *SetSecretShareRequest) (*SetSecretShareResponse, error)
+	// PromoteSecret makes the second secret the one that serves. The first is kept out of use, and its last use
+	// is told, until it is safe to revoke it at the provider.
+	PromoteSecret(context.Context, *PromoteSecretRequest) (*PromoteSecretResponse, error)
+	// DiscardSecret forgets the second secret, or the old one after a promotion.
+	DiscardSecret(context.Context, *DiscardSecretRequest) (*DiscardSecretResponse, error)
+	// ListHeadroom lists what routers have learned of the limits that providers set, by credential and model.
+	ListHeadroom(context.Context, *ListHeadroomRequest) (*ListHeadroomResponse, error)
 	// DeleteCredential removes a credential and its sealed secret for good.
 	DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error)
 	mustEmbedUnimplementedCredentialServiceServer()
@@ -185,6 +266,21 @@ func (UnimplementedCredentialServiceServer) RotateCredential(context.Context, *R
 }
 func (UnimplementedCredentialServiceServer) TestCredential(context.Context, *TestCredentialRequest) (*TestCredentialResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method TestCredential not implemented")
+}
+func (UnimplementedCredentialServiceServer) StageSecret(context.Context, *StageSecretRequest) (*StageSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StageSecret not implemented")
+}
+func (UnimplementedCredentialServiceServer) SetSecretShare(context.Context, *SetSecretShareRequest) (*SetSecretShareResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetSecretShare not implemented")
+}
+func (UnimplementedCredentialServiceServer) PromoteSecret(context.Context, *PromoteSecretRequest) (*PromoteSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteSecret not implemented")
+}
+func (UnimplementedCredentialServiceServer) DiscardSecret(context.Context, *DiscardSecretRequest) (*DiscardSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardSecret not implemented")
+}
+func (UnimplementedCredentialServiceServer) ListHeadroom(context.Context, *ListHeadroomRequest) (*ListHeadroomResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListHeadroom not implemented")
 }
 func (UnimplementedCredentialServiceServer) DeleteCredential(context.Context, *DeleteCredentialRequest) (*DeleteCredentialResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteCredential not implemented")
@@ -318,6 +414,96 @@ func _CredentialService_TestCredential_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CredentialService_StageSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StageSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).StageSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_StageSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).StageSecret(ctx, req.(*StageSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_SetSecretShare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetSecretShareRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).SetSecretShare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_SetSecretShare_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).SetSecretShare(ctx, req.(*SetSecretShareRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_PromoteSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).PromoteSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_PromoteSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).PromoteSecret(ctx, req.(*PromoteSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_DiscardSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).DiscardSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_DiscardSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).DiscardSecret(ctx, req.(*DiscardSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CredentialService_ListHeadroom_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListHeadroomRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CredentialServiceServer).ListHeadroom(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CredentialService_ListHeadroom_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CredentialServiceServer).ListHeadroom(ctx, req.(*ListHeadroomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CredentialService_DeleteCredential_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteCredentialRequest)
 	if err := dec(in); err != nil {
@@ -366,6 +552,26 @@ var CredentialService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "TestCredential",
 			Handler:    _CredentialService_TestCredential_Handler,
+		},
+		{
+			MethodName: "StageSecret",
+			Handler:    _CredentialService_StageSecret_Handler,
+		},
+		{
+			MethodName: "SetSecretShare",
+			Handler:    _CredentialService_SetSecretShare_Handler,
+		},
+		{
+			MethodName: "PromoteSecret",
+			Handler:    _CredentialService_PromoteSecret_Handler,
+		},
+		{
+			MethodName: "DiscardSecret",
+			Handler:    _CredentialService_DiscardSecret_Handler,
+		},
+		{
+			MethodName: "ListHeadroom",
+			Handler:    _CredentialService_ListHeadroom_Handler,
 		},
 		{
 			MethodName: "DeleteCredential",

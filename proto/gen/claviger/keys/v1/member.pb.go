@@ -564,8 +564,10 @@ type DeleteMemberRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,2,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// cut_streams ends answers that their API keys are being given.
+	CutStreams    bool `protobuf:"varint,3,opt,name=cut_streams,json=cutStreams,proto3" json:"cut_streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteMemberRequest) Reset() {
@@ -612,9 +614,18 @@ func (x *DeleteMemberRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *DeleteMemberRequest) GetCutStreams() bool {
+	if x != nil {
+		return x.CutStreams
+	}
+	return false
+}
+
 // DeleteMemberResponse is the answer of DeleteMember.
 type DeleteMemberResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// receipt says which routers have heard of it.
+	Receipt       *Receipt `protobuf:"bytes,1,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -649,11 +660,18 @@ func (*DeleteMemberResponse) Descriptor() ([]byte, []int) {
 	return file_claviger_keys_v1_member_proto_rawDescGZIP(), []int{10}
 }
 
+func (x *DeleteMemberResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
+	}
+	return nil
+}
+
 var File_claviger_keys_v1_member_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_member_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaviger/keys/v1/member.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n" +
+	"\x1dclaviger/keys/v1/member.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12-\n" +
@@ -692,12 +710,15 @@ const file_claviger_keys_v1_member_proto_rawDesc = "" +
 	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"H\n" +
 	"\x14UpdateMemberResponse\x120\n" +
-	"\x06member\x18\x01 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\"e\n" +
+	"\x06member\x18\x01 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\"\x86\x01\n" +
 	"\x13DeleteMemberRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x16\n" +
-	"\x14DeleteMemberResponse2\x9c\x04\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12\x1f\n" +
+	"\vcut_streams\x18\x03 \x01(\bR\n" +
+	"cutStreams\"K\n" +
+	"\x14DeleteMemberResponse\x123\n" +
+	"\areceipt\x18\x01 \x01(\v2\x19.claviger.keys.v1.ReceiptR\areceipt2\x9c\x04\n" +
 	"\rMemberService\x12i\n" +
 	"\fCreateMember\x12%.claviger.keys.v1.CreateMemberRequest\x1a&.claviger.keys.v1.CreateMemberResponse\"\n" +
 	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12a\n" +
@@ -736,6 +757,7 @@ var file_claviger_keys_v1_member_proto_goTypes = []any{
 	(*DeleteMemberResponse)(nil),  // 10: claviger.keys.v1.DeleteMemberResponse
 	(v1.Role)(0),                  // 11: claviger.options.v1.Role
 	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*Receipt)(nil),               // 13: claviger.keys.v1.Receipt
 }
 var file_claviger_keys_v1_member_proto_depIdxs = []int32{
 	11, // 0: claviger.keys.v1.Member.role:type_name -> claviger.options.v1.Role
@@ -747,21 +769,22 @@ var file_claviger_keys_v1_member_proto_depIdxs = []int32{
 	0,  // 6: claviger.keys.v1.ListMembersResponse.members:type_name -> claviger.keys.v1.Member
 	11, // 7: claviger.keys.v1.UpdateMemberRequest.role:type_name -> claviger.options.v1.Role
 	0,  // 8: claviger.keys.v1.UpdateMemberResponse.member:type_name -> claviger.keys.v1.Member
-	1,  // 9: claviger.keys.v1.MemberService.CreateMember:input_type -> claviger.keys.v1.CreateMemberRequest
-	3,  // 10: claviger.keys.v1.MemberService.GetMember:input_type -> claviger.keys.v1.GetMemberRequest
-	5,  // 11: claviger.keys.v1.MemberService.ListMembers:input_type -> claviger.keys.v1.ListMembersRequest
-	7,  // 12: claviger.keys.v1.MemberService.UpdateMember:input_type -> claviger.keys.v1.UpdateMemberRequest
-	9,  // 13: claviger.keys.v1.MemberService.DeleteMember:input_type -> claviger.keys.v1.DeleteMemberRequest
-	2,  // 14: claviger.keys.v1.MemberService.CreateMember:output_type -> claviger.keys.v1.CreateMemberResponse
-	4,  // 15: claviger.keys.v1.MemberService.GetMember:output_type -> claviger.keys.v1.GetMemberResponse
-	6,  // 16: claviger.keys.v1.MemberService.ListMembers:output_type -> claviger.keys.v1.ListMembersResponse
-	8,  // 17: claviger.keys.v1.MemberService.UpdateMember:output_type -> claviger.keys.v1.UpdateMemberResponse
-	10, // 18: claviger.keys.v1.MemberService.DeleteMember:output_type -> claviger.keys.v1.DeleteMemberResponse
-	14, // [14:19] is the sub-list for method output_type
-	9,  // [9:14] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 9: claviger.keys.v1.DeleteMemberResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	1,  // 10: claviger.keys.v1.MemberService.CreateMember:input_type -> claviger.keys.v1.CreateMemberRequest
+	3,  // 11: claviger.keys.v1.MemberService.GetMember:input_type -> claviger.keys.v1.GetMemberRequest
+	5,  // 12: claviger.keys.v1.MemberService.ListMembers:input_type -> claviger.keys.v1.ListMembersRequest
+	7,  // 13: claviger.keys.v1.MemberService.UpdateMember:input_type -> claviger.keys.v1.UpdateMemberRequest
+	9,  // 14: claviger.keys.v1.MemberService.DeleteMember:input_type -> claviger.keys.v1.DeleteMemberRequest
+	2,  // 15: claviger.keys.v1.MemberService.CreateMember:output_type -> claviger.keys.v1.CreateMemberResponse
+	4,  // 16: claviger.keys.v1.MemberService.GetMember:output_type -> claviger.keys.v1.GetMemberResponse
+	6,  // 17: claviger.keys.v1.MemberService.ListMembers:output_type -> claviger.keys.v1.ListMembersResponse
+	8,  // 18: claviger.keys.v1.MemberService.UpdateMember:output_type -> claviger.keys.v1.UpdateMemberResponse
+	10, // 19: claviger.keys.v1.MemberService.DeleteMember:output_type -> claviger.keys.v1.DeleteMemberResponse
+	15, // [15:20] is the sub-list for method output_type
+	10, // [10:15] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_member_proto_init() }
@@ -769,6 +792,7 @@ func file_claviger_keys_v1_member_proto_init() {
 	if File_claviger_keys_v1_member_proto != nil {
 		return
 	}
+	file_claviger_keys_v1_receipt_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -14,6 +14,7 @@ import (
 	_ "github.com/claviger/claviger/proto/gen/claviger/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -27,6 +28,133 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Strategy says in which order the targets of a group are tried.
+type Strategy int32
+
+const (
+	// STRATEGY_UNSPECIFIED is fallback.
+	Strategy_STRATEGY_UNSPECIFIED Strategy = 0
+	// STRATEGY_FALLBACK is the order in which they stand.
+	Strategy_STRATEGY_FALLBACK Strategy = 1
+	// STRATEGY_WEIGHTED draws by weight, anew for each request.
+	Strategy_STRATEGY_WEIGHTED Strategy = 2
+	// STRATEGY_LOWEST_LATENCY tries the quickest to its first token first, by a peak-sensitive moving average.
+	Strategy_STRATEGY_LOWEST_LATENCY Strategy = 3
+	// STRATEGY_LOWEST_COST tries the cheapest for this request first, by the price book.
+	Strategy_STRATEGY_LOWEST_COST Strategy = 4
+	// STRATEGY_STICKY draws by weight, the same for all requests with the same session, user or tag, so that
+	// a provider's prompt cache stays warm.
+	Strategy_STRATEGY_STICKY Strategy = 5
+)
+
+// Enum value maps for Strategy.
+var (
+	Strategy_name = map[int32]string{
+		0: "STRATEGY_UNSPECIFIED",
+		1: "STRATEGY_FALLBACK",
+		2: "STRATEGY_WEIGHTED",
+		3: "STRATEGY_LOWEST_LATENCY",
+		4: "STRATEGY_LOWEST_COST",
+		5: "STRATEGY_STICKY",
+	}
+	Strategy_value = map[string]int32{
+		"STRATEGY_UNSPECIFIED":    0,
+		"STRATEGY_FALLBACK":       1,
+		"STRATEGY_WEIGHTED":       2,
+		"STRATEGY_LOWEST_LATENCY": 3,
+		"STRATEGY_LOWEST_COST":    4,
+		"STRATEGY_STICKY":         5,
+	}
+)
+
+func (x Strategy) Enum() *Strategy {
+	p := new(Strategy)
+	*p = x
+	return p
+}
+
+func (x Strategy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Strategy) Descriptor() protoreflect.EnumDescriptor {
+	return file_claviger_keys_v1_policy_proto_enumTypes[0].Descriptor()
+}
+
+func (Strategy) Type() protoreflect.EnumType {
+	return &file_claviger_keys_v1_policy_proto_enumTypes[0]
+}
+
+func (x Strategy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Strategy.Descriptor instead.
+func (Strategy) EnumDescriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{0}
+}
+
+// kind is what happened to it.
+type PolicyChange_Kind int32
+
+const (
+	// KIND_UNSPECIFIED is unknown.
+	PolicyChange_KIND_UNSPECIFIED PolicyChange_Kind = 0
+	// KIND_ADDED is only in the newer.
+	PolicyChange_KIND_ADDED PolicyChange_Kind = 1
+	// KIND_REMOVED is only in the older.
+	PolicyChange_KIND_REMOVED PolicyChange_Kind = 2
+	// KIND_CHANGED is in both and differs.
+	PolicyChange_KIND_CHANGED PolicyChange_Kind = 3
+	// KIND_MOVED is in both, at another place.
+	PolicyChange_KIND_MOVED PolicyChange_Kind = 4
+)
+
+// Enum value maps for PolicyChange_Kind.
+var (
+	PolicyChange_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_ADDED",
+		2: "KIND_REMOVED",
+		3: "KIND_CHANGED",
+		4: "KIND_MOVED",
+	}
+	PolicyChange_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_ADDED":       1,
+		"KIND_REMOVED":     2,
+		"KIND_CHANGED":     3,
+		"KIND_MOVED":       4,
+	}
+)
+
+func (x PolicyChange_Kind) Enum() *PolicyChange_Kind {
+	p := new(PolicyChange_Kind)
+	*p = x
+	return p
+}
+
+func (x PolicyChange_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PolicyChange_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_claviger_keys_v1_policy_proto_enumTypes[1].Descriptor()
+}
+
+func (PolicyChange_Kind) Type() protoreflect.EnumType {
+	return &file_claviger_keys_v1_policy_proto_enumTypes[1]
+}
+
+func (x PolicyChange_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PolicyChange_Kind.Descriptor instead.
+func (PolicyChange_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11, 0}
+}
+
 // Policy is a named, versioned routing rule.
 type Policy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -34,18 +162,24 @@ type Policy struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// name is its name in "policy/<name>".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// version counts its changes, from 1.
+	// version is the published version that serves, from 1; 0 if none was published yet.
 	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// targets are its lines, tried in order until one serves.
-	Targets []*Target `protobuf:"bytes,4,rep,name=targets,proto3" json:"targets,omitempty"`
+	// spec is the rule of that version; absent if none was published yet.
+	Spec *PolicySpec `protobuf:"bytes,4,opt,name=spec,proto3" json:"spec,omitempty"`
 	// create_time is when it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// update_time is when it was last changed.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// updated_by is the member who last changed it.
 	UpdatedBy string `protobuf:"bytes,7,opt,name=updated_by,json=updatedBy,proto3" json:"updated_by,omitempty"`
-	// etag changes with every change.
-	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	// etag changes with every change, of the draft too.
+	Etag string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	// draft is the rule that is not published yet; absent if there is none.
+	Draft *PolicySpec `protobuf:"bytes,9,opt,name=draft,proto3" json:"draft,omitempty"`
+	// publish_time is when the version that serves was published.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// published_by is the member who published it.
+	PublishedBy   string `protobuf:"bytes,11,opt,name=published_by,json=publishedBy,proto3" json:"published_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -101,9 +235,9 @@ func (x *Policy) GetVersion() int64 {
 	return 0
 }
 
-func (x *Policy) GetTargets() []*Target {
+func (x *Policy) GetSpec() *PolicySpec {
 	if x != nil {
-		return x.Targets
+		return x.Spec
 	}
 	return nil
 }
@@ -136,20 +270,343 @@ func (x *Policy) GetEtag() string {
 	return ""
 }
 
+func (x *Policy) GetDraft() *PolicySpec {
+	if x != nil {
+		return x.Draft
+	}
+	return nil
+}
+
+func (x *Policy) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *Policy) GetPublishedBy() string {
+	if x != nil {
+		return x.PublishedBy
+	}
+	return ""
+}
+
+// PolicySpec is a routing rule: groups of targets, tried in order until one target serves. The lines of a
+// policy are its targets, counted from 1 through all groups.
+type PolicySpec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// groups are tried in order.
+	Groups []*TargetGroup `protobuf:"bytes,1,rep,name=groups,proto3" json:"groups,omitempty"`
+	// max_attempts bounds the calls to providers for one request, retries included; 0 is 4.
+	MaxAttempts int32 `protobuf:"varint,2,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// hedge sends a second call when the first one is slow; absent is never.
+	Hedge         *Hedge `protobuf:"bytes,3,opt,name=hedge,proto3" json:"hedge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicySpec) Reset() {
+	*x = PolicySpec{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicySpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicySpec) ProtoMessage() {}
+
+func (x *PolicySpec) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicySpec.ProtoReflect.Descriptor instead.
+func (*PolicySpec) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PolicySpec) GetGroups() []*TargetGroup {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *PolicySpec) GetMaxAttempts() int32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *PolicySpec) GetHedge() *Hedge {
+	if x != nil {
+		return x.Hedge
+	}
+	return nil
+}
+
+// TargetGroup is a step of a rule.
+type TargetGroup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// strategy orders the targets.
+	Strategy Strategy `protobuf:"varint,1,opt,name=strategy,proto3,enum=claviger.keys.v1.Strategy" json:"strategy,omitempty"`
+	// targets are its lines.
+	Targets []*Target `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	// when says for which requests the group is there; absent is all.
+	When *Condition `protobuf:"bytes,3,opt,name=when,proto3" json:"when,omitempty"`
+	// sticky_by says what sticks: "session" (the default), "user" or "tag:<key>". A request without it is
+	// drawn anew.
+	StickyBy      string `protobuf:"bytes,4,opt,name=sticky_by,json=stickyBy,proto3" json:"sticky_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TargetGroup) Reset() {
+	*x = TargetGroup{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TargetGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TargetGroup) ProtoMessage() {}
+
+func (x *TargetGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TargetGroup.ProtoReflect.Descriptor instead.
+func (*TargetGroup) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TargetGroup) GetStrategy() Strategy {
+	if x != nil {
+		return x.Strategy
+	}
+	return Strategy_STRATEGY_UNSPECIFIED
+}
+
+func (x *TargetGroup) GetTargets() []*Target {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *TargetGroup) GetWhen() *Condition {
+	if x != nil {
+		return x.When
+	}
+	return nil
+}
+
+func (x *TargetGroup) GetStickyBy() string {
+	if x != nil {
+		return x.StickyBy
+	}
+	return ""
+}
+
+// Condition is what a request must be, in all that is set.
+type Condition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tags are tags that the request must have, each with one of the values.
+	Tags []*TagCondition `protobuf:"bytes,1,rep,name=tags,proto3" json:"tags,omitempty"`
+	// models are patterns of which what the caller named must fit one; "*" stands for any text. They matter
+	// where a policy is enforced whatever model is named.
+	Models []string `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`
+	// min_input_tokens is the least size of the prompt, estimated from its bytes.
+	MinInputTokens int64 `protobuf:"varint,3,opt,name=min_input_tokens,json=minInputTokens,proto3" json:"min_input_tokens,omitempty"`
+	// max_input_tokens is its greatest size; 0 is any.
+	MaxInputTokens int64 `protobuf:"varint,4,opt,name=max_input_tokens,json=maxInputTokens,proto3" json:"max_input_tokens,omitempty"`
+	// api_key_ids are API keys of which the caller's must be one.
+	ApiKeyIds []string `protobuf:"bytes,5,rep,name=api_key_ids,json=apiKeyIds,proto3" json:"api_key_ids,omitempty"`
+	// group_ids are groups of which the caller's must be one.
+	GroupIds      []string `protobuf:"bytes,6,rep,name=group_ids,json=groupIds,proto3" json:"group_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Condition) Reset() {
+	*x = Condition{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Condition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Condition) ProtoMessage() {}
+
+func (x *Condition) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Condition.ProtoReflect.Descriptor instead.
+func (*Condition) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Condition) GetTags() []*TagCondition {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Condition) GetModels() []string {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *Condition) GetMinInputTokens() int64 {
+	if x != nil {
+		return x.MinInputTokens
+	}
+	return 0
+}
+
+func (x *Condition) GetMaxInputTokens() int64 {
+	if x != nil {
+		return x.MaxInputTokens
+	}
+	return 0
+}
+
+func (x *Condition) GetApiKeyIds() []string {
+	if x != nil {
+		return x.ApiKeyIds
+	}
+	return nil
+}
+
+func (x *Condition) GetGroupIds() []string {
+	if x != nil {
+		return x.GroupIds
+	}
+	return nil
+}
+
+// TagCondition is a tag that a request must have.
+type TagCondition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key is the tag's key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// values are those that fit; none is any.
+	Values        []string `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagCondition) Reset() {
+	*x = TagCondition{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagCondition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagCondition) ProtoMessage() {}
+
+func (x *TagCondition) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagCondition.ProtoReflect.Descriptor instead.
+func (*TagCondition) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TagCondition) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *TagCondition) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 // Target is one line of a policy.
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// model is "provider/model".
+	// model is "provider/model", or "policy/<name>" for all that another policy would try.
 	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// use says whose credentials serve: the organization's own or the platform's.
-	Use           v1.CredentialClass `protobuf:"varint,2,opt,name=use,proto3,enum=claviger.events.v1.CredentialClass" json:"use,omitempty"`
+	// use says whose credentials serve: the organization's own or the platform's. A line that names a policy
+	// or a credential leaves it out.
+	Use v1.CredentialClass `protobuf:"varint,2,opt,name=use,proto3,enum=claviger.events.v1.CredentialClass" json:"use,omitempty"`
+	// credential_id is the one credential of the organization that may serve; empty is any of use.
+	CredentialId string `protobuf:"bytes,3,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
+	// weight is its share where the strategy draws; absent is 1, and 0 is only after all others.
+	Weight *int32 `protobuf:"varint,4,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// timeouts bound a call; what is absent is the router's default.
+	Timeouts *Timeouts `protobuf:"bytes,5,opt,name=timeouts,proto3" json:"timeouts,omitempty"`
+	// retries is how often the same credential is tried again before the next; absent is 2.
+	Retries *int32 `protobuf:"varint,6,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	// backoff is the pause before the first retry, which doubles with each and is drawn from half to all of
+	// it; absent is 250 ms. A provider that asks for more time gets it.
+	Backoff *durationpb.Duration `protobuf:"bytes,7,opt,name=backoff,proto3" json:"backoff,omitempty"`
+	// move_on are the error classes after which the next candidate is tried; none is the default of each class.
+	MoveOn []string `protobuf:"bytes,8,rep,name=move_on,json=moveOn,proto3" json:"move_on,omitempty"`
+	// overrides replace what the caller asked for.
+	Overrides     *Overrides `protobuf:"bytes,9,opt,name=overrides,proto3" json:"overrides,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Target) Reset() {
 	*x = Target{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -161,7 +618,7 @@ func (x *Target) String() string {
 func (*Target) ProtoMessage() {}
 
 func (x *Target) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[1]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -174,7 +631,7 @@ func (x *Target) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Target.ProtoReflect.Descriptor instead.
 func (*Target) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{1}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Target) GetModel() string {
@@ -191,22 +648,522 @@ func (x *Target) GetUse() v1.CredentialClass {
 	return v1.CredentialClass(0)
 }
 
+func (x *Target) GetCredentialId() string {
+	if x != nil {
+		return x.CredentialId
+	}
+	return ""
+}
+
+func (x *Target) GetWeight() int32 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *Target) GetTimeouts() *Timeouts {
+	if x != nil {
+		return x.Timeouts
+	}
+	return nil
+}
+
+func (x *Target) GetRetries() int32 {
+	if x != nil && x.Retries != nil {
+		return *x.Retries
+	}
+	return 0
+}
+
+func (x *Target) GetBackoff() *durationpb.Duration {
+	if x != nil {
+		return x.Backoff
+	}
+	return nil
+}
+
+func (x *Target) GetMoveOn() []string {
+	if x != nil {
+		return x.MoveOn
+	}
+	return nil
+}
+
+func (x *Target) GetOverrides() *Overrides {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+// Timeouts bound a call to a provider.
+type Timeouts struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// first_byte is how long it may take until the answer begins; at most 15 minutes.
+	FirstByte *durationpb.Duration `protobuf:"bytes,1,opt,name=first_byte,json=firstByte,proto3" json:"first_byte,omitempty"`
+	// between_chunks is how long it may pause inside an answer; at most 15 minutes.
+	BetweenChunks *durationpb.Duration `protobuf:"bytes,2,opt,name=between_chunks,json=betweenChunks,proto3" json:"between_chunks,omitempty"`
+	// total is how long the whole call may take; at most an hour.
+	Total         *durationpb.Duration `protobuf:"bytes,3,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timeouts) Reset() {
+	*x = Timeouts{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timeouts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timeouts) ProtoMessage() {}
+
+func (x *Timeouts) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timeouts.ProtoReflect.Descriptor instead.
+func (*Timeouts) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Timeouts) GetFirstByte() *durationpb.Duration {
+	if x != nil {
+		return x.FirstByte
+	}
+	return nil
+}
+
+func (x *Timeouts) GetBetweenChunks() *durationpb.Duration {
+	if x != nil {
+		return x.BetweenChunks
+	}
+	return nil
+}
+
+func (x *Timeouts) GetTotal() *durationpb.Duration {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+// Overrides replace parameters of a request. Absent ones stay as the caller wrote them.
+type Overrides struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// temperature is 0 to 2.
+	Temperature *float64 `protobuf:"fixed64,1,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
+	// top_p is 0 to 1.
+	TopP *float64 `protobuf:"fixed64,2,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
+	// max_output_tokens bounds the answer; a caller who asks for less gets less.
+	MaxOutputTokens *int64 `protobuf:"varint,3,opt,name=max_output_tokens,json=maxOutputTokens,proto3,oneof" json:"max_output_tokens,omitempty"`
+	// reasoning_effort is "none", "minimal", "low", "medium", "high" or what the provider calls it.
+	ReasoningEffort *string `protobuf:"bytes,4,opt,name=reasoning_effort,json=reasoningEffort,proto3,oneof" json:"reasoning_effort,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Overrides) Reset() {
+	*x = Overrides{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Overrides) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Overrides) ProtoMessage() {}
+
+func (x *Overrides) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Overrides.ProtoReflect.Descriptor instead.
+func (*Overrides) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Overrides) GetTemperature() float64 {
+	if x != nil && x.Temperature != nil {
+		return *x.Temperature
+	}
+	return 0
+}
+
+func (x *Overrides) GetTopP() float64 {
+	if x != nil && x.TopP != nil {
+		return *x.TopP
+	}
+	return 0
+}
+
+func (x *Overrides) GetMaxOutputTokens() int64 {
+	if x != nil && x.MaxOutputTokens != nil {
+		return *x.MaxOutputTokens
+	}
+	return 0
+}
+
+func (x *Overrides) GetReasoningEffort() string {
+	if x != nil && x.ReasoningEffort != nil {
+		return *x.ReasoningEffort
+	}
+	return ""
+}
+
+// Hedge sends the same request to the next candidate as well when the first byte is late. Both calls are
+// paid for and metered; the first to give content serves, the other is cancelled. Never for requests whose
+// repetition costs a second piece of work, such as pictures and videos.
+type Hedge struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// after is how long to wait; absent is the 95th percentile of the target's time to its first byte.
+	After *durationpb.Duration `protobuf:"bytes,1,opt,name=after,proto3" json:"after,omitempty"`
+	// max_percent bounds the requests of the router that are hedged; 0 is 5.
+	MaxPercent    int32 `protobuf:"varint,2,opt,name=max_percent,json=maxPercent,proto3" json:"max_percent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Hedge) Reset() {
+	*x = Hedge{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Hedge) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Hedge) ProtoMessage() {}
+
+func (x *Hedge) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Hedge.ProtoReflect.Descriptor instead.
+func (*Hedge) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Hedge) GetAfter() *durationpb.Duration {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Hedge) GetMaxPercent() int32 {
+	if x != nil {
+		return x.MaxPercent
+	}
+	return 0
+}
+
+// PolicyProblem is something wrong with a rule.
+type PolicyProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// line is the line, from 1; 0 if it is of the rule as a whole or of a group.
+	Line int32 `protobuf:"varint,1,opt,name=line,proto3" json:"line,omitempty"`
+	// field is its path in the spec, such as "groups[0].targets[1].model".
+	Field string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	// reason is its name, such as "UNKNOWN_MODEL", "FOREIGN_CREDENTIAL", "UNREACHABLE", "LOOP" or "NO_PRICE".
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// description says what is wrong and what to do, in words for people.
+	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	// warning says that the rule may be saved all the same.
+	Warning       bool `protobuf:"varint,5,opt,name=warning,proto3" json:"warning,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyProblem) Reset() {
+	*x = PolicyProblem{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyProblem) ProtoMessage() {}
+
+func (x *PolicyProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyProblem.ProtoReflect.Descriptor instead.
+func (*PolicyProblem) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PolicyProblem) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *PolicyProblem) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *PolicyProblem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyProblem) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *PolicyProblem) GetWarning() bool {
+	if x != nil {
+		return x.Warning
+	}
+	return false
+}
+
+// PolicyVersion is a published version.
+type PolicyVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// version counts from 1.
+	Version int64 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// spec is the rule.
+	Spec *PolicySpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// publish_time is when it was published.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// published_by is the member who published it.
+	PublishedBy string `protobuf:"bytes,4,opt,name=published_by,json=publishedBy,proto3" json:"published_by,omitempty"`
+	// rolled_back_to is the version that it repeats; 0 if it is new.
+	RolledBackTo  int64 `protobuf:"varint,5,opt,name=rolled_back_to,json=rolledBackTo,proto3" json:"rolled_back_to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersion) Reset() {
+	*x = PolicyVersion{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersion) ProtoMessage() {}
+
+func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
+func (*PolicyVersion) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PolicyVersion) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *PolicyVersion) GetSpec() *PolicySpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+func (x *PolicyVersion) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *PolicyVersion) GetPublishedBy() string {
+	if x != nil {
+		return x.PublishedBy
+	}
+	return ""
+}
+
+func (x *PolicyVersion) GetRolledBackTo() int64 {
+	if x != nil {
+		return x.RolledBackTo
+	}
+	return 0
+}
+
+// PolicyChange is one difference between two versions.
+type PolicyChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// kind is what happened to it.
+	Kind PolicyChange_Kind `protobuf:"varint,1,opt,name=kind,proto3,enum=claviger.keys.v1.PolicyChange_Kind" json:"kind,omitempty"`
+	// from_line is its line in the older, from 1; 0 if it is no line.
+	FromLine int32 `protobuf:"varint,2,opt,name=from_line,json=fromLine,proto3" json:"from_line,omitempty"`
+	// to_line is its line in the newer, from 1; 0 if it is no line.
+	ToLine int32 `protobuf:"varint,3,opt,name=to_line,json=toLine,proto3" json:"to_line,omitempty"`
+	// field is its path in the spec.
+	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	// from is what it was, in words for people; empty if it was not there.
+	From string `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	// to is what it is, in words for people; empty if it is not there.
+	To            string `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyChange) Reset() {
+	*x = PolicyChange{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyChange) ProtoMessage() {}
+
+func (x *PolicyChange) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyChange.ProtoReflect.Descriptor instead.
+func (*PolicyChange) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *PolicyChange) GetKind() PolicyChange_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return PolicyChange_KIND_UNSPECIFIED
+}
+
+func (x *PolicyChange) GetFromLine() int32 {
+	if x != nil {
+		return x.FromLine
+	}
+	return 0
+}
+
+func (x *PolicyChange) GetToLine() int32 {
+	if x != nil {
+		return x.ToLine
+	}
+	return 0
+}
+
+func (x *PolicyChange) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *PolicyChange) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *PolicyChange) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
 // CreatePolicyRequest is the input of CreatePolicy.
 type CreatePolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name is 1 to 63 of a-z, 0-9, "-", "_" and ".".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// targets are its lines, tried in order.
-	Targets []*Target `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	// spec is the rule.
+	Spec *PolicySpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// publish makes it usable at once; else it is a draft.
+	Publish bool `protobuf:"varint,3,opt,name=publish,proto3" json:"publish,omitempty"`
 	// idempotency_key makes a retry return the first answer.
-	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreatePolicyRequest) Reset() {
 	*x = CreatePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -218,7 +1175,7 @@ func (x *CreatePolicyRequest) String() string {
 func (*CreatePolicyRequest) ProtoMessage() {}
 
 func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[2]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -231,7 +1188,7 @@ func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*CreatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{2}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreatePolicyRequest) GetName() string {
@@ -241,11 +1198,18 @@ func (x *CreatePolicyRequest) GetName() string {
 	return ""
 }
 
-func (x *CreatePolicyRequest) GetTargets() []*Target {
+func (x *CreatePolicyRequest) GetSpec() *PolicySpec {
 	if x != nil {
-		return x.Targets
+		return x.Spec
 	}
 	return nil
+}
+
+func (x *CreatePolicyRequest) GetPublish() bool {
+	if x != nil {
+		return x.Publish
+	}
+	return false
 }
 
 func (x *CreatePolicyRequest) GetIdempotencyKey() string {
@@ -258,15 +1222,17 @@ func (x *CreatePolicyRequest) GetIdempotencyKey() string {
 // CreatePolicyResponse is the answer of CreatePolicy.
 type CreatePolicyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// policy is the new policy.
-	Policy        *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// policy is the policy.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// warnings are odd and were accepted.
+	Warnings      []*PolicyProblem `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreatePolicyResponse) Reset() {
 	*x = CreatePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +1244,7 @@ func (x *CreatePolicyResponse) String() string {
 func (*CreatePolicyResponse) ProtoMessage() {}
 
 func (x *CreatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[3]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,12 +1257,19 @@ func (x *CreatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*CreatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{3}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreatePolicyResponse) GetPolicy() *Policy {
 	if x != nil {
 		return x.Policy
+	}
+	return nil
+}
+
+func (x *CreatePolicyResponse) GetWarnings() []*PolicyProblem {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -312,7 +1285,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +1297,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[4]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +1310,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{4}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetPolicyRequest) GetId() string {
@@ -358,7 +1331,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +1343,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[5]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +1356,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{5}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetPolicyResponse) GetPolicy() *Policy {
@@ -406,7 +1379,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -418,7 +1391,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[6]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -431,7 +1404,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{6}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListPoliciesRequest) GetPageSize() int32 {
@@ -461,7 +1434,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -473,7 +1446,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[7]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -486,7 +1459,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{7}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -508,19 +1481,21 @@ type UpdatePolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "pol_…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// targets replace the lines.
-	Targets []*Target `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	// spec is the rule.
+	Spec *PolicySpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	// publish makes it serve at once, as the next version; else it becomes the draft.
+	Publish bool `protobuf:"varint,3,opt,name=publish,proto3" json:"publish,omitempty"`
 	// etag is the one that was read.
-	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	// idempotency_key makes a retry return the first answer.
-	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UpdatePolicyRequest) Reset() {
 	*x = UpdatePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +1507,7 @@ func (x *UpdatePolicyRequest) String() string {
 func (*UpdatePolicyRequest) ProtoMessage() {}
 
 func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[8]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +1520,7 @@ func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{8}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UpdatePolicyRequest) GetId() string {
@@ -555,11 +1530,18 @@ func (x *UpdatePolicyRequest) GetId() string {
 	return ""
 }
 
-func (x *UpdatePolicyRequest) GetTargets() []*Target {
+func (x *UpdatePolicyRequest) GetSpec() *PolicySpec {
 	if x != nil {
-		return x.Targets
+		return x.Spec
 	}
 	return nil
+}
+
+func (x *UpdatePolicyRequest) GetPublish() bool {
+	if x != nil {
+		return x.Publish
+	}
+	return false
 }
 
 func (x *UpdatePolicyRequest) GetEtag() string {
@@ -579,15 +1561,17 @@ func (x *UpdatePolicyRequest) GetIdempotencyKey() string {
 // UpdatePolicyResponse is the answer of UpdatePolicy.
 type UpdatePolicyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// policy is the changed policy.
-	Policy        *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// policy is the policy.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// warnings are odd and were accepted.
+	Warnings      []*PolicyProblem `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdatePolicyResponse) Reset() {
 	*x = UpdatePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +1583,7 @@ func (x *UpdatePolicyResponse) String() string {
 func (*UpdatePolicyResponse) ProtoMessage() {}
 
 func (x *UpdatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[9]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,12 +1596,724 @@ func (x *UpdatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*UpdatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{9}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdatePolicyResponse) GetPolicy() *Policy {
 	if x != nil {
 		return x.Policy
+	}
+	return nil
+}
+
+func (x *UpdatePolicyResponse) GetWarnings() []*PolicyProblem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// PublishPolicyRequest is the input of PublishPolicy.
+type PublishPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "pol_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PublishPolicyRequest) Reset() {
+	*x = PublishPolicyRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishPolicyRequest) ProtoMessage() {}
+
+func (x *PublishPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishPolicyRequest.ProtoReflect.Descriptor instead.
+func (*PublishPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PublishPolicyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PublishPolicyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *PublishPolicyRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// PublishPolicyResponse is the answer of PublishPolicy.
+type PublishPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policy is the policy.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// warnings are odd and were accepted.
+	Warnings      []*PolicyProblem `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishPolicyResponse) Reset() {
+	*x = PublishPolicyResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishPolicyResponse) ProtoMessage() {}
+
+func (x *PublishPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishPolicyResponse.ProtoReflect.Descriptor instead.
+func (*PublishPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PublishPolicyResponse) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *PublishPolicyResponse) GetWarnings() []*PolicyProblem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// DiscardPolicyDraftRequest is the input of DiscardPolicyDraft.
+type DiscardPolicyDraftRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "pol_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,3,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DiscardPolicyDraftRequest) Reset() {
+	*x = DiscardPolicyDraftRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardPolicyDraftRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardPolicyDraftRequest) ProtoMessage() {}
+
+func (x *DiscardPolicyDraftRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardPolicyDraftRequest.ProtoReflect.Descriptor instead.
+func (*DiscardPolicyDraftRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DiscardPolicyDraftRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DiscardPolicyDraftRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DiscardPolicyDraftRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// DiscardPolicyDraftResponse is the answer of DiscardPolicyDraft.
+type DiscardPolicyDraftResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policy is the policy.
+	Policy        *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardPolicyDraftResponse) Reset() {
+	*x = DiscardPolicyDraftResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardPolicyDraftResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardPolicyDraftResponse) ProtoMessage() {}
+
+func (x *DiscardPolicyDraftResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardPolicyDraftResponse.ProtoReflect.Descriptor instead.
+func (*DiscardPolicyDraftResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DiscardPolicyDraftResponse) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// RollBackPolicyRequest is the input of RollBackPolicy.
+type RollBackPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "pol_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// version is the version to publish again.
+	Version int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// etag is the one that was read.
+	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
+	// idempotency_key makes a retry return the first answer.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *RollBackPolicyRequest) Reset() {
+	*x = RollBackPolicyRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackPolicyRequest) ProtoMessage() {}
+
+func (x *RollBackPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackPolicyRequest.ProtoReflect.Descriptor instead.
+func (*RollBackPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *RollBackPolicyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RollBackPolicyRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RollBackPolicyRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *RollBackPolicyRequest) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+// RollBackPolicyResponse is the answer of RollBackPolicy.
+type RollBackPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policy is the policy.
+	Policy *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// warnings are odd and were accepted.
+	Warnings      []*PolicyProblem `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollBackPolicyResponse) Reset() {
+	*x = RollBackPolicyResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollBackPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollBackPolicyResponse) ProtoMessage() {}
+
+func (x *RollBackPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollBackPolicyResponse.ProtoReflect.Descriptor instead.
+func (*RollBackPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RollBackPolicyResponse) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *RollBackPolicyResponse) GetWarnings() []*PolicyProblem {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// ListPolicyVersionsRequest is the input of ListPolicyVersions.
+type ListPolicyVersionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "pol_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// page_size is 1 to 500, default 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// page_token is the next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPolicyVersionsRequest) Reset() {
+	*x = ListPolicyVersionsRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPolicyVersionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPolicyVersionsRequest) ProtoMessage() {}
+
+func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPolicyVersionsRequest.ProtoReflect.Descriptor instead.
+func (*ListPolicyVersionsRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListPolicyVersionsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListPolicyVersionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListPolicyVersionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListPolicyVersionsResponse is the answer of ListPolicyVersions.
+type ListPolicyVersionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// versions are one page.
+	Versions []*PolicyVersion `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	// next_page_token is empty on the last page.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPolicyVersionsResponse) Reset() {
+	*x = ListPolicyVersionsResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPolicyVersionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPolicyVersionsResponse) ProtoMessage() {}
+
+func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPolicyVersionsResponse.ProtoReflect.Descriptor instead.
+func (*ListPolicyVersionsResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListPolicyVersionsResponse) GetVersions() []*PolicyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *ListPolicyVersionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// DiffPolicyRequest is the input of DiffPolicy.
+type DiffPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "pol_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// from_version is the older; 0 is the version that serves.
+	FromVersion int64 `protobuf:"varint,2,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// to_version is the newer; 0 is the draft.
+	ToVersion     int64 `protobuf:"varint,3,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffPolicyRequest) Reset() {
+	*x = DiffPolicyRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffPolicyRequest) ProtoMessage() {}
+
+func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffPolicyRequest.ProtoReflect.Descriptor instead.
+func (*DiffPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *DiffPolicyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DiffPolicyRequest) GetFromVersion() int64 {
+	if x != nil {
+		return x.FromVersion
+	}
+	return 0
+}
+
+func (x *DiffPolicyRequest) GetToVersion() int64 {
+	if x != nil {
+		return x.ToVersion
+	}
+	return 0
+}
+
+// DiffPolicyResponse is the answer of DiffPolicy.
+type DiffPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// changes are the differences, in the order of the newer's lines.
+	Changes []*PolicyChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// from_version is the older.
+	FromVersion int64 `protobuf:"varint,2,opt,name=from_version,json=fromVersion,proto3" json:"from_version,omitempty"`
+	// to_version is the newer; 0 is the draft.
+	ToVersion     int64 `protobuf:"varint,3,opt,name=to_version,json=toVersion,proto3" json:"to_version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffPolicyResponse) Reset() {
+	*x = DiffPolicyResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffPolicyResponse) ProtoMessage() {}
+
+func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffPolicyResponse.ProtoReflect.Descriptor instead.
+func (*DiffPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DiffPolicyResponse) GetChanges() []*PolicyChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *DiffPolicyResponse) GetFromVersion() int64 {
+	if x != nil {
+		return x.FromVersion
+	}
+	return 0
+}
+
+func (x *DiffPolicyResponse) GetToVersion() int64 {
+	if x != nil {
+		return x.ToVersion
+	}
+	return 0
+}
+
+// CheckPolicyRequest is the input of CheckPolicy.
+type CheckPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the policy's name, so that loops through it are found; empty is a new one.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// spec is the rule.
+	Spec          *PolicySpec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckPolicyRequest) Reset() {
+	*x = CheckPolicyRequest{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckPolicyRequest) ProtoMessage() {}
+
+func (x *CheckPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckPolicyRequest.ProtoReflect.Descriptor instead.
+func (*CheckPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *CheckPolicyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CheckPolicyRequest) GetSpec() *PolicySpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// CheckPolicyResponse is the answer of CheckPolicy.
+type CheckPolicyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// problems are what is wrong, by line; none is a good rule.
+	Problems      []*PolicyProblem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckPolicyResponse) Reset() {
+	*x = CheckPolicyResponse{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckPolicyResponse) ProtoMessage() {}
+
+func (x *CheckPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckPolicyResponse.ProtoReflect.Descriptor instead.
+func (*CheckPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CheckPolicyResponse) GetProblems() []*PolicyProblem {
+	if x != nil {
+		return x.Problems
 	}
 	return nil
 }
@@ -635,7 +2331,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +2343,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +2356,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{10}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeletePolicyRequest) GetId() string {
@@ -686,7 +2382,7 @@ type DeletePolicyResponse struct {
 
 func (x *DeletePolicyResponse) Reset() {
 	*x = DeletePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +2394,7 @@ func (x *DeletePolicyResponse) String() string {
 func (*DeletePolicyResponse) ProtoMessage() {}
 
 func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,38 +2407,125 @@ func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{33}
 }
 
 var File_claviger_keys_v1_policy_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaviger/keys/v1/policy.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x02\n" +
+	"\x1dclaviger/keys/v1/policy.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a!claviger/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbb\x03\n" +
 	"\x06Policy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\x122\n" +
-	"\atargets\x18\x04 \x03(\v2\x18.claviger.keys.v1.TargetR\atargets\x12;\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x120\n" +
+	"\x04spec\x18\x04 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\x12;\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"updateTime\x12\x1d\n" +
 	"\n" +
 	"updated_by\x18\a \x01(\tR\tupdatedBy\x12\x12\n" +
-	"\x04etag\x18\b \x01(\tR\x04etag\"\xa4\x01\n" +
-	"\x06Target\x12W\n" +
-	"\x05model\x18\x01 \x01(\tBA\xbaH>r<2:^[a-z][a-z0-9-]{1,31}/[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$R\x05model\x12A\n" +
-	"\x03use\x18\x02 \x01(\x0e2#.claviger.events.v1.CredentialClassB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x03use\"\xc2\x01\n" +
-	"\x13CreatePolicyRequest\x126\n" +
-	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12>\n" +
+	"\x04etag\x18\b \x01(\tR\x04etag\x122\n" +
+	"\x05draft\x18\t \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x05draft\x12=\n" +
+	"\fpublish_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12!\n" +
+	"\fpublished_by\x18\v \x01(\tR\vpublishedBy\"\xac\x01\n" +
+	"\n" +
+	"PolicySpec\x12A\n" +
+	"\x06groups\x18\x01 \x03(\v2\x1d.claviger.keys.v1.TargetGroupB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10\x10R\x06groups\x12,\n" +
+	"\fmax_attempts\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x10(\x00R\vmaxAttempts\x12-\n" +
+	"\x05hedge\x18\x03 \x01(\v2\x17.claviger.keys.v1.HedgeR\x05hedge\"\x8e\x02\n" +
+	"\vTargetGroup\x12@\n" +
+	"\bstrategy\x18\x01 \x01(\x0e2\x1a.claviger.keys.v1.StrategyB\b\xbaH\x05\x82\x01\x02\x10\x01R\bstrategy\x12>\n" +
 	"\atargets\x18\x02 \x03(\v2\x18.claviger.keys.v1.TargetB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10 R\atargets\x123\n" +
-	"\x0fidempotency_key\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"H\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10 R\atargets\x12/\n" +
+	"\x04when\x18\x03 \x01(\v2\x1b.claviger.keys.v1.ConditionR\x04when\x12L\n" +
+	"\tsticky_by\x18\x04 \x01(\tB/\xbaH,r*2(^(session|user|tag:[^\\x00-\\x20]{1,64})?$R\bstickyBy\"\xbc\x02\n" +
+	"\tCondition\x12<\n" +
+	"\x04tags\x18\x01 \x03(\v2\x1e.claviger.keys.v1.TagConditionB\b\xbaH\x05\x92\x01\x02\x10\x10R\x04tags\x12)\n" +
+	"\x06models\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10@\"\ar\x05\x10\x01\x18\x80\x02R\x06models\x121\n" +
+	"\x10min_input_tokens\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0eminInputTokens\x121\n" +
+	"\x10max_input_tokens\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\x0emaxInputTokens\x121\n" +
+	"\vapi_key_ids\x18\x05 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x80\x02\"\x06r\x04\x10\x01\x18@R\tapiKeyIds\x12-\n" +
+	"\tgroup_ids\x18\x06 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10@\"\x06r\x04\x10\x01\x18@R\bgroupIds\"T\n" +
+	"\fTagCondition\x12\x1b\n" +
+	"\x03key\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01(@R\x03key\x12'\n" +
+	"\x06values\x18\x02 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10 \"\x05r\x03(\x80\x02R\x06values\"\xdc\x05\n" +
+	"\x06Target\x12W\n" +
+	"\x05model\x18\x01 \x01(\tBA\xbaH>r<2:^[a-z][a-z0-9-]{1,31}/[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}$R\x05model\x12?\n" +
+	"\x03use\x18\x02 \x01(\x0e2#.claviger.events.v1.CredentialClassB\b\xbaH\x05\x82\x01\x02\x10\x01R\x03use\x12,\n" +
+	"\rcredential_id\x18\x03 \x01(\tB\a\xbaH\x04r\x02\x18@R\fcredentialId\x12(\n" +
+	"\x06weight\x18\x04 \x01(\x05B\v\xbaH\b\x1a\x06\x18\xc0\x84=(\x00H\x00R\x06weight\x88\x01\x01\x126\n" +
+	"\btimeouts\x18\x05 \x01(\v2\x1a.claviger.keys.v1.TimeoutsR\btimeouts\x12(\n" +
+	"\aretries\x18\x06 \x01(\x05B\t\xbaH\x06\x1a\x04\x18\x05(\x00H\x01R\aretries\x88\x01\x01\x12A\n" +
+	"\abackoff\x18\a \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b\x1e2\x00R\abackoff\x12\xe8\x01\n" +
+	"\amove_on\x18\b \x03(\tB\xce\x01\xbaH\xca\x01\x92\x01\xc6\x01\x10\x10\x18\x01\"\xbf\x01r\xbc\x01R\x14unsupported_by_modelR\x0fcontent_refusedR\ttoo_largeR\fauth_invalidR\fauth_limitedR\x0fquota_exhaustedR\frate_limitedR\n" +
+	"overloadedR\fserver_errorR\atimeoutR\anetworkR\x0fmodel_not_foundR\x10credential_errorR\x06moveOn\x129\n" +
+	"\toverrides\x18\t \x01(\v2\x1b.claviger.keys.v1.OverridesR\toverridesB\t\n" +
+	"\a_weightB\n" +
+	"\n" +
+	"\b_retries\"\xe4\x01\n" +
+	"\bTimeouts\x12G\n" +
+	"\n" +
+	"first_byte\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\x84\a*\x00R\tfirstByte\x12O\n" +
+	"\x0ebetween_chunks\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\x84\a*\x00R\rbetweenChunks\x12>\n" +
+	"\x05total\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\x90\x1c*\x00R\x05total\"\xc8\x02\n" +
+	"\tOverrides\x12>\n" +
+	"\vtemperature\x18\x01 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
+	"\x05top_p\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12=\n" +
+	"\x11max_output_tokens\x18\x03 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xad\xe2\x04(\x01H\x02R\x0fmaxOutputTokens\x88\x01\x01\x12D\n" +
+	"\x10reasoning_effort\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f2\r^[a-z]{1,16}$H\x03R\x0freasoningEffort\x88\x01\x01B\x0e\n" +
+	"\f_temperatureB\b\n" +
+	"\x06_top_pB\x14\n" +
+	"\x12_max_output_tokensB\x13\n" +
+	"\x11_reasoning_effort\"s\n" +
+	"\x05Hedge\x12>\n" +
+	"\x05after\x18\x01 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xac\x02*\x00R\x05after\x12*\n" +
+	"\vmax_percent\x18\x02 \x01(\x05B\t\xbaH\x06\x1a\x04\x18d(\x00R\n" +
+	"maxPercent\"\x8d\x01\n" +
+	"\rPolicyProblem\x12\x12\n" +
+	"\x04line\x18\x01 \x01(\x05R\x04line\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x18\n" +
+	"\awarning\x18\x05 \x01(\bR\awarning\"\xe3\x01\n" +
+	"\rPolicyVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x03R\aversion\x120\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\x12=\n" +
+	"\fpublish_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12!\n" +
+	"\fpublished_by\x18\x04 \x01(\tR\vpublishedBy\x12$\n" +
+	"\x0erolled_back_to\x18\x05 \x01(\x03R\frolledBackTo\"\x99\x02\n" +
+	"\fPolicyChange\x127\n" +
+	"\x04kind\x18\x01 \x01(\x0e2#.claviger.keys.v1.PolicyChange.KindR\x04kind\x12\x1b\n" +
+	"\tfrom_line\x18\x02 \x01(\x05R\bfromLine\x12\x17\n" +
+	"\ato_line\x18\x03 \x01(\x05R\x06toLine\x12\x14\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x06 \x01(\tR\x02to\"`\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_ADDED\x10\x01\x12\x10\n" +
+	"\fKIND_REMOVED\x10\x02\x12\x10\n" +
+	"\fKIND_CHANGED\x10\x03\x12\x0e\n" +
+	"\n" +
+	"KIND_MOVED\x10\x04\"\xd6\x01\n" +
+	"\x13CreatePolicyRequest\x126\n" +
+	"\x04name\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x128\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1c.claviger.keys.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12\x18\n" +
+	"\apublish\x18\x03 \x01(\bR\apublish\x123\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x85\x01\n" +
 	"\x14CreatePolicyResponse\x120\n" +
-	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\"-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyProblemR\bwarnings\"-\n" +
 	"\x10GetPolicyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"E\n" +
 	"\x11GetPolicyResponse\x120\n" +
@@ -754,27 +2537,94 @@ const file_claviger_keys_v1_policy_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"t\n" +
 	"\x14ListPoliciesResponse\x124\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x18.claviger.keys.v1.PolicyR\bpolicies\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc4\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd8\x01\n" +
 	"\x13UpdatePolicyRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12>\n" +
-	"\atargets\x18\x02 \x03(\v2\x18.claviger.keys.v1.TargetB\n" +
-	"\xbaH\a\x92\x01\x04\b\x01\x10 R\atargets\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x128\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1c.claviger.keys.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\x12\x18\n" +
+	"\apublish\x18\x03 \x01(\bR\apublish\x12\x1d\n" +
+	"\x04etag\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x85\x01\n" +
+	"\x14UpdatePolicyResponse\x120\n" +
+	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyProblemR\bwarnings\"\x85\x01\n" +
+	"\x14PublishPolicyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1d\n" +
+	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x86\x01\n" +
+	"\x15PublishPolicyResponse\x120\n" +
+	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyProblemR\bwarnings\"\x8a\x01\n" +
+	"\x19DiscardPolicyDraftRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12\x1d\n" +
+	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
+	"\x0fidempotency_key\x18\x03 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"N\n" +
+	"\x1aDiscardPolicyDraftResponse\x120\n" +
+	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\"\xa9\x01\n" +
+	"\x15RollBackPolicyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12!\n" +
+	"\aversion\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x01R\aversion\x12\x1d\n" +
 	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"H\n" +
-	"\x14UpdatePolicyResponse\x120\n" +
-	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\"e\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x87\x01\n" +
+	"\x16RollBackPolicyResponse\x120\n" +
+	"\x06policy\x18\x01 \x01(\v2\x18.claviger.keys.v1.PolicyR\x06policy\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyProblemR\bwarnings\"\x88\x01\n" +
+	"\x19ListPolicyVersionsRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xf4\x03(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x81\x01\n" +
+	"\x1aListPolicyVersionsResponse\x12;\n" +
+	"\bversions\x18\x01 \x03(\v2\x1f.claviger.keys.v1.PolicyVersionR\bversions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x82\x01\n" +
+	"\x11DiffPolicyRequest\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12*\n" +
+	"\ffrom_version\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vfromVersion\x12&\n" +
+	"\n" +
+	"to_version\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\ttoVersion\"\x90\x01\n" +
+	"\x12DiffPolicyResponse\x128\n" +
+	"\achanges\x18\x01 \x03(\v2\x1e.claviger.keys.v1.PolicyChangeR\achanges\x12!\n" +
+	"\ffrom_version\x18\x02 \x01(\x03R\vfromVersion\x12\x1d\n" +
+	"\n" +
+	"to_version\x18\x03 \x01(\x03R\ttoVersion\"k\n" +
+	"\x12CheckPolicyRequest\x12\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18?R\x04name\x128\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1c.claviger.keys.v1.PolicySpecB\x06\xbaH\x03\xc8\x01\x01R\x04spec\"R\n" +
+	"\x13CheckPolicyResponse\x12;\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1f.claviger.keys.v1.PolicyProblemR\bproblems\"e\n" +
 	"\x13DeletePolicyRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x16\n" +
-	"\x14DeletePolicyResponse2\x95\x04\n" +
+	"\x14DeletePolicyResponse*\x9e\x01\n" +
+	"\bStrategy\x12\x18\n" +
+	"\x14STRATEGY_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11STRATEGY_FALLBACK\x10\x01\x12\x15\n" +
+	"\x11STRATEGY_WEIGHTED\x10\x02\x12\x1b\n" +
+	"\x17STRATEGY_LOWEST_LATENCY\x10\x03\x12\x18\n" +
+	"\x14STRATEGY_LOWEST_COST\x10\x04\x12\x13\n" +
+	"\x0fSTRATEGY_STICKY\x10\x052\xb3\t\n" +
 	"\rPolicyService\x12i\n" +
 	"\fCreatePolicy\x12%.claviger.keys.v1.CreatePolicyRequest\x1a&.claviger.keys.v1.CreatePolicyResponse\"\n" +
 	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12\\\n" +
 	"\tGetPolicy\x12\".claviger.keys.v1.GetPolicyRequest\x1a#.claviger.keys.v1.GetPolicyResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12e\n" +
 	"\fListPolicies\x12%.claviger.keys.v1.ListPoliciesRequest\x1a&.claviger.keys.v1.ListPoliciesResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12i\n" +
 	"\fUpdatePolicy\x12%.claviger.keys.v1.UpdatePolicyRequest\x1a&.claviger.keys.v1.UpdatePolicyResponse\"\n" +
+	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12l\n" +
+	"\rPublishPolicy\x12&.claviger.keys.v1.PublishPolicyRequest\x1a'.claviger.keys.v1.PublishPolicyResponse\"\n" +
+	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12{\n" +
+	"\x12DiscardPolicyDraft\x12+.claviger.keys.v1.DiscardPolicyDraftRequest\x1a,.claviger.keys.v1.DiscardPolicyDraftResponse\"\n" +
+	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12o\n" +
+	"\x0eRollBackPolicy\x12'.claviger.keys.v1.RollBackPolicyRequest\x1a(.claviger.keys.v1.RollBackPolicyResponse\"\n" +
+	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12w\n" +
+	"\x12ListPolicyVersions\x12+.claviger.keys.v1.ListPolicyVersionsRequest\x1a,.claviger.keys.v1.ListPolicyVersionsResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12_\n" +
+	"\n" +
+	"DiffPolicy\x12#.claviger.keys.v1.DiffPolicyRequest\x1a$.claviger.keys.v1.DiffPolicyResponse\"\x06\xaa\xbb\x18\x02\b\x03\x12f\n" +
+	"\vCheckPolicy\x12$.claviger.keys.v1.CheckPolicyRequest\x1a%.claviger.keys.v1.CheckPolicyResponse\"\n" +
 	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02\x12i\n" +
 	"\fDeletePolicy\x12%.claviger.keys.v1.DeletePolicyRequest\x1a&.claviger.keys.v1.DeletePolicyResponse\"\n" +
 	"\xaa\xbb\x18\x06\b\x03\x12\x02\x01\x02B\xc5\x01\n" +
@@ -792,49 +2642,116 @@ func file_claviger_keys_v1_policy_proto_rawDescGZIP() []byte {
 	return file_claviger_keys_v1_policy_proto_rawDescData
 }
 
-var file_claviger_keys_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_claviger_keys_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_claviger_keys_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_claviger_keys_v1_policy_proto_goTypes = []any{
-	(*Policy)(nil),                // 0: claviger.keys.v1.Policy
-	(*Target)(nil),                // 1: claviger.keys.v1.Target
-	(*CreatePolicyRequest)(nil),   // 2: claviger.keys.v1.CreatePolicyRequest
-	(*CreatePolicyResponse)(nil),  // 3: claviger.keys.v1.CreatePolicyResponse
-	(*GetPolicyRequest)(nil),      // 4: claviger.keys.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),     // 5: claviger.keys.v1.GetPolicyResponse
-	(*ListPoliciesRequest)(nil),   // 6: claviger.keys.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),  // 7: claviger.keys.v1.ListPoliciesResponse
-	(*UpdatePolicyRequest)(nil),   // 8: claviger.keys.v1.UpdatePolicyRequest
-	(*UpdatePolicyResponse)(nil),  // 9: claviger.keys.v1.UpdatePolicyResponse
-	(*DeletePolicyRequest)(nil),   // 10: claviger.keys.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),  // 11: claviger.keys.v1.DeletePolicyResponse
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(v1.CredentialClass)(0),       // 13: claviger.events.v1.CredentialClass
+	(Strategy)(0),                      // 0: claviger.keys.v1.Strategy
+	(PolicyChange_Kind)(0),             // 1: claviger.keys.v1.PolicyChange.Kind
+	(*Policy)(nil),                     // 2: claviger.keys.v1.Policy
+	(*PolicySpec)(nil),                 // 3: claviger.keys.v1.PolicySpec
+	(*TargetGroup)(nil),                // 4: claviger.keys.v1.TargetGroup
+	(*Condition)(nil),                  // 5: claviger.keys.v1.Condition
+	(*TagCondition)(nil),               // 6: claviger.keys.v1.TagCondition
+	(*Target)(nil),                     // 7: claviger.keys.v1.Target
+	(*Timeouts)(nil),                   // 8: claviger.keys.v1.Timeouts
+	(*Overrides)(nil),                  // 9: claviger.keys.v1.Overrides
+	(*Hedge)(nil),                      // 10: claviger.keys.v1.Hedge
+	(*PolicyProblem)(nil),              // 11: claviger.keys.v1.PolicyProblem
+	(*PolicyVersion)(nil),              // 12: claviger.keys.v1.PolicyVersion
+	(*PolicyChange)(nil),               // 13: claviger.keys.v1.PolicyChange
+	(*CreatePolicyRequest)(nil),        // 14: claviger.keys.v1.CreatePolicyRequest
+	(*CreatePolicyResponse)(nil),       // 15: claviger.keys.v1.CreatePolicyResponse
+	(*GetPolicyRequest)(nil),           // 16: claviger.keys.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),          // 17: claviger.keys.v1.GetPolicyResponse
+	(*ListPoliciesRequest)(nil),        // 18: claviger.keys.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),       // 19: claviger.keys.v1.ListPoliciesResponse
+	(*UpdatePolicyRequest)(nil),        // 20: claviger.keys.v1.UpdatePolicyRequest
+	(*UpdatePolicyResponse)(nil),       // 21: claviger.keys.v1.UpdatePolicyResponse
+	(*PublishPolicyRequest)(nil),       // 22: claviger.keys.v1.PublishPolicyRequest
+	(*PublishPolicyResponse)(nil),      // 23: claviger.keys.v1.PublishPolicyResponse
+	(*DiscardPolicyDraftRequest)(nil),  // 24: claviger.keys.v1.DiscardPolicyDraftRequest
+	(*DiscardPolicyDraftResponse)(nil), // 25: claviger.keys.v1.DiscardPolicyDraftResponse
+	(*RollBackPolicyRequest)(nil),      // 26: claviger.keys.v1.RollBackPolicyRequest
+	(*RollBackPolicyResponse)(nil),     // 27: claviger.keys.v1.RollBackPolicyResponse
+	(*ListPolicyVersionsRequest)(nil),  // 28: claviger.keys.v1.ListPolicyVersionsRequest
+	(*ListPolicyVersionsResponse)(nil), // 29: claviger.keys.v1.ListPolicyVersionsResponse
+	(*DiffPolicyRequest)(nil),          // 30: claviger.keys.v1.DiffPolicyRequest
+	(*DiffPolicyResponse)(nil),         // 31: claviger.keys.v1.DiffPolicyResponse
+	(*CheckPolicyRequest)(nil),         // 32: claviger.keys.v1.CheckPolicyRequest
+	(*CheckPolicyResponse)(nil),        // 33: claviger.keys.v1.CheckPolicyResponse
+	(*DeletePolicyRequest)(nil),        // 34: claviger.keys.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),       // 35: claviger.keys.v1.DeletePolicyResponse
+	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
+	(v1.CredentialClass)(0),            // 37: claviger.events.v1.CredentialClass
+	(*durationpb.Duration)(nil),        // 38: google.protobuf.Duration
 }
 var file_claviger_keys_v1_policy_proto_depIdxs = []int32{
-	1,  // 0: claviger.keys.v1.Policy.targets:type_name -> claviger.keys.v1.Target
-	12, // 1: claviger.keys.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
-	12, // 2: claviger.keys.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
-	13, // 3: claviger.keys.v1.Target.use:type_name -> claviger.events.v1.CredentialClass
-	1,  // 4: claviger.keys.v1.CreatePolicyRequest.targets:type_name -> claviger.keys.v1.Target
-	0,  // 5: claviger.keys.v1.CreatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	0,  // 6: claviger.keys.v1.GetPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	0,  // 7: claviger.keys.v1.ListPoliciesResponse.policies:type_name -> claviger.keys.v1.Policy
-	1,  // 8: claviger.keys.v1.UpdatePolicyRequest.targets:type_name -> claviger.keys.v1.Target
-	0,  // 9: claviger.keys.v1.UpdatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	2,  // 10: claviger.keys.v1.PolicyService.CreatePolicy:input_type -> claviger.keys.v1.CreatePolicyRequest
-	4,  // 11: claviger.keys.v1.PolicyService.GetPolicy:input_type -> claviger.keys.v1.GetPolicyRequest
-	6,  // 12: claviger.keys.v1.PolicyService.ListPolicies:input_type -> claviger.keys.v1.ListPoliciesRequest
-	8,  // 13: claviger.keys.v1.PolicyService.UpdatePolicy:input_type -> claviger.keys.v1.UpdatePolicyRequest
-	10, // 14: claviger.keys.v1.PolicyService.DeletePolicy:input_type -> claviger.keys.v1.DeletePolicyRequest
-	3,  // 15: claviger.keys.v1.PolicyService.CreatePolicy:output_type -> claviger.keys.v1.CreatePolicyResponse
-	5,  // 16: claviger.keys.v1.PolicyService.GetPolicy:output_type -> claviger.keys.v1.GetPolicyResponse
-	7,  // 17: claviger.keys.v1.PolicyService.ListPolicies:output_type -> claviger.keys.v1.ListPoliciesResponse
-	9,  // 18: claviger.keys.v1.PolicyService.UpdatePolicy:output_type -> claviger.keys.v1.UpdatePolicyResponse
-	11, // 19: claviger.keys.v1.PolicyService.DeletePolicy:output_type -> claviger.keys.v1.DeletePolicyResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: claviger.keys.v1.Policy.spec:type_name -> claviger.keys.v1.PolicySpec
+	36, // 1: claviger.keys.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
+	36, // 2: claviger.keys.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
+	3,  // 3: claviger.keys.v1.Policy.draft:type_name -> claviger.keys.v1.PolicySpec
+	36, // 4: claviger.keys.v1.Policy.publish_time:type_name -> google.protobuf.Timestamp
+	4,  // 5: claviger.keys.v1.PolicySpec.groups:type_name -> claviger.keys.v1.TargetGroup
+	10, // 6: claviger.keys.v1.PolicySpec.hedge:type_name -> claviger.keys.v1.Hedge
+	0,  // 7: claviger.keys.v1.TargetGroup.strategy:type_name -> claviger.keys.v1.Strategy
+	7,  // 8: claviger.keys.v1.TargetGroup.targets:type_name -> claviger.keys.v1.Target
+	5,  // 9: claviger.keys.v1.TargetGroup.when:type_name -> claviger.keys.v1.Condition
+	6,  // 10: claviger.keys.v1.Condition.tags:type_name -> claviger.keys.v1.TagCondition
+	37, // 11: claviger.keys.v1.Target.use:type_name -> claviger.events.v1.CredentialClass
+	8,  // 12: claviger.keys.v1.Target.timeouts:type_name -> claviger.keys.v1.Timeouts
+	38, // 13: claviger.keys.v1.Target.backoff:type_name -> google.protobuf.Duration
+	9,  // 14: claviger.keys.v1.Target.overrides:type_name -> claviger.keys.v1.Overrides
+	38, // 15: claviger.keys.v1.Timeouts.first_byte:type_name -> google.protobuf.Duration
+	38, // 16: claviger.keys.v1.Timeouts.between_chunks:type_name -> google.protobuf.Duration
+	38, // 17: claviger.keys.v1.Timeouts.total:type_name -> google.protobuf.Duration
+	38, // 18: claviger.keys.v1.Hedge.after:type_name -> google.protobuf.Duration
+	3,  // 19: claviger.keys.v1.PolicyVersion.spec:type_name -> claviger.keys.v1.PolicySpec
+	36, // 20: claviger.keys.v1.PolicyVersion.publish_time:type_name -> google.protobuf.Timestamp
+	1,  // 21: claviger.keys.v1.PolicyChange.kind:type_name -> claviger.keys.v1.PolicyChange.Kind
+	3,  // 22: claviger.keys.v1.CreatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	2,  // 23: claviger.keys.v1.CreatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 24: claviger.keys.v1.CreatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 25: claviger.keys.v1.GetPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	2,  // 26: claviger.keys.v1.ListPoliciesResponse.policies:type_name -> claviger.keys.v1.Policy
+	3,  // 27: claviger.keys.v1.UpdatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	2,  // 28: claviger.keys.v1.UpdatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 29: claviger.keys.v1.UpdatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 30: claviger.keys.v1.PublishPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 31: claviger.keys.v1.PublishPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 32: claviger.keys.v1.DiscardPolicyDraftResponse.policy:type_name -> claviger.keys.v1.Policy
+	2,  // 33: claviger.keys.v1.RollBackPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 34: claviger.keys.v1.RollBackPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	12, // 35: claviger.keys.v1.ListPolicyVersionsResponse.versions:type_name -> claviger.keys.v1.PolicyVersion
+	13, // 36: claviger.keys.v1.DiffPolicyResponse.changes:type_name -> claviger.keys.v1.PolicyChange
+	3,  // 37: claviger.keys.v1.CheckPolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	11, // 38: claviger.keys.v1.CheckPolicyResponse.problems:type_name -> claviger.keys.v1.PolicyProblem
+	14, // 39: claviger.keys.v1.PolicyService.CreatePolicy:input_type -> claviger.keys.v1.CreatePolicyRequest
+	16, // 40: claviger.keys.v1.PolicyService.GetPolicy:input_type -> claviger.keys.v1.GetPolicyRequest
+	18, // 41: claviger.keys.v1.PolicyService.ListPolicies:input_type -> claviger.keys.v1.ListPoliciesRequest
+	20, // 42: claviger.keys.v1.PolicyService.UpdatePolicy:input_type -> claviger.keys.v1.UpdatePolicyRequest
+	22, // 43: claviger.keys.v1.PolicyService.PublishPolicy:input_type -> claviger.keys.v1.PublishPolicyRequest
+	24, // 44: claviger.keys.v1.PolicyService.DiscardPolicyDraft:input_type -> claviger.keys.v1.DiscardPolicyDraftRequest
+	26, // 45: claviger.keys.v1.PolicyService.RollBackPolicy:input_type -> claviger.keys.v1.RollBackPolicyRequest
+	28, // 46: claviger.keys.v1.PolicyService.ListPolicyVersions:input_type -> claviger.keys.v1.ListPolicyVersionsRequest
+	30, // 47: claviger.keys.v1.PolicyService.DiffPolicy:input_type -> claviger.keys.v1.DiffPolicyRequest
+	32, // 48: claviger.keys.v1.PolicyService.CheckPolicy:input_type -> claviger.keys.v1.CheckPolicyRequest
+	34, // 49: claviger.keys.v1.PolicyService.DeletePolicy:input_type -> claviger.keys.v1.DeletePolicyRequest
+	15, // 50: claviger.keys.v1.PolicyService.CreatePolicy:output_type -> claviger.keys.v1.CreatePolicyResponse
+	17, // 51: claviger.keys.v1.PolicyService.GetPolicy:output_type -> claviger.keys.v1.GetPolicyResponse
+	19, // 52: claviger.keys.v1.PolicyService.ListPolicies:output_type -> claviger.keys.v1.ListPoliciesResponse
+	21, // 53: claviger.keys.v1.PolicyService.UpdatePolicy:output_type -> claviger.keys.v1.UpdatePolicyResponse
+	23, // 54: claviger.keys.v1.PolicyService.PublishPolicy:output_type -> claviger.keys.v1.PublishPolicyResponse
+	25, // 55: claviger.keys.v1.PolicyService.DiscardPolicyDraft:output_type -> claviger.keys.v1.DiscardPolicyDraftResponse
+	27, // 56: claviger.keys.v1.PolicyService.RollBackPolicy:output_type -> claviger.keys.v1.RollBackPolicyResponse
+	29, // 57: claviger.keys.v1.PolicyService.ListPolicyVersions:output_type -> claviger.keys.v1.ListPolicyVersionsResponse
+	31, // 58: claviger.keys.v1.PolicyService.DiffPolicy:output_type -> claviger.keys.v1.DiffPolicyResponse
+	33, // 59: claviger.keys.v1.PolicyService.CheckPolicy:output_type -> claviger.keys.v1.CheckPolicyResponse
+	35, // 60: claviger.keys.v1.PolicyService.DeletePolicy:output_type -> claviger.keys.v1.DeletePolicyResponse
+	50, // [50:61] is the sub-list for method output_type
+	39, // [39:50] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_policy_proto_init() }
@@ -842,18 +2759,21 @@ func file_claviger_keys_v1_policy_proto_init() {
 	if File_claviger_keys_v1_policy_proto != nil {
 		return
 	}
+	file_claviger_keys_v1_policy_proto_msgTypes[5].OneofWrappers = []any{}
+	file_claviger_keys_v1_policy_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_policy_proto_rawDesc), len(file_claviger_keys_v1_policy_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   12,
+			NumEnums:      2,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_claviger_keys_v1_policy_proto_goTypes,
 		DependencyIndexes: file_claviger_keys_v1_policy_proto_depIdxs,
+		EnumInfos:         file_claviger_keys_v1_policy_proto_enumTypes,
 		MessageInfos:      file_claviger_keys_v1_policy_proto_msgTypes,
 	}.Build()
 	File_claviger_keys_v1_policy_proto = out.File

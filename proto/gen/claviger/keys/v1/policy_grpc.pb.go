@@ -21,28 +21,47 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	PolicyService_CreatePolicy_FullMethodName = "/claviger.keys.v1.PolicyService/CreatePolicy"
-	PolicyService_GetPolicy_FullMethodName    = "/claviger.keys.v1.PolicyService/GetPolicy"
-	PolicyService_ListPolicies_FullMethodName = "/claviger.keys.v1.PolicyService/ListPolicies"
-	PolicyService_UpdatePolicy_FullMethodName = "/claviger.keys.v1.PolicyService/UpdatePolicy"
-	PolicyService_DeletePolicy_FullMethodName = "/claviger.keys.v1.PolicyService/DeletePolicy"
+	PolicyService_CreatePolicy_FullMethodName       = "/claviger.keys.v1.PolicyService/CreatePolicy"
+	PolicyService_GetPolicy_FullMethodName          = "/claviger.keys.v1.PolicyService/GetPolicy"
+	PolicyService_ListPolicies_FullMethodName       = "/claviger.keys.v1.PolicyService/ListPolicies"
+	PolicyService_UpdatePolicy_FullMethodName       = "/claviger.keys.v1.PolicyService/UpdatePolicy"
+	PolicyService_PublishPolicy_FullMethodName      = "/claviger.keys.v1.PolicyService/PublishPolicy"
+	PolicyService_DiscardPolicyDraft_FullMethodName = "/claviger.keys.v1.PolicyService/DiscardPolicyDraft"
+	PolicyService_RollBackPolicy_FullMethodName     = "/claviger.keys.v1.PolicyService/RollBackPolicy"
+	PolicyService_ListPolicyVersions_FullMethodName = "/claviger.keys.v1.PolicyService/ListPolicyVersions"
+	PolicyService_DiffPolicy_FullMethodName         = "/claviger.keys.v1.PolicyService/DiffPolicy"
+	PolicyService_CheckPolicy_FullMethodName        = "/claviger.keys.v1.PolicyService/CheckPolicy"
+	PolicyService_DeletePolicy_FullMethodName       = "/claviger.keys.v1.PolicyService/DeletePolicy"
 )
 
 // PolicyServiceClient is the client API for PolicyService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PolicyService manages routing rules.
+// PolicyService manages routing rules. A policy has one draft at most and any number of published
+// versions, of which the newest serves. Versions never change.
 type PolicyServiceClient interface {
-	// CreatePolicy creates a policy, usable at once as model "policy/<name>".
+	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(ctx context.Context, in *CreatePolicyRequest, opts ...grpc.CallOption) (*CreatePolicyResponse, error)
 	// GetPolicy returns one policy.
 	GetPolicy(ctx context.Context, in *GetPolicyRequest, opts ...grpc.CallOption) (*GetPolicyResponse, error)
 	// ListPolicies lists the policies.
 	ListPolicies(ctx context.Context, in *ListPoliciesRequest, opts ...grpc.CallOption) (*ListPoliciesResponse, error)
-	// UpdatePolicy replaces the targets of a policy; its version goes up by one.
+	// UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
 	UpdatePolicy(ctx context.Context, in *UpdatePolicyRequest, opts ...grpc.CallOption) (*UpdatePolicyResponse, error)
-	// DeletePolicy removes a policy that no API key has as its default.
+	// PublishPolicy makes the draft the next version, which serves from then on.
+	PublishPolicy(ctx context.Context, in *PublishPolicyRequest, opts ...grpc.CallOption) (*PublishPolicyResponse, error)
+	// DiscardPolicyDraft forgets the draft of a published policy.
+	DiscardPolicyDraft(ctx context.Context, in *DiscardPolicyDraftRequest, opts ...grpc.CallOption) (*DiscardPolicyDraftResponse, error)
+	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
+	RollBackPolicy(ctx context.Context, in *RollBackPolicyRequest, opts ...grpc.CallOption) (*RollBackPolicyResponse, error)
+	// ListPolicyVersions lists the published versions of a policy, newest first.
+	ListPolicyVersions(ctx context.Context, in *ListPolicyVersionsRequest, opts ...grpc.CallOption) (*ListPolicyVersionsResponse, error)
+	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
+	DiffPolicy(ctx context.Context, in *DiffPolicyRequest, opts ...grpc.CallOption) (*DiffPolicyResponse, error)
+	// CheckPolicy tells what is wrong with a rule, without keeping it.
+	CheckPolicy(ctx context.Context, in *CheckPolicyRequest, opts ...grpc.CallOption) (*CheckPolicyResponse, error)
+	// DeletePolicy removes a policy that is nobody's default and that no other policy names.
 	DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*DeletePolicyResponse, error)
 }
 
@@ -94,6 +113,66 @@ func (c *policyServiceClient) UpdatePolicy(ctx context.Context, in *UpdatePolicy
 	return out, nil
 }
 
+func (c *policyServiceClient) PublishPolicy(ctx context.Context, in *PublishPolicyRequest, opts ...grpc.CallOption) (*PublishPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishPolicyResponse)
+	err := c.cc.Invoke(ctx, PolicyService_PublishPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) DiscardPolicyDraft(ctx context.Context, in *DiscardPolicyDraftRequest, opts ...grpc.CallOption) (*DiscardPolicyDraftResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardPolicyDraftResponse)
+	err := c.cc.Invoke(ctx, PolicyService_DiscardPolicyDraft_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) RollBackPolicy(ctx context.Context, in *RollBackPolicyRequest, opts ...grpc.CallOption) (*RollBackPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollBackPolicyResponse)
+	err := c.cc.Invoke(ctx, PolicyService_RollBackPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) ListPolicyVersions(ctx context.Context, in *ListPolicyVersionsRequest, opts ...grpc.CallOption) (*ListPolicyVersionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPolicyVersionsResponse)
+	err := c.cc.Invoke(ctx, PolicyService_ListPolicyVersions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) DiffPolicy(ctx context.Context, in *DiffPolicyRequest, opts ...grpc.CallOption) (*DiffPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffPolicyResponse)
+	err := c.cc.Invoke(ctx, PolicyService_DiffPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) CheckPolicy(ctx context.Context, in *CheckPolicyRequest, opts ...grpc.CallOption) (*CheckPolicyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckPolicyResponse)
+	err := c.cc.Invoke(ctx, PolicyService_CheckPolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *policyServiceClient) DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*DeletePolicyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeletePolicyResponse)
@@ -108,17 +187,30 @@ func (c *policyServiceClient) DeletePolicy(ctx context.Context, in *DeletePolicy
 // All implementations must embed UnimplementedPolicyServiceServer
 // for forward compatibility.
 //
-// PolicyService manages routing rules.
+// PolicyService manages routing rules. A policy has one draft at most and any number of published
+// versions, of which the newest serves. Versions never change.
 type PolicyServiceServer interface {
-	// CreatePolicy creates a policy, usable at once as model "policy/<name>".
+	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(context.Context, *CreatePolicyRequest) (*CreatePolicyResponse, error)
 	// GetPolicy returns one policy.
 	GetPolicy(context.Context, *GetPolicyRequest) (*GetPolicyResponse, error)
 	// ListPolicies lists the policies.
 	ListPolicies(context.Context, *ListPoliciesRequest) (*ListPoliciesResponse, error)
-	// UpdatePolicy replaces the targets of a policy; its version goes up by one.
+	// UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
 	UpdatePolicy(context.Context, *UpdatePolicyRequest) (*UpdatePolicyResponse, error)
-	// DeletePolicy removes a policy that no API key has as its default.
+	// PublishPolicy makes the draft the next version, which serves from then on.
+	PublishPolicy(context.Context, *PublishPolicyRequest) (*PublishPolicyResponse, error)
+	// DiscardPolicyDraft forgets the draft of a published policy.
+	DiscardPolicyDraft(context.Context, *DiscardPolicyDraftRequest) (*DiscardPolicyDraftResponse, error)
+	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
+	RollBackPolicy(context.Context, *RollBackPolicyRequest) (*RollBackPolicyResponse, error)
+	// ListPolicyVersions lists the published versions of a policy, newest first.
+	ListPolicyVersions(context.Context, *ListPolicyVersionsRequest) (*ListPolicyVersionsResponse, error)
+	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
+	DiffPolicy(context.Context, *DiffPolicyRequest) (*DiffPolicyResponse, error)
+	// CheckPolicy tells what is wrong with a rule, without keeping it.
+	CheckPolicy(context.Context, *CheckPolicyRequest) (*CheckPolicyResponse, error)
+	// DeletePolicy removes a policy that is nobody's default and that no other policy names.
 	DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error)
 	mustEmbedUnimplementedPolicyServiceServer()
 }
@@ -141,6 +233,24 @@ func (UnimplementedPolicyServiceServer) ListPolicies(context.Context, *ListPolic
 }
 func (UnimplementedPolicyServiceServer) UpdatePolicy(context.Context, *UpdatePolicyRequest) (*UpdatePolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdatePolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) PublishPolicy(context.Context, *PublishPolicyRequest) (*PublishPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishPolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) DiscardPolicyDraft(context.Context, *DiscardPolicyDraftRequest) (*DiscardPolicyDraftResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardPolicyDraft not implemented")
+}
+func (UnimplementedPolicyServiceServer) RollBackPolicy(context.Context, *RollBackPolicyRequest) (*RollBackPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollBackPolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) ListPolicyVersions(context.Context, *ListPolicyVersionsRequest) (*ListPolicyVersionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPolicyVersions not implemented")
+}
+func (UnimplementedPolicyServiceServer) DiffPolicy(context.Context, *DiffPolicyRequest) (*DiffPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffPolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) CheckPolicy(context.Context, *CheckPolicyRequest) (*CheckPolicyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckPolicy not implemented")
 }
 func (UnimplementedPolicyServiceServer) DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePolicy not implemented")
@@ -238,6 +348,114 @@ func _PolicyService_UpdatePolicy_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PolicyService_PublishPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).PublishPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_PublishPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).PublishPolicy(ctx, req.(*PublishPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_DiscardPolicyDraft_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardPolicyDraftRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).DiscardPolicyDraft(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_DiscardPolicyDraft_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).DiscardPolicyDraft(ctx, req.(*DiscardPolicyDraftRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_RollBackPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollBackPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).RollBackPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_RollBackPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).RollBackPolicy(ctx, req.(*RollBackPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_ListPolicyVersions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPolicyVersionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).ListPolicyVersions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_ListPolicyVersions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).ListPolicyVersions(ctx, req.(*ListPolicyVersionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_DiffPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).DiffPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_DiffPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).DiffPolicy(ctx, req.(*DiffPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_CheckPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckPolicyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).CheckPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_CheckPolicy_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).CheckPolicy(ctx, req.(*CheckPolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PolicyService_DeletePolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeletePolicyRequest)
 	if err := dec(in); err != nil {
@@ -278,6 +496,30 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdatePolicy",
 			Handler:    _PolicyService_UpdatePolicy_Handler,
+		},
+		{
+			MethodName: "PublishPolicy",
+			Handler:    _PolicyService_PublishPolicy_Handler,
+		},
+		{
+			MethodName: "DiscardPolicyDraft",
+			Handler:    _PolicyService_DiscardPolicyDraft_Handler,
+		},
+		{
+			MethodName: "RollBackPolicy",
+			Handler:    _PolicyService_RollBackPolicy_Handler,
+		},
+		{
+			MethodName: "ListPolicyVersions",
+			Handler:    _PolicyService_ListPolicyVersions_Handler,
+		},
+		{
+			MethodName: "DiffPolicy",
+			Handler:    _PolicyService_DiffPolicy_Handler,
+		},
+		{
+			MethodName: "CheckPolicy",
+			Handler:    _PolicyService_CheckPolicy_Handler,
 		},
 		{
 			MethodName: "DeletePolicy",

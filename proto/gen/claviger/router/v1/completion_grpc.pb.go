@@ -25,6 +25,7 @@ const (
 	CompletionService_StreamCompletion_FullMethodName = "/claviger.router.v1.CompletionService/StreamCompletion"
 	CompletionService_Embed_FullMethodName            = "/claviger.router.v1.CompletionService/Embed"
 	CompletionService_CountTokens_FullMethodName      = "/claviger.router.v1.CompletionService/CountTokens"
+	CompletionService_ExplainRoute_FullMethodName     = "/claviger.router.v1.CompletionService/ExplainRoute"
 	CompletionService_ListModels_FullMethodName       = "/claviger.router.v1.CompletionService/ListModels"
 )
 
@@ -44,6 +45,9 @@ type CompletionServiceClient interface {
 	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
 	// can do it.
 	CountTokens(ctx context.Context, in *CountTokensRequest, opts ...grpc.CallOption) (*CountTokensResponse, error)
+	// ExplainRoute tells what would be tried for a request, in order, and what would not and why. It calls no
+	// provider, takes no tokens and leaves no usage.
+	ExplainRoute(ctx context.Context, in *ExplainRouteRequest, opts ...grpc.CallOption) (*ExplainRouteResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 }
@@ -105,6 +109,16 @@ func (c *completionServiceClient) CountTokens(ctx context.Context, in *CountToke
 	return out, nil
 }
 
+func (c *completionServiceClient) ExplainRoute(ctx context.Context, in *ExplainRouteRequest, opts ...grpc.CallOption) (*ExplainRouteResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainRouteResponse)
+	err := c.cc.Invoke(ctx, CompletionService_ExplainRoute_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *completionServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListModelsResponse)
@@ -131,6 +145,9 @@ type CompletionServiceServer interface {
 	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
 	// can do it.
 	CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error)
+	// ExplainRoute tells what would be tried for a request, in order, and what would not and why. It calls no
+	// provider, takes no tokens and leaves no usage.
+	ExplainRoute(context.Context, *ExplainRouteRequest) (*ExplainRouteResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	mustEmbedUnimplementedCompletionServiceServer()
@@ -154,6 +171,9 @@ func (UnimplementedCompletionServiceServer) Embed(context.Context, *EmbedRequest
 }
 func (UnimplementedCompletionServiceServer) CountTokens(context.Context, *CountTokensRequest) (*CountTokensResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CountTokens not implemented")
+}
+func (UnimplementedCompletionServiceServer) ExplainRoute(context.Context, *ExplainRouteRequest) (*ExplainRouteResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainRoute not implemented")
 }
 func (UnimplementedCompletionServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
@@ -244,6 +264,24 @@ func _CompletionService_CountTokens_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CompletionService_ExplainRoute_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRouteRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CompletionServiceServer).ExplainRoute(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CompletionService_ExplainRoute_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CompletionServiceServer).ExplainRoute(ctx, req.(*ExplainRouteRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CompletionService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListModelsRequest)
 	if err := dec(in); err != nil {
@@ -280,6 +318,10 @@ var CompletionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CountTokens",
 			Handler:    _CompletionService_CountTokens_Handler,
+		},
+		{
+			MethodName: "ExplainRoute",
+			Handler:    _CompletionService_ExplainRoute_Handler,
 		},
 		{
 			MethodName: "ListModels",

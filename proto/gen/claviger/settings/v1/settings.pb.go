@@ -244,9 +244,15 @@ type Router struct {
 	// address is bound into nothing: it is the operator's, and the same for all organizations.
 	ProviderBaseUrls map[string]string `protobuf:"bytes,20,rep,name=provider_base_urls,json=providerBaseUrls,proto3" json:"provider_base_urls,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// media is how media jobs are followed.
-	Media         *Media `protobuf:"bytes,21,opt,name=media,proto3" json:"media,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Media *Media `protobuf:"bytes,21,opt,name=media,proto3" json:"media,omitempty"`
+	// offline_credentials says what of opened credentials is kept on disk: "none", or "sealed" under
+	// offline_key_file, so that a router can start while the vault is away. Default none.
+	OfflineCredentials string `protobuf:"bytes,22,opt,name=offline_credentials,json=offlineCredentials,proto3" json:"offline_credentials,omitempty"`
+	// offline_key_file holds the router's own key for that: 32 bytes in base64, 0600, made if it is missing. It
+	// should be on another disk than data_dir.
+	OfflineKeyFile string `protobuf:"bytes,23,opt,name=offline_key_file,json=offlineKeyFile,proto3" json:"offline_key_file,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Router) Reset() {
@@ -424,6 +430,20 @@ func (x *Router) GetMedia() *Media {
 		return x.Media
 	}
 	return nil
+}
+
+func (x *Router) GetOfflineCredentials() string {
+	if x != nil {
+		return x.OfflineCredentials
+	}
+	return ""
+}
+
+func (x *Router) GetOfflineKeyFile() string {
+	if x != nil {
+		return x.OfflineKeyFile
+	}
+	return ""
 }
 
 // Metering configures the usage service.
@@ -1011,7 +1031,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x06egress\x18\r \x01(\v2\x1c.claviger.settings.v1.EgressR\x06egress\x122\n" +
 	"\n" +
 	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x125\n" +
-	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\xca\t\n" +
+	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\xbc\n" +
+	"\n" +
 	"\x06Router\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x124\n" +
 	"\x04name\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\"\n" +
@@ -1039,7 +1060,9 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\n" +
 	"log_format\x18\x13 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x12`\n" +
 	"\x12provider_base_urls\x18\x14 \x03(\v22.claviger.settings.v1.Router.ProviderBaseUrlsEntryR\x10providerBaseUrls\x121\n" +
-	"\x05media\x18\x15 \x01(\v2\x1b.claviger.settings.v1.MediaR\x05media\x1aC\n" +
+	"\x05media\x18\x15 \x01(\v2\x1b.claviger.settings.v1.MediaR\x05media\x12F\n" +
+	"\x13offline_credentials\x18\x16 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x04noneR\x06sealedR\x12offlineCredentials\x12(\n" +
+	"\x10offline_key_file\x18\x17 \x01(\tR\x0eofflineKeyFile\x1aC\n" +
 	"\x15ProviderBaseUrlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x04\n" +

@@ -29,6 +29,8 @@ const (
 	ApiKeyServiceCreateApiKeyProcedure = "/claviger.keys.v1.ApiKeyService/CreateApiKey"
 	// ApiKeyServiceListApiKeysProcedure is the procedure name of the ApiKeyService's ListApiKeys RPC.
 	ApiKeyServiceListApiKeysProcedure = "/claviger.keys.v1.ApiKeyService/ListApiKeys"
+	// ApiKeyServiceUpdateApiKeyProcedure is the procedure name of the ApiKeyService's UpdateApiKey RPC.
+	ApiKeyServiceUpdateApiKeyProcedure = "/claviger.keys.v1.ApiKeyService/UpdateApiKey"
 	// ApiKeyServiceRevokeApiKeyProcedure is the procedure name of the ApiKeyService's RevokeApiKey RPC.
 	ApiKeyServiceRevokeApiKeyProcedure = "/claviger.keys.v1.ApiKeyService/RevokeApiKey"
 )
@@ -48,6 +50,13 @@ var (
 			Procedure:  ApiKeyServiceListApiKeysProcedure,
 		}
 	})
+	apiKeyServiceUpdateApiKeySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_api_key_proto.Services().ByName("ApiKeyService").Methods().ByName("UpdateApiKey"),
+			Procedure:  ApiKeyServiceUpdateApiKeyProcedure,
+		}
+	})
 	apiKeyServiceRevokeApiKeySpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -64,6 +73,8 @@ type ApiKeyServiceClient interface {
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists the API keys; a member sees their own.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
+	// UpdateApiKey changes an API key, not its secret; a member changes the name and the provenance of their own.
+	UpdateApiKey(context.Context, *v1.UpdateApiKeyRequest) (*v1.UpdateApiKeyResponse, error)
 	// RevokeApiKey ends an API key for good; a member revokes their own.
 	RevokeApiKey(context.Context, *v1.RevokeApiKeyRequest) (*v1.RevokeApiKeyResponse, error)
 }
@@ -81,6 +92,8 @@ type ApiKeyServiceHandler interface {
 	CreateApiKey(context.Context, *v1.CreateApiKeyRequest) (*v1.CreateApiKeyResponse, error)
 	// ListApiKeys lists the API keys; a member sees their own.
 	ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error)
+	// UpdateApiKey changes an API key, not its secret; a member changes the name and the provenance of their own.
+	UpdateApiKey(context.Context, *v1.UpdateApiKeyRequest) (*v1.UpdateApiKeyResponse, error)
 	// RevokeApiKey ends an API key for good; a member revokes their own.
 	RevokeApiKey(context.Context, *v1.RevokeApiKeyRequest) (*v1.RevokeApiKeyResponse, error)
 }
@@ -92,6 +105,7 @@ func RegisterApiKeyServiceHandler(server *connect.Server, svc ApiKeyServiceHandl
 	server.Register(
 		connect.Method{Spec: apiKeyServiceCreateApiKeySpec(), Handler: adapter.createApiKey},
 		connect.Method{Spec: apiKeyServiceListApiKeysSpec(), Handler: adapter.listApiKeys},
+		connect.Method{Spec: apiKeyServiceUpdateApiKeySpec(), Handler: adapter.updateApiKey},
 		connect.Method{Spec: apiKeyServiceRevokeApiKeySpec(), Handler: adapter.revokeApiKey},
 	)
 }
@@ -105,6 +119,10 @@ func (UnimplementedApiKeyServiceHandler) CreateApiKey(context.Context, *v1.Creat
 
 func (UnimplementedApiKeyServiceHandler) ListApiKeys(context.Context, *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.ApiKeyService.ListApiKeys is not implemented")
+}
+
+func (UnimplementedApiKeyServiceHandler) UpdateApiKey(context.Context, *v1.UpdateApiKeyRequest) (*v1.UpdateApiKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.ApiKeyService.UpdateApiKey is not implemented")
 }
 
 func (UnimplementedApiKeyServiceHandler) RevokeApiKey(context.Context, *v1.RevokeApiKeyRequest) (*v1.RevokeApiKeyResponse, error) {
@@ -126,6 +144,14 @@ func (c *apiKeyServiceClient) CreateApiKey(ctx context.Context, req *v1.CreateAp
 func (c *apiKeyServiceClient) ListApiKeys(ctx context.Context, req *v1.ListApiKeysRequest) (*v1.ListApiKeysResponse, error) {
 	var res v1.ListApiKeysResponse
 	if err := c.client.CallUnary(ctx, apiKeyServiceListApiKeysSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *apiKeyServiceClient) UpdateApiKey(ctx context.Context, req *v1.UpdateApiKeyRequest) (*v1.UpdateApiKeyResponse, error) {
+	var res v1.UpdateApiKeyResponse
+	if err := c.client.CallUnary(ctx, apiKeyServiceUpdateApiKeySpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -159,6 +185,18 @@ func (h apiKeyServiceHandler) listApiKeys(ctx context.Context, _ connect.Spec, s
 		return err
 	}
 	res, err := h.svc.ListApiKeys(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h apiKeyServiceHandler) updateApiKey(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.UpdateApiKeyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.UpdateApiKey(ctx, &req)
 	if err != nil {
 		return err
 	}

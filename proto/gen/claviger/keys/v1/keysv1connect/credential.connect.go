@@ -43,6 +43,21 @@ const (
 	// CredentialServiceTestCredentialProcedure is the procedure name of the CredentialService's
 	// TestCredential RPC.
 	CredentialServiceTestCredentialProcedure = "/claviger.keys.v1.CredentialService/TestCredential"
+	// CredentialServiceStageSecretProcedure is the procedure name of the CredentialService's
+	// StageSecret RPC.
+	CredentialServiceStageSecretProcedure = "/claviger.keys.v1.CredentialService/StageSecret"
+	// CredentialServiceSetSecretShareProcedure is the procedure name of the CredentialService's
+	// SetSecretShare RPC.
+	CredentialServiceSetSecretShareProcedure = "/claviger.keys.v1.CredentialService/SetSecretShare"
+	// CredentialServicePromoteSecretProcedure is the procedure name of the CredentialService's
+	// PromoteSecret RPC.
+	CredentialServicePromoteSecretProcedure = "/claviger.keys.v1.CredentialService/PromoteSecret"
+	// CredentialServiceDiscardSecretProcedure is the procedure name of the CredentialService's
+	// DiscardSecret RPC.
+	CredentialServiceDiscardSecretProcedure = "/claviger.keys.v1.CredentialService/DiscardSecret"
+	// CredentialServiceListHeadroomProcedure is the procedure name of the CredentialService's
+	// ListHeadroom RPC.
+	CredentialServiceListHeadroomProcedure = "/claviger.keys.v1.CredentialService/ListHeadroom"
 	// CredentialServiceDeleteCredentialProcedure is the procedure name of the CredentialService's
 	// DeleteCredential RPC.
 	CredentialServiceDeleteCredentialProcedure = "/claviger.keys.v1.CredentialService/DeleteCredential"
@@ -91,6 +106,41 @@ var (
 			Procedure:  CredentialServiceTestCredentialProcedure,
 		}
 	})
+	credentialServiceStageSecretSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_credential_proto.Services().ByName("CredentialService").Methods().ByName("StageSecret"),
+			Procedure:  CredentialServiceStageSecretProcedure,
+		}
+	})
+	credentialServiceSetSecretShareSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_credential_proto.Services().ByName("CredentialService").Methods().ByName("SetSecretShare"),
+			Procedure:  CredentialServiceSetSecretShareProcedure,
+		}
+	})
+	credentialServicePromoteSecretSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_credential_proto.Services().ByName("CredentialService").Methods().ByName("PromoteSecret"),
+			Procedure:  CredentialServicePromoteSecretProcedure,
+		}
+	})
+	credentialServiceDiscardSecretSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_credential_proto.Services().ByName("CredentialService").Methods().ByName("DiscardSecret"),
+			Procedure:  CredentialServiceDiscardSecretProcedure,
+		}
+	})
+	credentialServiceListHeadroomSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_credential_proto.Services().ByName("CredentialService").Methods().ByName("ListHeadroom"),
+			Procedure:  CredentialServiceListHeadroomProcedure,
+		}
+	})
 	credentialServiceDeleteCredentialSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -117,6 +167,19 @@ type CredentialServiceClient interface {
 	RotateCredential(context.Context, *v1.RotateCredentialRequest) (*v1.RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error)
+	// StageSecret seals a second secret beside the one that serves, and starts a key test of it. It serves
+	// nobody until it has a share. A second secret that was staged before is discarded.
+	StageSecret(context.Context, *v1.StageSecretRequest) (*v1.StageSecretResponse, error)
+	// SetSecretShare gives the second secret its share of the requests. A provider that refuses it (401, 403)
+	// takes its share away at once; the requests that met it are served by the first.
+	SetSecretShare(context.Context, *v1.SetSecretShareRequest) (*v1.SetSecretShareResponse, error)
+	// PromoteSecret makes the second secret the one that serves. The first is kept out of use, and its last use
+	// is told, until it is safe to revoke it at the provider.
+	PromoteSecret(context.Context, *v1.PromoteSecretRequest) (*v1.PromoteSecretResponse, error)
+	// DiscardSecret forgets the second secret, or the old one after a promotion.
+	DiscardSecret(context.Context, *v1.DiscardSecretRequest) (*v1.DiscardSecretResponse, error)
+	// ListHeadroom lists what routers have learned of the limits that providers set, by credential and model.
+	ListHeadroom(context.Context, *v1.ListHeadroomRequest) (*v1.ListHeadroomResponse, error)
 	// DeleteCredential removes a credential and its sealed secret for good.
 	DeleteCredential(context.Context, *v1.DeleteCredentialRequest) (*v1.DeleteCredentialResponse, error)
 }
@@ -144,6 +207,19 @@ type CredentialServiceHandler interface {
 	RotateCredential(context.Context, *v1.RotateCredentialRequest) (*v1.RotateCredentialResponse, error)
 	// TestCredential has a router try the key, free of tokens, and waits for its verdict for up to ten seconds.
 	TestCredential(context.Context, *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error)
+	// StageSecret seals a second secret beside the one that serves, and starts a key test of it. It serves
+	// nobody until it has a share. A second secret that was staged before is discarded.
+	StageSecret(context.Context, *v1.StageSecretRequest) (*v1.StageSecretResponse, error)
+	// SetSecretShare gives the second secret its share of the requests. A provider that refuses it (401, 403)
+	// takes its share away at once; the requests that met it are served by the first.
+	SetSecretShare(context.Context, *v1.SetSecretShareRequest) (*v1.SetSecretShareResponse, error)
+	// PromoteSecret makes the second secret the one that serves. The first is kept out of use, and its last use
+	// is told, until it is safe to revoke it at the provider.
+	PromoteSecret(context.Context, *v1.PromoteSecretRequest) (*v1.PromoteSecretResponse, error)
+	// DiscardSecret forgets the second secret, or the old one after a promotion.
+	DiscardSecret(context.Context, *v1.DiscardSecretRequest) (*v1.DiscardSecretResponse, error)
+	// ListHeadroom lists what routers have learned of the limits that providers set, by credential and model.
+	ListHeadroom(context.Context, *v1.ListHeadroomRequest) (*v1.ListHeadroomResponse, error)
 	// DeleteCredential removes a credential and its sealed secret for good.
 	DeleteCredential(context.Context, *v1.DeleteCredentialRequest) (*v1.DeleteCredentialResponse, error)
 }
@@ -159,6 +235,11 @@ func RegisterCredentialServiceHandler(server *connect.Server, svc CredentialServ
 		connect.Method{Spec: credentialServiceUpdateCredentialSpec(), Handler: adapter.updateCredential},
 		connect.Method{Spec: credentialServiceRotateCredentialSpec(), Handler: adapter.rotateCredential},
 		connect.Method{Spec: credentialServiceTestCredentialSpec(), Handler: adapter.testCredential},
+		connect.Method{Spec: credentialServiceStageSecretSpec(), Handler: adapter.stageSecret},
+		connect.Method{Spec: credentialServiceSetSecretShareSpec(), Handler: adapter.setSecretShare},
+		connect.Method{Spec: credentialServicePromoteSecretSpec(), Handler: adapter.promoteSecret},
+		connect.Method{Spec: credentialServiceDiscardSecretSpec(), Handler: adapter.discardSecret},
+		connect.Method{Spec: credentialServiceListHeadroomSpec(), Handler: adapter.listHeadroom},
 		connect.Method{Spec: credentialServiceDeleteCredentialSpec(), Handler: adapter.deleteCredential},
 	)
 }
@@ -188,6 +269,26 @@ func (UnimplementedCredentialServiceHandler) RotateCredential(context.Context, *
 
 func (UnimplementedCredentialServiceHandler) TestCredential(context.Context, *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.TestCredential is not implemented")
+}
+
+func (UnimplementedCredentialServiceHandler) StageSecret(context.Context, *v1.StageSecretRequest) (*v1.StageSecretResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.StageSecret is not implemented")
+}
+
+func (UnimplementedCredentialServiceHandler) SetSecretShare(context.Context, *v1.SetSecretShareRequest) (*v1.SetSecretShareResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.SetSecretShare is not implemented")
+}
+
+func (UnimplementedCredentialServiceHandler) PromoteSecret(context.Context, *v1.PromoteSecretRequest) (*v1.PromoteSecretResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.PromoteSecret is not implemented")
+}
+
+func (UnimplementedCredentialServiceHandler) DiscardSecret(context.Context, *v1.DiscardSecretRequest) (*v1.DiscardSecretResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.DiscardSecret is not implemented")
+}
+
+func (UnimplementedCredentialServiceHandler) ListHeadroom(context.Context, *v1.ListHeadroomRequest) (*v1.ListHeadroomResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.CredentialService.ListHeadroom is not implemented")
 }
 
 func (UnimplementedCredentialServiceHandler) DeleteCredential(context.Context, *v1.DeleteCredentialRequest) (*v1.DeleteCredentialResponse, error) {
@@ -241,6 +342,46 @@ func (c *credentialServiceClient) RotateCredential(ctx context.Context, req *v1.
 func (c *credentialServiceClient) TestCredential(ctx context.Context, req *v1.TestCredentialRequest) (*v1.TestCredentialResponse, error) {
 	var res v1.TestCredentialResponse
 	if err := c.client.CallUnary(ctx, credentialServiceTestCredentialSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *credentialServiceClient) StageSecret(ctx context.Context, req *v1.StageSecretRequest) (*v1.StageSecretResponse, error) {
+	var res v1.StageSecretResponse
+	if err := c.client.CallUnary(ctx, credentialServiceStageSecretSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *credentialServiceClient) SetSecretShare(ctx context.Context, req *v1.SetSecretShareRequest) (*v1.SetSecretShareResponse, error) {
+	var res v1.SetSecretShareResponse
+	if err := c.client.CallUnary(ctx, credentialServiceSetSecretShareSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *credentialServiceClient) PromoteSecret(ctx context.Context, req *v1.PromoteSecretRequest) (*v1.PromoteSecretResponse, error) {
+	var res v1.PromoteSecretResponse
+	if err := c.client.CallUnary(ctx, credentialServicePromoteSecretSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *credentialServiceClient) DiscardSecret(ctx context.Context, req *v1.DiscardSecretRequest) (*v1.DiscardSecretResponse, error) {
+	var res v1.DiscardSecretResponse
+	if err := c.client.CallUnary(ctx, credentialServiceDiscardSecretSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *credentialServiceClient) ListHeadroom(ctx context.Context, req *v1.ListHeadroomRequest) (*v1.ListHeadroomResponse, error) {
+	var res v1.ListHeadroomResponse
+	if err := c.client.CallUnary(ctx, credentialServiceListHeadroomSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -322,6 +463,66 @@ func (h credentialServiceHandler) testCredential(ctx context.Context, _ connect.
 		return err
 	}
 	res, err := h.svc.TestCredential(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h credentialServiceHandler) stageSecret(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.StageSecretRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.StageSecret(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h credentialServiceHandler) setSecretShare(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.SetSecretShareRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.SetSecretShare(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h credentialServiceHandler) promoteSecret(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.PromoteSecretRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.PromoteSecret(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h credentialServiceHandler) discardSecret(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DiscardSecretRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DiscardSecret(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h credentialServiceHandler) listHeadroom(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListHeadroomRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListHeadroom(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,22 @@ const (
 	PolicyServiceListPoliciesProcedure = "/claviger.keys.v1.PolicyService/ListPolicies"
 	// PolicyServiceUpdatePolicyProcedure is the procedure name of the PolicyService's UpdatePolicy RPC.
 	PolicyServiceUpdatePolicyProcedure = "/claviger.keys.v1.PolicyService/UpdatePolicy"
+	// PolicyServicePublishPolicyProcedure is the procedure name of the PolicyService's PublishPolicy
+	// RPC.
+	PolicyServicePublishPolicyProcedure = "/claviger.keys.v1.PolicyService/PublishPolicy"
+	// PolicyServiceDiscardPolicyDraftProcedure is the procedure name of the PolicyService's
+	// DiscardPolicyDraft RPC.
+	PolicyServiceDiscardPolicyDraftProcedure = "/claviger.keys.v1.PolicyService/DiscardPolicyDraft"
+	// PolicyServiceRollBackPolicyProcedure is the procedure name of the PolicyService's RollBackPolicy
+	// RPC.
+	PolicyServiceRollBackPolicyProcedure = "/claviger.keys.v1.PolicyService/RollBackPolicy"
+	// PolicyServiceListPolicyVersionsProcedure is the procedure name of the PolicyService's
+	// ListPolicyVersions RPC.
+	PolicyServiceListPolicyVersionsProcedure = "/claviger.keys.v1.PolicyService/ListPolicyVersions"
+	// PolicyServiceDiffPolicyProcedure is the procedure name of the PolicyService's DiffPolicy RPC.
+	PolicyServiceDiffPolicyProcedure = "/claviger.keys.v1.PolicyService/DiffPolicy"
+	// PolicyServiceCheckPolicyProcedure is the procedure name of the PolicyService's CheckPolicy RPC.
+	PolicyServiceCheckPolicyProcedure = "/claviger.keys.v1.PolicyService/CheckPolicy"
 	// PolicyServiceDeletePolicyProcedure is the procedure name of the PolicyService's DeletePolicy RPC.
 	PolicyServiceDeletePolicyProcedure = "/claviger.keys.v1.PolicyService/DeletePolicy"
 )
@@ -66,6 +82,48 @@ var (
 			Procedure:  PolicyServiceUpdatePolicyProcedure,
 		}
 	})
+	policyServicePublishPolicySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("PublishPolicy"),
+			Procedure:  PolicyServicePublishPolicyProcedure,
+		}
+	})
+	policyServiceDiscardPolicyDraftSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("DiscardPolicyDraft"),
+			Procedure:  PolicyServiceDiscardPolicyDraftProcedure,
+		}
+	})
+	policyServiceRollBackPolicySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("RollBackPolicy"),
+			Procedure:  PolicyServiceRollBackPolicyProcedure,
+		}
+	})
+	policyServiceListPolicyVersionsSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("ListPolicyVersions"),
+			Procedure:  PolicyServiceListPolicyVersionsProcedure,
+		}
+	})
+	policyServiceDiffPolicySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("DiffPolicy"),
+			Procedure:  PolicyServiceDiffPolicyProcedure,
+		}
+	})
+	policyServiceCheckPolicySpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_keys_v1_policy_proto.Services().ByName("PolicyService").Methods().ByName("CheckPolicy"),
+			Procedure:  PolicyServiceCheckPolicyProcedure,
+		}
+	})
 	policyServiceDeletePolicySpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -77,15 +135,27 @@ var (
 
 // PolicyServiceClient is a client for the claviger.keys.v1.PolicyService service.
 type PolicyServiceClient interface {
-	// CreatePolicy creates a policy, usable at once as model "policy/<name>".
+	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(context.Context, *v1.CreatePolicyRequest) (*v1.CreatePolicyResponse, error)
 	// GetPolicy returns one policy.
 	GetPolicy(context.Context, *v1.GetPolicyRequest) (*v1.GetPolicyResponse, error)
 	// ListPolicies lists the policies.
 	ListPolicies(context.Context, *v1.ListPoliciesRequest) (*v1.ListPoliciesResponse, error)
-	// UpdatePolicy replaces the targets of a policy; its version goes up by one.
+	// UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
 	UpdatePolicy(context.Context, *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error)
-	// DeletePolicy removes a policy that no API key has as its default.
+	// PublishPolicy makes the draft the next version, which serves from then on.
+	PublishPolicy(context.Context, *v1.PublishPolicyRequest) (*v1.PublishPolicyResponse, error)
+	// DiscardPolicyDraft forgets the draft of a published policy.
+	DiscardPolicyDraft(context.Context, *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error)
+	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
+	RollBackPolicy(context.Context, *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error)
+	// ListPolicyVersions lists the published versions of a policy, newest first.
+	ListPolicyVersions(context.Context, *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error)
+	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
+	DiffPolicy(context.Context, *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error)
+	// CheckPolicy tells what is wrong with a rule, without keeping it.
+	CheckPolicy(context.Context, *v1.CheckPolicyRequest) (*v1.CheckPolicyResponse, error)
+	// DeletePolicy removes a policy that is nobody's default and that no other policy names.
 	DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error)
 }
 
@@ -97,15 +167,27 @@ func NewPolicyServiceClient(client *connect.Client) PolicyServiceClient {
 
 // PolicyServiceHandler is an implementation of the claviger.keys.v1.PolicyService service.
 type PolicyServiceHandler interface {
-	// CreatePolicy creates a policy, usable at once as model "policy/<name>".
+	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(context.Context, *v1.CreatePolicyRequest) (*v1.CreatePolicyResponse, error)
 	// GetPolicy returns one policy.
 	GetPolicy(context.Context, *v1.GetPolicyRequest) (*v1.GetPolicyResponse, error)
 	// ListPolicies lists the policies.
 	ListPolicies(context.Context, *v1.ListPoliciesRequest) (*v1.ListPoliciesResponse, error)
-	// UpdatePolicy replaces the targets of a policy; its version goes up by one.
+	// UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
 	UpdatePolicy(context.Context, *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error)
-	// DeletePolicy removes a policy that no API key has as its default.
+	// PublishPolicy makes the draft the next version, which serves from then on.
+	PublishPolicy(context.Context, *v1.PublishPolicyRequest) (*v1.PublishPolicyResponse, error)
+	// DiscardPolicyDraft forgets the draft of a published policy.
+	DiscardPolicyDraft(context.Context, *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error)
+	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
+	RollBackPolicy(context.Context, *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error)
+	// ListPolicyVersions lists the published versions of a policy, newest first.
+	ListPolicyVersions(context.Context, *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error)
+	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
+	DiffPolicy(context.Context, *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error)
+	// CheckPolicy tells what is wrong with a rule, without keeping it.
+	CheckPolicy(context.Context, *v1.CheckPolicyRequest) (*v1.CheckPolicyResponse, error)
+	// DeletePolicy removes a policy that is nobody's default and that no other policy names.
 	DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error)
 }
 
@@ -118,6 +200,12 @@ func RegisterPolicyServiceHandler(server *connect.Server, svc PolicyServiceHandl
 		connect.Method{Spec: policyServiceGetPolicySpec(), Handler: adapter.getPolicy},
 		connect.Method{Spec: policyServiceListPoliciesSpec(), Handler: adapter.listPolicies},
 		connect.Method{Spec: policyServiceUpdatePolicySpec(), Handler: adapter.updatePolicy},
+		connect.Method{Spec: policyServicePublishPolicySpec(), Handler: adapter.publishPolicy},
+		connect.Method{Spec: policyServiceDiscardPolicyDraftSpec(), Handler: adapter.discardPolicyDraft},
+		connect.Method{Spec: policyServiceRollBackPolicySpec(), Handler: adapter.rollBackPolicy},
+		connect.Method{Spec: policyServiceListPolicyVersionsSpec(), Handler: adapter.listPolicyVersions},
+		connect.Method{Spec: policyServiceDiffPolicySpec(), Handler: adapter.diffPolicy},
+		connect.Method{Spec: policyServiceCheckPolicySpec(), Handler: adapter.checkPolicy},
 		connect.Method{Spec: policyServiceDeletePolicySpec(), Handler: adapter.deletePolicy},
 	)
 }
@@ -139,6 +227,30 @@ func (UnimplementedPolicyServiceHandler) ListPolicies(context.Context, *v1.ListP
 
 func (UnimplementedPolicyServiceHandler) UpdatePolicy(context.Context, *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.UpdatePolicy is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) PublishPolicy(context.Context, *v1.PublishPolicyRequest) (*v1.PublishPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.PublishPolicy is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) DiscardPolicyDraft(context.Context, *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.DiscardPolicyDraft is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) RollBackPolicy(context.Context, *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.RollBackPolicy is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) ListPolicyVersions(context.Context, *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.ListPolicyVersions is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) DiffPolicy(context.Context, *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.DiffPolicy is not implemented")
+}
+
+func (UnimplementedPolicyServiceHandler) CheckPolicy(context.Context, *v1.CheckPolicyRequest) (*v1.CheckPolicyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.keys.v1.PolicyService.CheckPolicy is not implemented")
 }
 
 func (UnimplementedPolicyServiceHandler) DeletePolicy(context.Context, *v1.DeletePolicyRequest) (*v1.DeletePolicyResponse, error) {
@@ -176,6 +288,54 @@ func (c *policyServiceClient) ListPolicies(ctx context.Context, req *v1.ListPoli
 func (c *policyServiceClient) UpdatePolicy(ctx context.Context, req *v1.UpdatePolicyRequest) (*v1.UpdatePolicyResponse, error) {
 	var res v1.UpdatePolicyResponse
 	if err := c.client.CallUnary(ctx, policyServiceUpdatePolicySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) PublishPolicy(ctx context.Context, req *v1.PublishPolicyRequest) (*v1.PublishPolicyResponse, error) {
+	var res v1.PublishPolicyResponse
+	if err := c.client.CallUnary(ctx, policyServicePublishPolicySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) DiscardPolicyDraft(ctx context.Context, req *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error) {
+	var res v1.DiscardPolicyDraftResponse
+	if err := c.client.CallUnary(ctx, policyServiceDiscardPolicyDraftSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) RollBackPolicy(ctx context.Context, req *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error) {
+	var res v1.RollBackPolicyResponse
+	if err := c.client.CallUnary(ctx, policyServiceRollBackPolicySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) ListPolicyVersions(ctx context.Context, req *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error) {
+	var res v1.ListPolicyVersionsResponse
+	if err := c.client.CallUnary(ctx, policyServiceListPolicyVersionsSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) DiffPolicy(ctx context.Context, req *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error) {
+	var res v1.DiffPolicyResponse
+	if err := c.client.CallUnary(ctx, policyServiceDiffPolicySpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *policyServiceClient) CheckPolicy(ctx context.Context, req *v1.CheckPolicyRequest) (*v1.CheckPolicyResponse, error) {
+	var res v1.CheckPolicyResponse
+	if err := c.client.CallUnary(ctx, policyServiceCheckPolicySpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -233,6 +393,78 @@ func (h policyServiceHandler) updatePolicy(ctx context.Context, _ connect.Spec, 
 		return err
 	}
 	res, err := h.svc.UpdatePolicy(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) publishPolicy(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.PublishPolicyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.PublishPolicy(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) discardPolicyDraft(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DiscardPolicyDraftRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DiscardPolicyDraft(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) rollBackPolicy(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.RollBackPolicyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.RollBackPolicy(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) listPolicyVersions(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ListPolicyVersionsRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ListPolicyVersions(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) diffPolicy(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.DiffPolicyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.DiffPolicy(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h policyServiceHandler) checkPolicy(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.CheckPolicyRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.CheckPolicy(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,9 @@ const (
 	// CompletionServiceCountTokensProcedure is the procedure name of the CompletionService's
 	// CountTokens RPC.
 	CompletionServiceCountTokensProcedure = "/claviger.router.v1.CompletionService/CountTokens"
+	// CompletionServiceExplainRouteProcedure is the procedure name of the CompletionService's
+	// ExplainRoute RPC.
+	CompletionServiceExplainRouteProcedure = "/claviger.router.v1.CompletionService/ExplainRoute"
 	// CompletionServiceListModelsProcedure is the procedure name of the CompletionService's ListModels
 	// RPC.
 	CompletionServiceListModelsProcedure = "/claviger.router.v1.CompletionService/ListModels"
@@ -69,6 +72,13 @@ var (
 			Procedure:  CompletionServiceCountTokensProcedure,
 		}
 	})
+	completionServiceExplainRouteSpec = sync.OnceValue(func() connect.Spec {
+		return connect.Spec{
+			StreamType: connect.StreamTypeUnary,
+			Schema:     v1.File_claviger_router_v1_completion_proto.Services().ByName("CompletionService").Methods().ByName("ExplainRoute"),
+			Procedure:  CompletionServiceExplainRouteProcedure,
+		}
+	})
 	completionServiceListModelsSpec = sync.OnceValue(func() connect.Spec {
 		return connect.Spec{
 			StreamType: connect.StreamTypeUnary,
@@ -90,6 +100,9 @@ type CompletionServiceClient interface {
 	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
 	// can do it.
 	CountTokens(context.Context, *v1.CountTokensRequest) (*v1.CountTokensResponse, error)
+	// ExplainRoute tells what would be tried for a request, in order, and what would not and why. It calls no
+	// provider, takes no tokens and leaves no usage.
+	ExplainRoute(context.Context, *v1.ExplainRouteRequest) (*v1.ExplainRouteResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error)
 }
@@ -134,6 +147,9 @@ type CompletionServiceHandler interface {
 	// CountTokens counts a prompt's tokens without answering it. It takes no tokens, and not every provider
 	// can do it.
 	CountTokens(context.Context, *v1.CountTokensRequest) (*v1.CountTokensResponse, error)
+	// ExplainRoute tells what would be tried for a request, in order, and what would not and why. It calls no
+	// provider, takes no tokens and leaves no usage.
+	ExplainRoute(context.Context, *v1.ExplainRouteRequest) (*v1.ExplainRouteResponse, error)
 	// ListModels lists what this API key may name as a model, policies included.
 	ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error)
 }
@@ -147,6 +163,7 @@ func RegisterCompletionServiceHandler(server *connect.Server, svc CompletionServ
 		connect.Method{Spec: completionServiceStreamCompletionSpec(), Handler: adapter.streamCompletion},
 		connect.Method{Spec: completionServiceEmbedSpec(), Handler: adapter.embed},
 		connect.Method{Spec: completionServiceCountTokensSpec(), Handler: adapter.countTokens},
+		connect.Method{Spec: completionServiceExplainRouteSpec(), Handler: adapter.explainRoute},
 		connect.Method{Spec: completionServiceListModelsSpec(), Handler: adapter.listModels},
 	)
 }
@@ -186,6 +203,10 @@ func (UnimplementedCompletionServiceHandler) CountTokens(context.Context, *v1.Co
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.CountTokens is not implemented")
 }
 
+func (UnimplementedCompletionServiceHandler) ExplainRoute(context.Context, *v1.ExplainRouteRequest) (*v1.ExplainRouteResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.ExplainRoute is not implemented")
+}
+
 func (UnimplementedCompletionServiceHandler) ListModels(context.Context, *v1.ListModelsRequest) (*v1.ListModelsResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, "claviger.router.v1.CompletionService.ListModels is not implemented")
 }
@@ -221,6 +242,14 @@ func (c *completionServiceClient) Embed(ctx context.Context, req *v1.EmbedReques
 func (c *completionServiceClient) CountTokens(ctx context.Context, req *v1.CountTokensRequest) (*v1.CountTokensResponse, error) {
 	var res v1.CountTokensResponse
 	if err := c.client.CallUnary(ctx, completionServiceCountTokensSpec(), req, &res); err != nil {
+		return nil, err
+	}
+	return &res, nil
+}
+
+func (c *completionServiceClient) ExplainRoute(ctx context.Context, req *v1.ExplainRouteRequest) (*v1.ExplainRouteResponse, error) {
+	var res v1.ExplainRouteResponse
+	if err := c.client.CallUnary(ctx, completionServiceExplainRouteSpec(), req, &res); err != nil {
 		return nil, err
 	}
 	return &res, nil
@@ -274,6 +303,18 @@ func (h completionServiceHandler) countTokens(ctx context.Context, _ connect.Spe
 		return err
 	}
 	res, err := h.svc.CountTokens(ctx, &req)
+	if err != nil {
+		return err
+	}
+	return stream.Send(res)
+}
+
+func (h completionServiceHandler) explainRoute(ctx context.Context, _ connect.Spec, stream connect.ServerStream) error {
+	var req v1.ExplainRouteRequest
+	if err := stream.Receive(&req); err != nil {
+		return err
+	}
+	res, err := h.svc.ExplainRoute(ctx, &req)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Receipt } from "./receipt_pb";
+import { file_claviger_keys_v1_receipt } from "./receipt_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/api_key.proto.
  */
 export const file_claviger_keys_v1_api_key: GenFile = /*@__PURE__*/
-  fileDesc("Ch5jbGF2aWdlci9rZXlzL3YxL2FwaV9rZXkucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEiowIKBkFwaUtleRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2Rpc3BsYXkYAyABKAkSEQoJbWVtYmVyX2lkGAQgASgJEhEKCXBvbGljeV9pZBgFIAEoCRI1Cgpwcm92ZW5hbmNlGAYgASgOMiEuY2xhdmlnZXIua2V5cy52MS5Qcm92ZW5hbmNlTGV2ZWwSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAitwEKE0NyZWF0ZUFwaUtleVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIRCglwb2xpY3lfaWQYAiABKAkSLwoLZXhwaXJlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKCnByb3ZlbmFuY2UYBCABKA4yIS5jbGF2aWdlci5rZXlzLnYxLlByb3ZlbmFuY2VMZXZlbBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiVgoUQ3JlYXRlQXBpS2V5UmVzcG9uc2USKQoHYXBpX2tleRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuQXBpS2V5EhMKBnNlY3JldBgCIAEoCUIDgAEBIjsKEkxpc3RBcGlLZXlzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJaChNMaXN0QXBpS2V5c1Jlc3BvbnNlEioKCGFwaV9rZXlzGAEgAygLMhguY2xhdmlnZXIua2V5cy52MS5BcGlLZXkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjoKE1Jldm9rZUFwaUtleVJlcXVlc3QSCgoCaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJIkEKFFJldm9rZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLkFwaUtleSqFAQoPUHJvdmVuYW5jZUxldmVsEiAKHFBST1ZFTkFOQ0VfTEVWRUxfVU5TUEVDSUZJRUQQABIZChVQUk9WRU5BTkNFX0xFVkVMX05PTkUQARIaChZQUk9WRU5BTkNFX0xFVkVMX0JBU0lDEAISGQoVUFJPVkVOQU5DRV9MRVZFTF9GVUxMEAMyywIKDUFwaUtleVNlcnZpY2USagoMQ3JlYXRlQXBpS2V5EiUuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSILqrsYBwgDEgMBAgMSYgoLTGlzdEFwaUtleXMSJC5jbGF2aWdlci5rZXlzLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuTGlzdEFwaUtleXNSZXNwb25zZSIGqrsYAggDEmoKDFJldm9rZUFwaUtleRIlLmNsYXZpZ2VyLmtleXMudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiC6q7GAcIAxIDAQIDYgZwcm90bzM", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("Ch5jbGF2aWdlci9rZXlzL3YxL2FwaV9rZXkucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEi2wIKBkFwaUtleRIKCgJpZBgBIAEoCRIMCgRuYW1lGAIgASgJEg8KB2Rpc3BsYXkYAyABKAkSEQoJbWVtYmVyX2lkGAQgASgJEhEKCXBvbGljeV9pZBgFIAEoCRI1Cgpwcm92ZW5hbmNlGAYgASgOMiEuY2xhdmlnZXIua2V5cy52MS5Qcm92ZW5hbmNlTGV2ZWwSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZXZva2VfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIZ3JvdXBfaWQYCiABKAkSFgoOZW5mb3JjZV9wb2xpY3kYCyABKAgSDAoEZXRhZxgMIAEoCSLhAQoTQ3JlYXRlQXBpS2V5UmVxdWVzdBIMCgRuYW1lGAEgASgJEhEKCXBvbGljeV9pZBgCIAEoCRIvCgtleHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoKcHJvdmVuYW5jZRgEIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuUHJvdmVuYW5jZUxldmVsEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIQCghncm91cF9pZBgGIAEoCRIWCg5lbmZvcmNlX3BvbGljeRgHIAEoCCJWChRDcmVhdGVBcGlLZXlSZXNwb25zZRIpCgdhcGlfa2V5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5BcGlLZXkSEwoGc2VjcmV0GAIgASgJQgOAAQEiOwoSTGlzdEFwaUtleXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIloKE0xpc3RBcGlLZXlzUmVzcG9uc2USKgoIYXBpX2tleXMYASADKAsyGC5jbGF2aWdlci5rZXlzLnYxLkFwaUtleRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAki9QIKE1VwZGF0ZUFwaUtleVJlcXVlc3QSCgoCaWQYASABKAkSEQoEbmFtZRgCIAEoCUgAiAEBEhYKCXBvbGljeV9pZBgDIAEoCUgBiAEBEhsKDmVuZm9yY2VfcG9saWN5GAQgASgISAKIAQESFQoIZ3JvdXBfaWQYBSABKAlIA4gBARI6Cgpwcm92ZW5hbmNlGAYgASgOMiEuY2xhdmlnZXIua2V5cy52MS5Qcm92ZW5hbmNlTGV2ZWxIBIgBARIvCgtleHBpcmVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRY2xlYXJfZXhwaXJlX3RpbWUYCCABKAgSDAoEZXRhZxgJIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYCiABKAlCBwoFX25hbWVCDAoKX3BvbGljeV9pZEIRCg9fZW5mb3JjZV9wb2xpY3lCCwoJX2dyb3VwX2lkQg0KC19wcm92ZW5hbmNlIkEKFFVwZGF0ZUFwaUtleVJlc3BvbnNlEikKB2FwaV9rZXkYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLkFwaUtleSJPChNSZXZva2VBcGlLZXlSZXF1ZXN0EgoKAmlkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCRITCgtjdXRfc3RyZWFtcxgDIAEoCCJtChRSZXZva2VBcGlLZXlSZXNwb25zZRIpCgdhcGlfa2V5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5BcGlLZXkSKgoHcmVjZWlwdBgCIAEoCzIZLmNsYXZpZ2VyLmtleXMudjEuUmVjZWlwdCqFAQoPUHJvdmVuYW5jZUxldmVsEiAKHFBST1ZFTkFOQ0VfTEVWRUxfVU5TUEVDSUZJRUQQABIZChVQUk9WRU5BTkNFX0xFVkVMX05PTkUQARIaChZQUk9WRU5BTkNFX0xFVkVMX0JBU0lDEAISGQoVUFJPVkVOQU5DRV9MRVZFTF9GVUxMEAMytwMKDUFwaUtleVNlcnZpY2USagoMQ3JlYXRlQXBpS2V5EiUuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVBcGlLZXlSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVBcGlLZXlSZXNwb25zZSILqrsYBwgDEgMBAgMSYgoLTGlzdEFwaUtleXMSJC5jbGF2aWdlci5rZXlzLnYxLkxpc3RBcGlLZXlzUmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuTGlzdEFwaUtleXNSZXNwb25zZSIGqrsYAggDEmoKDFVwZGF0ZUFwaUtleRIlLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQXBpS2V5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQXBpS2V5UmVzcG9uc2UiC6q7GAcIAxIDAQIDEmoKDFJldm9rZUFwaUtleRIlLmNsYXZpZ2VyLmtleXMudjEuUmV2b2tlQXBpS2V5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuUmV2b2tlQXBpS2V5UmVzcG9uc2UiC6q7GAcIAxIDAQIDYgZwcm90bzM", [file_claviger_keys_v1_receipt, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * ApiKey is what a client presents to the router, without its secret.
@@ -85,6 +87,27 @@ export type ApiKey = Message<"claviger.keys.v1.ApiKey"> & {
    * @generated from field: google.protobuf.Timestamp revoke_time = 9;
    */
   revokeTime?: Timestamp | undefined;
+
+  /**
+   * group_id is the group that it is in; empty is none.
+   *
+   * @generated from field: string group_id = 10;
+   */
+  groupId: string;
+
+  /**
+   * enforce_policy sends every request through policy_id, whatever model it names.
+   *
+   * @generated from field: bool enforce_policy = 11;
+   */
+  enforcePolicy: boolean;
+
+  /**
+   * etag changes with every change.
+   *
+   * @generated from field: string etag = 12;
+   */
+  etag: string;
 };
 
 /**
@@ -134,6 +157,20 @@ export type CreateApiKeyRequest = Message<"claviger.keys.v1.CreateApiKeyRequest"
    * @generated from field: string idempotency_key = 5;
    */
   idempotencyKey: string;
+
+  /**
+   * group_id is the group that it is in; only an owner or admin may choose one.
+   *
+   * @generated from field: string group_id = 6;
+   */
+  groupId: string;
+
+  /**
+   * enforce_policy sends every request through policy_id, whatever model it names.
+   *
+   * @generated from field: bool enforce_policy = 7;
+   */
+  enforcePolicy: boolean;
 };
 
 /**
@@ -228,6 +265,111 @@ export const ListApiKeysResponseSchema: GenMessage<ListApiKeysResponse> = /*@__P
   messageDesc(file_claviger_keys_v1_api_key, 4);
 
 /**
+ * UpdateApiKeyRequest is the input of UpdateApiKey. Absent fields stay.
+ *
+ * @generated from message claviger.keys.v1.UpdateApiKeyRequest
+ */
+export type UpdateApiKeyRequest = Message<"claviger.keys.v1.UpdateApiKeyRequest"> & {
+  /**
+   * id is "key_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * name is 1 to 80 characters.
+   *
+   * @generated from field: optional string name = 2;
+   */
+  name?: string | undefined;
+
+  /**
+   * policy_id is the default policy; empty is the group's or the organization's.
+   *
+   * @generated from field: optional string policy_id = 3;
+   */
+  policyId?: string | undefined;
+
+  /**
+   * enforce_policy sends every request through policy_id.
+   *
+   * @generated from field: optional bool enforce_policy = 4;
+   */
+  enforcePolicy?: boolean | undefined;
+
+  /**
+   * group_id is the group that it is in; empty is none.
+   *
+   * @generated from field: optional string group_id = 5;
+   */
+  groupId?: string | undefined;
+
+  /**
+   * provenance says how much its callers are told.
+   *
+   * @generated from field: optional claviger.keys.v1.ProvenanceLevel provenance = 6;
+   */
+  provenance?: ProvenanceLevel | undefined;
+
+  /**
+   * expire_time is when it dies.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 7;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * clear_expire_time lets it live for good.
+   *
+   * @generated from field: bool clear_expire_time = 8;
+   */
+  clearExpireTime: boolean;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 9;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 10;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.UpdateApiKeyRequest.
+ * Use `create(UpdateApiKeyRequestSchema)` to create a new message.
+ */
+export const UpdateApiKeyRequestSchema: GenMessage<UpdateApiKeyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_api_key, 5);
+
+/**
+ * UpdateApiKeyResponse is the answer of UpdateApiKey.
+ *
+ * @generated from message claviger.keys.v1.UpdateApiKeyResponse
+ */
+export type UpdateApiKeyResponse = Message<"claviger.keys.v1.UpdateApiKeyResponse"> & {
+  /**
+   * api_key is the changed key.
+   *
+   * @generated from field: claviger.keys.v1.ApiKey api_key = 1;
+   */
+  apiKey?: ApiKey | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.UpdateApiKeyResponse.
+ * Use `create(UpdateApiKeyResponseSchema)` to create a new message.
+ */
+export const UpdateApiKeyResponseSchema: GenMessage<UpdateApiKeyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_api_key, 6);
+
+/**
  * RevokeApiKeyRequest is the input of RevokeApiKey.
  *
  * @generated from message claviger.keys.v1.RevokeApiKeyRequest
@@ -246,6 +388,13 @@ export type RevokeApiKeyRequest = Message<"claviger.keys.v1.RevokeApiKeyRequest"
    * @generated from field: string idempotency_key = 2;
    */
   idempotencyKey: string;
+
+  /**
+   * cut_streams ends answers that it is being given.
+   *
+   * @generated from field: bool cut_streams = 3;
+   */
+  cutStreams: boolean;
 };
 
 /**
@@ -253,7 +402,7 @@ export type RevokeApiKeyRequest = Message<"claviger.keys.v1.RevokeApiKeyRequest"
  * Use `create(RevokeApiKeyRequestSchema)` to create a new message.
  */
 export const RevokeApiKeyRequestSchema: GenMessage<RevokeApiKeyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_api_key, 5);
+  messageDesc(file_claviger_keys_v1_api_key, 7);
 
 /**
  * RevokeApiKeyResponse is the answer of RevokeApiKey.
@@ -267,6 +416,13 @@ export type RevokeApiKeyResponse = Message<"claviger.keys.v1.RevokeApiKeyRespons
    * @generated from field: claviger.keys.v1.ApiKey api_key = 1;
    */
   apiKey?: ApiKey | undefined;
+
+  /**
+   * receipt says which routers have heard of it.
+   *
+   * @generated from field: claviger.keys.v1.Receipt receipt = 2;
+   */
+  receipt?: Receipt | undefined;
 };
 
 /**
@@ -274,7 +430,7 @@ export type RevokeApiKeyResponse = Message<"claviger.keys.v1.RevokeApiKeyRespons
  * Use `create(RevokeApiKeyResponseSchema)` to create a new message.
  */
 export const RevokeApiKeyResponseSchema: GenMessage<RevokeApiKeyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_api_key, 6);
+  messageDesc(file_claviger_keys_v1_api_key, 8);
 
 /**
  * ProvenanceLevel says how much a caller is told of what served a request.
@@ -343,6 +499,16 @@ export const ApiKeyService: GenService<{
     methodKind: "unary";
     input: typeof ListApiKeysRequestSchema;
     output: typeof ListApiKeysResponseSchema;
+  },
+  /**
+   * UpdateApiKey changes an API key, not its secret; a member changes the name and the provenance of their own.
+   *
+   * @generated from rpc claviger.keys.v1.ApiKeyService.UpdateApiKey
+   */
+  updateApiKey: {
+    methodKind: "unary";
+    input: typeof UpdateApiKeyRequestSchema;
+    output: typeof UpdateApiKeyResponseSchema;
   },
   /**
    * RevokeApiKey ends an API key for good; a member revokes their own.

@@ -10,10 +10,14 @@ import type { CredentialClass } from "../../events/v1/usage_event_pb";
 import { file_claviger_events_v1_usage_event } from "../../events/v1/usage_event_pb";
 import type { ProvenanceLevel } from "./api_key_pb";
 import { file_claviger_keys_v1_api_key } from "./api_key_pb";
-import type { CredentialSettings, CredentialState } from "./credential_pb";
+import type { CredentialScope, CredentialSettings, CredentialState, Headroom } from "./credential_pb";
 import { file_claviger_keys_v1_credential } from "./credential_pb";
-import type { Target } from "./policy_pb";
+import type { DrillFault, DrillReport } from "./drill_pb";
+import { file_claviger_keys_v1_drill } from "./drill_pb";
+import type { PolicySpec } from "./policy_pb";
 import { file_claviger_keys_v1_policy } from "./policy_pb";
+import type { RoutingPreferences } from "./routing_pb";
+import { file_claviger_keys_v1_routing } from "./routing_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -23,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/config.proto.
  */
 export const file_claviger_keys_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL2NvbmZpZy5wcm90bxIQY2xhdmlnZXIua2V5cy52MSIrChJXYXRjaENvbmZpZ1JlcXVlc3QSFQoNc2luY2VfdmVyc2lvbhgBIAEoAyKxAQoTV2F0Y2hDb25maWdSZXNwb25zZRIwCgZjb25maWcYASABKAsyHi5jbGF2aWdlci5rZXlzLnYxLlNpZ25lZENvbmZpZ0gAEjAKCWhlYXJ0YmVhdBgCIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuSGVhcnRiZWF0SAASKwoFcHJvYmUYAyABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlByb2JlSm9iSABCCQoHbWVzc2FnZSJCCgxTaWduZWRDb25maWcSDwoHcGF5bG9hZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSDgoGa2V5X2lkGAMgASgJIhwKCUhlYXJ0YmVhdBIPCgd2ZXJzaW9uGAEgASgDIpQECgtDb25maWdCYXRjaBITCgtlbnZpcm9ubWVudBgBIAEoCRIUCgxmcm9tX3ZlcnNpb24YAiABKAMSEgoKdG9fdmVyc2lvbhgDIAEoAxIMCgRwYXJ0GAQgASgFEgwKBGxhc3QYBSABKAgSLwoLaXNzdWVkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHZpZXcYByABKAkSOwoNb3JnYW5pemF0aW9ucxgIIAMoCzIkLmNsYXZpZ2VyLmtleXMudjEuT3JnYW5pemF0aW9uQ29uZmlnEjAKCGFwaV9rZXlzGAkgAygLMh4uY2xhdmlnZXIua2V5cy52MS5BcGlLZXlDb25maWcSNwoLY3JlZGVudGlhbHMYCiADKAsyIi5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxDb25maWcSMAoIcG9saWNpZXMYCyADKAsyHi5jbGF2aWdlci5rZXlzLnYxLlBvbGljeUNvbmZpZxIvCgdtZW1iZXJzGAwgAygLMh4uY2xhdmlnZXIua2V5cy52MS5NZW1iZXJDb25maWcSMAoHcmVtb3ZlZBgNIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUmVtb3ZlZENvbmZpZxIuCgp0b2tlbl9rZXlzGA4gAygLMhouY2xhdmlnZXIua2V5cy52MS5Ub2tlbktleSIuChJPcmdhbml6YXRpb25Db25maWcSCgoCaWQYASABKAkSDAoEc2x1ZxgCIAEoCSIqCgxNZW1iZXJDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJIvgBCgxBcGlLZXlDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEhEKCXB1YmxpY19pZBgDIAEoCRIMCgRoYXNoGAQgASgMEhEKCW1lbWJlcl9pZBgFIAEoCRIRCglwb2xpY3lfaWQYBiABKAkSNQoKcHJvdmVuYW5jZRgHIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuUHJvdmVuYW5jZUxldmVsEi8KC2V4cGlyZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdyZXZva2VkGAkgASgIEgwKBG5hbWUYCiABKAkijwIKEENyZWRlbnRpYWxDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEhAKCHByb3ZpZGVyGAMgASgJEg0KBWxhYmVsGAQgASgJEhAKCGJhc2VfdXJsGAUgASgJEhAKCHByaW9yaXR5GAYgASgFEhAKCHJldmlzaW9uGAcgASgFEg4KBnNlYWxlZBgIIAEoCRIwCgVzdGF0ZRgJIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEjYKCHNldHRpbmdzGAogASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGAsgAygJInQKDFBvbGljeUNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgDEikKB3RhcmdldHMYBSADKAsyGC5jbGF2aWdlci5rZXlzLnYxLlRhcmdldCIrCg1SZW1vdmVkQ29uZmlnEg4KBm9yZ19pZBgBIAEoCRIKCgJpZBgCIAEoCSIuCghUb2tlbktleRIOCgZrZXlfaWQYASABKAkSEgoKcHVibGljX2tleRgCIAEoDCJPCghQcm9iZUpvYhIKCgJpZBgBIAEoCRIOCgZvcmdfaWQYAiABKAkSFQoNY3JlZGVudGlhbF9pZBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBSKxAQoYUmVwb3J0Um91dGVyU3RhdGVSZXF1ZXN0Eg4KBnJvdXRlchgBIAEoCRIXCg9hcHBsaWVkX3ZlcnNpb24YAiABKAMSNAoNcHJvYmVfcmVzdWx0cxgDIAMoCzIdLmNsYXZpZ2VyLmtleXMudjEuUHJvYmVSZXN1bHQSNgoIZXZpZGVuY2UYBCADKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxFdmlkZW5jZSLUAQoLUHJvYmVSZXN1bHQSEAoIcHJvYmVfaWQYASABKAkSDgoGb3JnX2lkGAIgASgJEhUKDWNyZWRlbnRpYWxfaWQYAyABKAkSEAoIcmV2aXNpb24YBCABKAUSMAoFc3RhdGUYBSABKA4yIS5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTdGF0ZRIOCgZyZWFzb24YBiABKAkSKAoEdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbW9kZWxzGAggAygJItsBChJDcmVkZW50aWFsRXZpZGVuY2USDgoGb3JnX2lkGAEgASgJEhUKDWNyZWRlbnRpYWxfaWQYAiABKAkSEAoIcmV2aXNpb24YAyABKAUSPQoQY3JlZGVudGlhbF9jbGFzcxgEIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSEwoLZXJyb3JfY2xhc3MYBSABKAkSDgoGcmVhc29uGAYgASgJEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhsKGVJlcG9ydFJvdXRlclN0YXRlUmVzcG9uc2UyiwIKDUNvbmZpZ1NlcnZpY2USeQoLV2F0Y2hDb25maWcSJC5jbGF2aWdlci5rZXlzLnYxLldhdGNoQ29uZmlnUmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuV2F0Y2hDb25maWdSZXNwb25zZSIbqrsYFwgFGgEDIgZyb3V0ZXIiCG1ldGVyaW5nMAESfwoRUmVwb3J0Um91dGVyU3RhdGUSKi5jbGF2aWdlci5rZXlzLnYxLlJlcG9ydFJvdXRlclN0YXRlUmVxdWVzdBorLmNsYXZpZ2VyLmtleXMudjEuUmVwb3J0Um91dGVyU3RhdGVSZXNwb25zZSIRqrsYDQgFGgEDIgZyb3V0ZXJiBnByb3RvMw", [file_claviger_events_v1_usage_event, file_claviger_keys_v1_api_key, file_claviger_keys_v1_credential, file_claviger_keys_v1_policy, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL2NvbmZpZy5wcm90bxIQY2xhdmlnZXIua2V5cy52MSIrChJXYXRjaENvbmZpZ1JlcXVlc3QSFQoNc2luY2VfdmVyc2lvbhgBIAEoAyKxAQoTV2F0Y2hDb25maWdSZXNwb25zZRIwCgZjb25maWcYASABKAsyHi5jbGF2aWdlci5rZXlzLnYxLlNpZ25lZENvbmZpZ0gAEjAKCWhlYXJ0YmVhdBgCIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuSGVhcnRiZWF0SAASKwoFcHJvYmUYAyABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlByb2JlSm9iSABCCQoHbWVzc2FnZSJCCgxTaWduZWRDb25maWcSDwoHcGF5bG9hZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSDgoGa2V5X2lkGAMgASgJIhwKCUhlYXJ0YmVhdBIPCgd2ZXJzaW9uGAEgASgDIvIECgtDb25maWdCYXRjaBITCgtlbnZpcm9ubWVudBgBIAEoCRIUCgxmcm9tX3ZlcnNpb24YAiABKAMSEgoKdG9fdmVyc2lvbhgDIAEoAxIMCgRwYXJ0GAQgASgFEgwKBGxhc3QYBSABKAgSLwoLaXNzdWVkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHZpZXcYByABKAkSOwoNb3JnYW5pemF0aW9ucxgIIAMoCzIkLmNsYXZpZ2VyLmtleXMudjEuT3JnYW5pemF0aW9uQ29uZmlnEjAKCGFwaV9rZXlzGAkgAygLMh4uY2xhdmlnZXIua2V5cy52MS5BcGlLZXlDb25maWcSNwoLY3JlZGVudGlhbHMYCiADKAsyIi5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxDb25maWcSMAoIcG9saWNpZXMYCyADKAsyHi5jbGF2aWdlci5rZXlzLnYxLlBvbGljeUNvbmZpZxIvCgdtZW1iZXJzGAwgAygLMh4uY2xhdmlnZXIua2V5cy52MS5NZW1iZXJDb25maWcSMAoHcmVtb3ZlZBgNIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUmVtb3ZlZENvbmZpZxIuCgp0b2tlbl9rZXlzGA4gAygLMhouY2xhdmlnZXIua2V5cy52MS5Ub2tlbktleRItCgZncm91cHMYDyADKAsyHS5jbGF2aWdlci5rZXlzLnYxLkdyb3VwQ29uZmlnEi0KBmRyaWxscxgQIAMoCzIdLmNsYXZpZ2VyLmtleXMudjEuRHJpbGxDb25maWciggEKEk9yZ2FuaXphdGlvbkNvbmZpZxIKCgJpZBgBIAEoCRIMCgRzbHVnGAIgASgJEjkKC3ByZWZlcmVuY2VzGAMgASgLMiQuY2xhdmlnZXIua2V5cy52MS5Sb3V0aW5nUHJlZmVyZW5jZXMSFwoPYXBwcm92ZWRfbW9kZWxzGAQgAygJIioKDE1lbWJlckNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkirwIKDEFwaUtleUNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSEQoJcHVibGljX2lkGAMgASgJEgwKBGhhc2gYBCABKAwSEQoJbWVtYmVyX2lkGAUgASgJEhEKCXBvbGljeV9pZBgGIAEoCRI1Cgpwcm92ZW5hbmNlGAcgASgOMiEuY2xhdmlnZXIua2V5cy52MS5Qcm92ZW5hbmNlTGV2ZWwSLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYCSABKAgSDAoEbmFtZRgKIAEoCRIQCghncm91cF9pZBgLIAEoCRIWCg5lbmZvcmNlX3BvbGljeRgMIAEoCBILCgNjdXQYDSABKAgiuwMKEENyZWRlbnRpYWxDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEhAKCHByb3ZpZGVyGAMgASgJEg0KBWxhYmVsGAQgASgJEhAKCGJhc2VfdXJsGAUgASgJEhAKCHByaW9yaXR5GAYgASgFEhAKCHJldmlzaW9uGAcgASgFEg4KBnNlYWxlZBgIIAEoCRIwCgVzdGF0ZRgJIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEjYKCHNldHRpbmdzGAogASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGAsgAygJEg4KBndlaWdodBgMIAEoBRIwCgVzY29wZRgNIAEoCzIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFNjb3BlEi8KC2V4cGlyZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgRuZXh0GA8gASgLMhwuY2xhdmlnZXIua2V5cy52MS5OZXh0U2VjcmV0EgsKA2N1dBgQIAEoCCKNAQoKTmV4dFNlY3JldBIQCghyZXZpc2lvbhgBIAEoBRIOCgZzZWFsZWQYAiABKAkSNgoIc2V0dGluZ3MYAyABKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTZXR0aW5ncxIVCg1zaGFyZV9wZXJjZW50GAQgASgFEg4KBm1vZGVscxgFIAMoCSJ7CgtHcm91cENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIRCglwb2xpY3lfaWQYBCABKAkSFgoOZW5mb3JjZV9wb2xpY3kYBSABKAgSFwoPYXBwcm92ZWRfbW9kZWxzGAYgAygJIq8BCgtEcmlsbENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSFQoNY3JlZGVudGlhbF9pZBgDIAEoCRISCgphcGlfa2V5X2lkGAQgASgJEisKBWZhdWx0GAUgASgOMhwuY2xhdmlnZXIua2V5cy52MS5EcmlsbEZhdWx0EiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ1CgxQb2xpY3lDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHdmVyc2lvbhgEIAEoAxIqCgRzcGVjGAUgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjIisKDVJlbW92ZWRDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJIi4KCFRva2VuS2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMIk8KCFByb2JlSm9iEgoKAmlkGAEgASgJEg4KBm9yZ19pZBgCIAEoCRIVCg1jcmVkZW50aWFsX2lkGAMgASgJEhAKCHJldmlzaW9uGAQgASgFIvYCChhSZXBvcnRSb3V0ZXJTdGF0ZVJlcXVlc3QSDgoGcm91dGVyGAEgASgJEhcKD2FwcGxpZWRfdmVyc2lvbhgCIAEoAxI0Cg1wcm9iZV9yZXN1bHRzGAMgAygLMh0uY2xhdmlnZXIua2V5cy52MS5Qcm9iZVJlc3VsdBI2CghldmlkZW5jZRgEIAMoCzIkLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbEV2aWRlbmNlEjIKCGhlYWRyb29tGAUgAygLMiAuY2xhdmlnZXIua2V5cy52MS5IZWFkcm9vbVJlcG9ydBIpCgR1c2VzGAYgAygLMhsuY2xhdmlnZXIua2V5cy52MS5TZWNyZXRVc2USLwoGZHJpbGxzGAcgAygLMh8uY2xhdmlnZXIua2V5cy52MS5EcmlsbFByb2dyZXNzEg0KBWVwb2NoGAggASgJEhMKC3N0cmVhbXNfY3V0GAkgASgDEg8KB2Nsb3NpbmcYCiABKAgiTgoOSGVhZHJvb21SZXBvcnQSDgoGb3JnX2lkGAEgASgJEiwKCGhlYWRyb29tGAIgASgLMhouY2xhdmlnZXIua2V5cy52MS5IZWFkcm9vbSJuCglTZWNyZXRVc2USDgoGb3JnX2lkGAEgASgJEhUKDWNyZWRlbnRpYWxfaWQYAiABKAkSEAoIcmV2aXNpb24YAyABKAUSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiYAoNRHJpbGxQcm9ncmVzcxIOCgZvcmdfaWQYASABKAkSEAoIZHJpbGxfaWQYAiABKAkSLQoGcmVwb3J0GAMgASgLMh0uY2xhdmlnZXIua2V5cy52MS5EcmlsbFJlcG9ydCLUAQoLUHJvYmVSZXN1bHQSEAoIcHJvYmVfaWQYASABKAkSDgoGb3JnX2lkGAIgASgJEhUKDWNyZWRlbnRpYWxfaWQYAyABKAkSEAoIcmV2aXNpb24YBCABKAUSMAoFc3RhdGUYBSABKA4yIS5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTdGF0ZRIOCgZyZWFzb24YBiABKAkSKAoEdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbW9kZWxzGAggAygJItsBChJDcmVkZW50aWFsRXZpZGVuY2USDgoGb3JnX2lkGAEgASgJEhUKDWNyZWRlbnRpYWxfaWQYAiABKAkSEAoIcmV2aXNpb24YAyABKAUSPQoQY3JlZGVudGlhbF9jbGFzcxgEIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSEwoLZXJyb3JfY2xhc3MYBSABKAkSDgoGcmVhc29uGAYgASgJEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIhsKGVJlcG9ydFJvdXRlclN0YXRlUmVzcG9uc2UyiwIKDUNvbmZpZ1NlcnZpY2USeQoLV2F0Y2hDb25maWcSJC5jbGF2aWdlci5rZXlzLnYxLldhdGNoQ29uZmlnUmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuV2F0Y2hDb25maWdSZXNwb25zZSIbqrsYFwgFGgEDIgZyb3V0ZXIiCG1ldGVyaW5nMAESfwoRUmVwb3J0Um91dGVyU3RhdGUSKi5jbGF2aWdlci5rZXlzLnYxLlJlcG9ydFJvdXRlclN0YXRlUmVxdWVzdBorLmNsYXZpZ2VyLmtleXMudjEuUmVwb3J0Um91dGVyU3RhdGVSZXNwb25zZSIRqrsYDQgFGgEDIgZyb3V0ZXJiBnByb3RvMw", [file_claviger_events_v1_usage_event, file_claviger_keys_v1_api_key, file_claviger_keys_v1_credential, file_claviger_keys_v1_drill, file_claviger_keys_v1_policy, file_claviger_keys_v1_routing, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * WatchConfigRequest is the input of WatchConfig. A router sees sealed secrets and key hashes;
@@ -251,6 +255,20 @@ export type ConfigBatch = Message<"claviger.keys.v1.ConfigBatch"> & {
    * @generated from field: repeated claviger.keys.v1.TokenKey token_keys = 14;
    */
   tokenKeys: TokenKey[];
+
+  /**
+   * groups are new or changed. Not for metering.
+   *
+   * @generated from field: repeated claviger.keys.v1.GroupConfig groups = 15;
+   */
+  groups: GroupConfig[];
+
+  /**
+   * drills are new or changed. Not for metering.
+   *
+   * @generated from field: repeated claviger.keys.v1.DrillConfig drills = 16;
+   */
+  drills: DrillConfig[];
 };
 
 /**
@@ -279,6 +297,20 @@ export type OrganizationConfig = Message<"claviger.keys.v1.OrganizationConfig"> 
    * @generated from field: string slug = 2;
    */
   slug: string;
+
+  /**
+   * preferences hold for all its requests. Not for metering.
+   *
+   * @generated from field: claviger.keys.v1.RoutingPreferences preferences = 3;
+   */
+  preferences?: RoutingPreferences | undefined;
+
+  /**
+   * approved_models are patterns of models that may be used; none is every model. Not for metering.
+   *
+   * @generated from field: repeated string approved_models = 4;
+   */
+  approvedModels: string[];
 };
 
 /**
@@ -391,6 +423,27 @@ export type ApiKeyConfig = Message<"claviger.keys.v1.ApiKeyConfig"> & {
    * @generated from field: string name = 10;
    */
   name: string;
+
+  /**
+   * group_id is the group that it is in. Not for metering.
+   *
+   * @generated from field: string group_id = 11;
+   */
+  groupId: string;
+
+  /**
+   * enforce_policy sends every request through policy_id. Not for metering.
+   *
+   * @generated from field: bool enforce_policy = 12;
+   */
+  enforcePolicy: boolean;
+
+  /**
+   * cut ends the answers that it is being given, once it is revoked. Not for metering.
+   *
+   * @generated from field: bool cut = 13;
+   */
+  cut: boolean;
 };
 
 /**
@@ -483,6 +536,41 @@ export type CredentialConfig = Message<"claviger.keys.v1.CredentialConfig"> & {
    * @generated from field: repeated string models = 11;
    */
   models: string[];
+
+  /**
+   * weight is its share among credentials of the same priority; 0 is 1. Not for metering.
+   *
+   * @generated from field: int32 weight = 12;
+   */
+  weight: number;
+
+  /**
+   * scope narrows what it may be used for. Not for metering.
+   *
+   * @generated from field: claviger.keys.v1.CredentialScope scope = 13;
+   */
+  scope?: CredentialScope | undefined;
+
+  /**
+   * expire_time is when it stops serving; absent is never. Not for metering.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 14;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * next is the second secret, if it has a share or is to be tested. Not for metering.
+   *
+   * @generated from field: claviger.keys.v1.NextSecret next = 15;
+   */
+  next?: NextSecret | undefined;
+
+  /**
+   * cut ends the answers that it is giving, once it is disabled. Not for metering.
+   *
+   * @generated from field: bool cut = 16;
+   */
+  cut: boolean;
 };
 
 /**
@@ -491,6 +579,167 @@ export type CredentialConfig = Message<"claviger.keys.v1.CredentialConfig"> & {
  */
 export const CredentialConfigSchema: GenMessage<CredentialConfig> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_config, 8);
+
+/**
+ * NextSecret is a second secret as routers know it.
+ *
+ * @generated from message claviger.keys.v1.NextSecret
+ */
+export type NextSecret = Message<"claviger.keys.v1.NextSecret"> & {
+  /**
+   * revision is bound into the sealed text.
+   *
+   * @generated from field: int32 revision = 1;
+   */
+  revision: number;
+
+  /**
+   * sealed is the sealed secret.
+   *
+   * @generated from field: string sealed = 2;
+   */
+  sealed: string;
+
+  /**
+   * settings are where it may be sent.
+   *
+   * @generated from field: claviger.keys.v1.CredentialSettings settings = 3;
+   */
+  settings?: CredentialSettings | undefined;
+
+  /**
+   * share_percent is its share of the requests, 0 to 100.
+   *
+   * @generated from field: int32 share_percent = 4;
+   */
+  sharePercent: number;
+
+  /**
+   * models are what its test found that it may use.
+   *
+   * @generated from field: repeated string models = 5;
+   */
+  models: string[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.NextSecret.
+ * Use `create(NextSecretSchema)` to create a new message.
+ */
+export const NextSecretSchema: GenMessage<NextSecret> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 9);
+
+/**
+ * GroupConfig is a group as routers know it.
+ *
+ * @generated from message claviger.keys.v1.GroupConfig
+ */
+export type GroupConfig = Message<"claviger.keys.v1.GroupConfig"> & {
+  /**
+   * org_id is the organization.
+   *
+   * @generated from field: string org_id = 1;
+   */
+  orgId: string;
+
+  /**
+   * id is "grp_…".
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * name is its name, for error messages.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * policy_id is the default policy of its API keys.
+   *
+   * @generated from field: string policy_id = 4;
+   */
+  policyId: string;
+
+  /**
+   * enforce_policy sends every request through it.
+   *
+   * @generated from field: bool enforce_policy = 5;
+   */
+  enforcePolicy: boolean;
+
+  /**
+   * approved_models narrow what its API keys may use.
+   *
+   * @generated from field: repeated string approved_models = 6;
+   */
+  approvedModels: string[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.GroupConfig.
+ * Use `create(GroupConfigSchema)` to create a new message.
+ */
+export const GroupConfigSchema: GenMessage<GroupConfig> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 10);
+
+/**
+ * DrillConfig is a drill as routers know it.
+ *
+ * @generated from message claviger.keys.v1.DrillConfig
+ */
+export type DrillConfig = Message<"claviger.keys.v1.DrillConfig"> & {
+  /**
+   * org_id is the organization.
+   *
+   * @generated from field: string org_id = 1;
+   */
+  orgId: string;
+
+  /**
+   * id is "drill_…".
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * credential_id is the credential that seems to fail.
+   *
+   * @generated from field: string credential_id = 3;
+   */
+  credentialId: string;
+
+  /**
+   * api_key_id is the API key for which it does.
+   *
+   * @generated from field: string api_key_id = 4;
+   */
+  apiKeyId: string;
+
+  /**
+   * fault is what it seems to do.
+   *
+   * @generated from field: claviger.keys.v1.DrillFault fault = 5;
+   */
+  fault: DrillFault;
+
+  /**
+   * end_time is when it ends.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 6;
+   */
+  endTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DrillConfig.
+ * Use `create(DrillConfigSchema)` to create a new message.
+ */
+export const DrillConfigSchema: GenMessage<DrillConfig> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 11);
 
 /**
  * PolicyConfig is a policy as routers know it.
@@ -527,11 +776,12 @@ export type PolicyConfig = Message<"claviger.keys.v1.PolicyConfig"> & {
   version: bigint;
 
   /**
-   * targets are its lines.
+   * spec is the rule of the version that serves. A policy that was never published is not here. Metering
+   * sees no more than the names.
    *
-   * @generated from field: repeated claviger.keys.v1.Target targets = 5;
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 5;
    */
-  targets: Target[];
+  spec?: PolicySpec | undefined;
 };
 
 /**
@@ -539,7 +789,7 @@ export type PolicyConfig = Message<"claviger.keys.v1.PolicyConfig"> & {
  * Use `create(PolicyConfigSchema)` to create a new message.
  */
 export const PolicyConfigSchema: GenMessage<PolicyConfig> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 9);
+  messageDesc(file_claviger_keys_v1_config, 12);
 
 /**
  * RemovedConfig names an object that is gone.
@@ -567,7 +817,7 @@ export type RemovedConfig = Message<"claviger.keys.v1.RemovedConfig"> & {
  * Use `create(RemovedConfigSchema)` to create a new message.
  */
 export const RemovedConfigSchema: GenMessage<RemovedConfig> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 10);
+  messageDesc(file_claviger_keys_v1_config, 13);
 
 /**
  * TokenKey verifies access tokens.
@@ -595,7 +845,7 @@ export type TokenKey = Message<"claviger.keys.v1.TokenKey"> & {
  * Use `create(TokenKeySchema)` to create a new message.
  */
 export const TokenKeySchema: GenMessage<TokenKey> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 11);
+  messageDesc(file_claviger_keys_v1_config, 14);
 
 /**
  * ProbeJob asks a router to try a credential's key, free of tokens.
@@ -637,7 +887,7 @@ export type ProbeJob = Message<"claviger.keys.v1.ProbeJob"> & {
  * Use `create(ProbeJobSchema)` to create a new message.
  */
 export const ProbeJobSchema: GenMessage<ProbeJob> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 12);
+  messageDesc(file_claviger_keys_v1_config, 15);
 
 /**
  * ReportRouterStateRequest is what a router has learned.
@@ -672,6 +922,49 @@ export type ReportRouterStateRequest = Message<"claviger.keys.v1.ReportRouterSta
    * @generated from field: repeated claviger.keys.v1.CredentialEvidence evidence = 4;
    */
   evidence: CredentialEvidence[];
+
+  /**
+   * headroom is what was learned of providers' limits since the last report.
+   *
+   * @generated from field: repeated claviger.keys.v1.HeadroomReport headroom = 5;
+   */
+  headroom: HeadroomReport[];
+
+  /**
+   * uses are the last uses of secrets since the last report.
+   *
+   * @generated from field: repeated claviger.keys.v1.SecretUse uses = 6;
+   */
+  uses: SecretUse[];
+
+  /**
+   * drills are what came of drills, counted from their beginning at this router.
+   *
+   * @generated from field: repeated claviger.keys.v1.DrillProgress drills = 7;
+   */
+  drills: DrillProgress[];
+
+  /**
+   * epoch is random and new at every start of the router.
+   *
+   * @generated from field: string epoch = 8;
+   */
+  epoch: string;
+
+  /**
+   * streams_cut is how many answers were ended because of the configurations up to applied_version, counted
+   * from the start of the router.
+   *
+   * @generated from field: int64 streams_cut = 9;
+   */
+  streamsCut: bigint;
+
+  /**
+   * closing says that the router is going away for good.
+   *
+   * @generated from field: bool closing = 10;
+   */
+  closing: boolean;
 };
 
 /**
@@ -679,7 +972,112 @@ export type ReportRouterStateRequest = Message<"claviger.keys.v1.ReportRouterSta
  * Use `create(ReportRouterStateRequestSchema)` to create a new message.
  */
 export const ReportRouterStateRequestSchema: GenMessage<ReportRouterStateRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 13);
+  messageDesc(file_claviger_keys_v1_config, 16);
+
+/**
+ * HeadroomReport is what a provider's answers told of its limits.
+ *
+ * @generated from message claviger.keys.v1.HeadroomReport
+ */
+export type HeadroomReport = Message<"claviger.keys.v1.HeadroomReport"> & {
+  /**
+   * org_id is the credential's organization.
+   *
+   * @generated from field: string org_id = 1;
+   */
+  orgId: string;
+
+  /**
+   * headroom is what is left. Its router is whoever reports.
+   *
+   * @generated from field: claviger.keys.v1.Headroom headroom = 2;
+   */
+  headroom?: Headroom | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.HeadroomReport.
+ * Use `create(HeadroomReportSchema)` to create a new message.
+ */
+export const HeadroomReportSchema: GenMessage<HeadroomReport> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 17);
+
+/**
+ * SecretUse is the last use of a secret.
+ *
+ * @generated from message claviger.keys.v1.SecretUse
+ */
+export type SecretUse = Message<"claviger.keys.v1.SecretUse"> & {
+  /**
+   * org_id is the credential's organization.
+   *
+   * @generated from field: string org_id = 1;
+   */
+  orgId: string;
+
+  /**
+   * credential_id is the credential.
+   *
+   * @generated from field: string credential_id = 2;
+   */
+  credentialId: string;
+
+  /**
+   * revision is the secret.
+   *
+   * @generated from field: int32 revision = 3;
+   */
+  revision: number;
+
+  /**
+   * time is when it was last used for a request.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.SecretUse.
+ * Use `create(SecretUseSchema)` to create a new message.
+ */
+export const SecretUseSchema: GenMessage<SecretUse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 18);
+
+/**
+ * DrillProgress is what came of a drill at one router.
+ *
+ * @generated from message claviger.keys.v1.DrillProgress
+ */
+export type DrillProgress = Message<"claviger.keys.v1.DrillProgress"> & {
+  /**
+   * org_id is the organization.
+   *
+   * @generated from field: string org_id = 1;
+   */
+  orgId: string;
+
+  /**
+   * drill_id is the drill.
+   *
+   * @generated from field: string drill_id = 2;
+   */
+  drillId: string;
+
+  /**
+   * report is what came of it.
+   *
+   * @generated from field: claviger.keys.v1.DrillReport report = 3;
+   */
+  report?: DrillReport | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DrillProgress.
+ * Use `create(DrillProgressSchema)` to create a new message.
+ */
+export const DrillProgressSchema: GenMessage<DrillProgress> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 19);
 
 /**
  * ProbeResult is the verdict of a key test.
@@ -750,7 +1148,7 @@ export type ProbeResult = Message<"claviger.keys.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 14);
+  messageDesc(file_claviger_keys_v1_config, 20);
 
 /**
  * CredentialEvidence is what a provider said of a credential.
@@ -787,7 +1185,7 @@ export type CredentialEvidence = Message<"claviger.keys.v1.CredentialEvidence"> 
   credentialClass: CredentialClass;
 
   /**
-   * error_class is "auth_invalid" or "quota_exhausted".
+   * error_class is "auth_invalid", "auth_limited" or "quota_exhausted".
    *
    * @generated from field: string error_class = 5;
    */
@@ -813,7 +1211,7 @@ export type CredentialEvidence = Message<"claviger.keys.v1.CredentialEvidence"> 
  * Use `create(CredentialEvidenceSchema)` to create a new message.
  */
 export const CredentialEvidenceSchema: GenMessage<CredentialEvidence> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 15);
+  messageDesc(file_claviger_keys_v1_config, 21);
 
 /**
  * ReportRouterStateResponse is the answer of ReportRouterState.
@@ -828,7 +1226,7 @@ export type ReportRouterStateResponse = Message<"claviger.keys.v1.ReportRouterSt
  * Use `create(ReportRouterStateResponseSchema)` to create a new message.
  */
 export const ReportRouterStateResponseSchema: GenMessage<ReportRouterStateResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 16);
+  messageDesc(file_claviger_keys_v1_config, 22);
 
 /**
  * ConfigService feeds routers and metering. It is internal.

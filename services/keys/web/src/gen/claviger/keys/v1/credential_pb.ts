@@ -6,6 +6,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Receipt } from "./receipt_pb";
+import { file_claviger_keys_v1_receipt } from "./receipt_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/credential.proto.
  */
 export const file_claviger_keys_v1_credential: GenFile = /*@__PURE__*/
-  fileDesc("CiFjbGF2aWdlci9rZXlzL3YxL2NyZWRlbnRpYWwucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEi1QMKCkNyZWRlbnRpYWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSDQoFbGFiZWwYAyABKAkSEAoIYmFzZV91cmwYBCABKAkSEAoIcHJpb3JpdHkYBSABKAUSDAoEaGludBgGIAEoCRIQCghyZXZpc2lvbhgHIAEoBRIwCgVzdGF0ZRgIIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEhQKDHN0YXRlX3JlYXNvbhgJIAEoCRIuCgpzdGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgMIAEoCRIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgOIAEoCRIMCgRldGFnGA8gASgJEjYKCHNldHRpbmdzGBAgASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGBEgAygJIsYBChJDcmVkZW50aWFsU2V0dGluZ3MSDgoGcmVnaW9uGAEgASgJEg8KB3Byb2plY3QYAiABKAkSEAoIbG9jYXRpb24YAyABKAkSFAoMY2xpZW50X2VtYWlsGAQgASgJEjYKC2RlcGxveW1lbnRzGAUgAygLMiEuY2xhdmlnZXIua2V5cy52MS5BenVyZURlcGxveW1lbnQSLwoHc2VjcmV0cxgGIAMoCzIeLmNsYXZpZ2VyLmtleXMudjEuTWFza2VkU2VjcmV0Ik0KD0F6dXJlRGVwbG95bWVudBISCgptb2RlbF9zbHVnGAEgASgJEhQKDGVuZHBvaW50X3VybBgCIAEoCRIQCghtb2RlbF9pZBgDIAEoCSIrCgxNYXNrZWRTZWNyZXQSDQoFZmllbGQYASABKAkSDAoEaGludBgCIAEoCSIzCg1TZWNyZXRXYXJuaW5nEg0KBWZpZWxkGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJIqIBChdDcmVhdGVDcmVkZW50aWFsUmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVsYWJlbBgCIAEoCRITCgZzZWNyZXQYAyABKAlCA4ABARIQCghiYXNlX3VybBgEIAEoCRIQCghwcmlvcml0eRgFIAEoBRIUCgxhY2NlcHRfdGVybXMYBiABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJIn8KGENyZWF0ZUNyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5TZWNyZXRXYXJuaW5nIiIKFEdldENyZWRlbnRpYWxSZXF1ZXN0EgoKAmlkGAEgASgJIkkKFUdldENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIj8KFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USMQoLY3JlZGVudGlhbHMYASADKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJItYBChdVcGRhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRISCgVsYWJlbBgCIAEoCUgAiAEBEhUKCGJhc2VfdXJsGAMgASgJSAGIAQESFQoIcHJpb3JpdHkYBCABKAVIAogBARIVCghkaXNhYmxlZBgFIAEoCEgDiAEBEgwKBGV0YWcYBiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJQggKBl9sYWJlbEILCglfYmFzZV91cmxCCwoJX3ByaW9yaXR5QgsKCV9kaXNhYmxlZCJMChhVcGRhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbCJhChdSb3RhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRITCgZzZWNyZXQYAiABKAlCA4ABARIMCgRldGFnGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJ/ChhSb3RhdGVDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbBIxCgh3YXJuaW5ncxgCIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuU2VjcmV0V2FybmluZyIjChVUZXN0Q3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkiWgoWVGVzdENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEg4KBnRlc3RlZBgCIAEoCCI+ChdEZWxldGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkiGgoYRGVsZXRlQ3JlZGVudGlhbFJlc3BvbnNlKpQCCg9DcmVkZW50aWFsU3RhdGUSIAocQ1JFREVOVElBTF9TVEFURV9VTlNQRUNJRklFRBAAEh8KG0NSRURFTlRJQUxfU1RBVEVfVU5WRVJJRklFRBABEhsKF0NSRURFTlRJQUxfU1RBVEVfQUNUSVZFEAISHQoZQ1JFREVOVElBTF9TVEFURV9ERUdSQURFRBADEiQKIENSRURFTlRJQUxfU1RBVEVfUVVPVEFfRVhIQVVTVEVEEAQSHQoZQ1JFREVOVElBTF9TVEFURV9SRUpFQ1RFRBAFEh0KGUNSRURFTlRJQUxfU1RBVEVfRElTQUJMRUQQBhIeChpDUkVERU5USUFMX1NUQVRFX05PX1NFQ1JFVBAHMr8GChFDcmVkZW50aWFsU2VydmljZRJ0ChBDcmVhdGVDcmVkZW50aWFsEikuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVDcmVkZW50aWFsUmVxdWVzdBoqLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlQ3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESbQoNR2V0Q3JlZGVudGlhbBImLmNsYXZpZ2VyLmtleXMudjEuR2V0Q3JlZGVudGlhbFJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLkdldENyZWRlbnRpYWxSZXNwb25zZSILqrsYBwgDEgMBAgQScwoPTGlzdENyZWRlbnRpYWxzEiguY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GikuY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZSILqrsYBwgDEgMBAgQSdAoQVXBkYXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBEnQKEFJvdGF0ZUNyZWRlbnRpYWwSKS5jbGF2aWdlci5rZXlzLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXF1ZXN0GiouY2xhdmlnZXIua2V5cy52MS5Sb3RhdGVDcmVkZW50aWFsUmVzcG9uc2UiCaq7GAUIAxIBARJuCg5UZXN0Q3JlZGVudGlhbBInLmNsYXZpZ2VyLmtleXMudjEuVGVzdENyZWRlbnRpYWxSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5UZXN0Q3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESdAoQRGVsZXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBYgZwcm90bzM", [file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("CiFjbGF2aWdlci9rZXlzL3YxL2NyZWRlbnRpYWwucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEikQYKCkNyZWRlbnRpYWwSCgoCaWQYASABKAkSEAoIcHJvdmlkZXIYAiABKAkSDQoFbGFiZWwYAyABKAkSEAoIYmFzZV91cmwYBCABKAkSEAoIcHJpb3JpdHkYBSABKAUSDAoEaGludBgGIAEoCRIQCghyZXZpc2lvbhgHIAEoBRIwCgVzdGF0ZRgIIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEhQKDHN0YXRlX3JlYXNvbhgJIAEoCRIuCgpzdGF0ZV90aW1lGAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKY3JlYXRlZF9ieRgMIAEoCRIvCgt1cGRhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgOIAEoCRIMCgRldGFnGA8gASgJEjYKCHNldHRpbmdzGBAgASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGBEgAygJEg4KBndlaWdodBgSIAEoBRIwCgVzY29wZRgTIAEoCzIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFNjb3BlEi8KC2V4cGlyZV90aW1lGBQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgRuZXh0GBUgASgLMh4uY2xhdmlnZXIua2V5cy52MS5TdGFnZWRTZWNyZXQSMgoIcHJldmlvdXMYFiABKAsyIC5jbGF2aWdlci5rZXlzLnYxLlByZXZpb3VzU2VjcmV0EjIKDm5leHRfdGVzdF90aW1lGBcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X3VzZV90aW1lGBggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJJCg9DcmVkZW50aWFsU2NvcGUSDgoGbW9kZWxzGAEgAygJEhMKC2FwaV9rZXlfaWRzGAIgAygJEhEKCWdyb3VwX2lkcxgDIAMoCSLtAgoMU3RhZ2VkU2VjcmV0EhAKCHJldmlzaW9uGAEgASgFEgwKBGhpbnQYAiABKAkSNgoIc2V0dGluZ3MYAyABKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTZXR0aW5ncxIwCgVzdGF0ZRgEIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEhQKDHN0YXRlX3JlYXNvbhgFIAEoCRIVCg1zaGFyZV9wZXJjZW50GAYgASgFEi4KCnN0YWdlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNoYXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDWxhc3RfdXNlX3RpbWUYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3JvbGxlZF9iYWNrGAogASgIItIBCg5QcmV2aW91c1NlY3JldBIQCghyZXZpc2lvbhgBIAEoBRIMCgRoaW50GAIgASgJEjAKDHByb21vdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNbGFzdF91c2VfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJc2FmZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRzYWZlGAYgASgIIvkBCghIZWFkcm9vbRIVCg1jcmVkZW50aWFsX2lkGAEgASgJEg0KBW1vZGVsGAIgASgJEg4KBnJvdXRlchgDIAEoCRItCghyZXF1ZXN0cxgEIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuQWxsb3dhbmNlEisKBnRva2VucxgFIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuQWxsb3dhbmNlEjEKDWNvb2xpbmdfdW50aWwYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIl0KCUFsbG93YW5jZRINCgVsaW1pdBgBIAEoAxIRCglyZW1haW5pbmcYAiABKAMSLgoKcmVzZXRfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixgEKEkNyZWRlbnRpYWxTZXR0aW5ncxIOCgZyZWdpb24YASABKAkSDwoHcHJvamVjdBgCIAEoCRIQCghsb2NhdGlvbhgDIAEoCRIUCgxjbGllbnRfZW1haWwYBCABKAkSNgoLZGVwbG95bWVudHMYBSADKAsyIS5jbGF2aWdlci5rZXlzLnYxLkF6dXJlRGVwbG95bWVudBIvCgdzZWNyZXRzGAYgAygLMh4uY2xhdmlnZXIua2V5cy52MS5NYXNrZWRTZWNyZXQiTQoPQXp1cmVEZXBsb3ltZW50EhIKCm1vZGVsX3NsdWcYASABKAkSFAoMZW5kcG9pbnRfdXJsGAIgASgJEhAKCG1vZGVsX2lkGAMgASgJIisKDE1hc2tlZFNlY3JldBINCgVmaWVsZBgBIAEoCRIMCgRoaW50GAIgASgJIjMKDVNlY3JldFdhcm5pbmcSDQoFZmllbGQYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkilQIKF0NyZWF0ZUNyZWRlbnRpYWxSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBWxhYmVsGAIgASgJEhMKBnNlY3JldBgDIAEoCUIDgAEBEhAKCGJhc2VfdXJsGAQgASgJEhAKCHByaW9yaXR5GAUgASgFEhQKDGFjY2VwdF90ZXJtcxgGIAEoCBIXCg9pZGVtcG90ZW5jeV9rZXkYByABKAkSDgoGd2VpZ2h0GAggASgFEjAKBXNjb3BlGAkgASgLMiEuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2NvcGUSLwoLZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIn8KGENyZWF0ZUNyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5TZWNyZXRXYXJuaW5nIiIKFEdldENyZWRlbnRpYWxSZXF1ZXN0EgoKAmlkGAEgASgJIkkKFUdldENyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIj8KFkxpc3RDcmVkZW50aWFsc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiZQoXTGlzdENyZWRlbnRpYWxzUmVzcG9uc2USMQoLY3JlZGVudGlhbHMYASADKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIokDChdVcGRhdGVDcmVkZW50aWFsUmVxdWVzdBIKCgJpZBgBIAEoCRISCgVsYWJlbBgCIAEoCUgAiAEBEhUKCGJhc2VfdXJsGAMgASgJSAGIAQESFQoIcHJpb3JpdHkYBCABKAVIAogBARIVCghkaXNhYmxlZBgFIAEoCEgDiAEBEgwKBGV0YWcYBiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAcgASgJEhMKBndlaWdodBgIIAEoBUgEiAEBEjAKBXNjb3BlGAkgASgLMiEuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2NvcGUSLwoLZXhwaXJlX3RpbWUYCiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEWNsZWFyX2V4cGlyZV90aW1lGAsgASgIEhMKC2N1dF9zdHJlYW1zGAwgASgIQggKBl9sYWJlbEILCglfYmFzZV91cmxCCwoJX3ByaW9yaXR5QgsKCV9kaXNhYmxlZEIJCgdfd2VpZ2h0IngKGFVwZGF0ZUNyZWRlbnRpYWxSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsEioKB3JlY2VpcHQYAiABKAsyGS5jbGF2aWdlci5rZXlzLnYxLlJlY2VpcHQiYQoXUm90YXRlQ3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkSEwoGc2VjcmV0GAIgASgJQgOAAQESDAoEZXRhZxgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkifwoYUm90YXRlQ3JlZGVudGlhbFJlc3BvbnNlEjAKCmNyZWRlbnRpYWwYASABKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlNlY3JldFdhcm5pbmciIwoVVGVzdENyZWRlbnRpYWxSZXF1ZXN0EgoKAmlkGAEgASgJIloKFlRlc3RDcmVkZW50aWFsUmVzcG9uc2USMAoKY3JlZGVudGlhbBgBIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbBIOCgZ0ZXN0ZWQYAiABKAgiUwoXRGVsZXRlQ3JlZGVudGlhbFJlcXVlc3QSCgoCaWQYASABKAkSEwoLY3V0X3N0cmVhbXMYAyABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJIkYKGERlbGV0ZUNyZWRlbnRpYWxSZXNwb25zZRIqCgdyZWNlaXB0GAEgASgLMhkuY2xhdmlnZXIua2V5cy52MS5SZWNlaXB0IlwKElN0YWdlU2VjcmV0UmVxdWVzdBIKCgJpZBgBIAEoCRITCgZzZWNyZXQYAiABKAlCA4ABARIMCgRldGFnGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJ6ChNTdGFnZVNlY3JldFJlc3BvbnNlEjAKCmNyZWRlbnRpYWwYASABKAsyHC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWwSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlNlY3JldFdhcm5pbmcicwoVU2V0U2VjcmV0U2hhcmVSZXF1ZXN0EgoKAmlkGAEgASgJEhUKDXNoYXJlX3BlcmNlbnQYAiABKAUSEAoIcmV2aXNpb24YAyABKAUSDAoEZXRhZxgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkiSgoWU2V0U2VjcmV0U2hhcmVSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIlsKFFByb21vdGVTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgFEgwKBGV0YWcYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIkkKFVByb21vdGVTZWNyZXRSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIlsKFERpc2NhcmRTZWNyZXRSZXF1ZXN0EgoKAmlkGAEgASgJEhAKCHJldmlzaW9uGAIgASgFEgwKBGV0YWcYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIkkKFURpc2NhcmRTZWNyZXRSZXNwb25zZRIwCgpjcmVkZW50aWFsGAEgASgLMhwuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsIlMKE0xpc3RIZWFkcm9vbVJlcXVlc3QSFQoNY3JlZGVudGlhbF9pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJdChRMaXN0SGVhZHJvb21SZXNwb25zZRIsCghoZWFkcm9vbRgBIAMoCzIaLmNsYXZpZ2VyLmtleXMudjEuSGVhZHJvb20SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKrICCg9DcmVkZW50aWFsU3RhdGUSIAocQ1JFREVOVElBTF9TVEFURV9VTlNQRUNJRklFRBAAEh8KG0NSRURFTlRJQUxfU1RBVEVfVU5WRVJJRklFRBABEhsKF0NSRURFTlRJQUxfU1RBVEVfQUNUSVZFEAISHQoZQ1JFREVOVElBTF9TVEFURV9ERUdSQURFRBADEiQKIENSRURFTlRJQUxfU1RBVEVfUVVPVEFfRVhIQVVTVEVEEAQSHQoZQ1JFREVOVElBTF9TVEFURV9SRUpFQ1RFRBAFEh0KGUNSRURFTlRJQUxfU1RBVEVfRElTQUJMRUQQBhIeChpDUkVERU5USUFMX1NUQVRFX05PX1NFQ1JFVBAHEhwKGENSRURFTlRJQUxfU1RBVEVfRVhQSVJFRBAIMtwKChFDcmVkZW50aWFsU2VydmljZRJ0ChBDcmVhdGVDcmVkZW50aWFsEikuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVDcmVkZW50aWFsUmVxdWVzdBoqLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlQ3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESbQoNR2V0Q3JlZGVudGlhbBImLmNsYXZpZ2VyLmtleXMudjEuR2V0Q3JlZGVudGlhbFJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLkdldENyZWRlbnRpYWxSZXNwb25zZSILqrsYBwgDEgMBAgQScwoPTGlzdENyZWRlbnRpYWxzEiguY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXF1ZXN0GikuY2xhdmlnZXIua2V5cy52MS5MaXN0Q3JlZGVudGlhbHNSZXNwb25zZSILqrsYBwgDEgMBAgQSdAoQVXBkYXRlQ3JlZGVudGlhbBIpLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlQ3JlZGVudGlhbFJlcXVlc3QaKi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZUNyZWRlbnRpYWxSZXNwb25zZSIJqrsYBQgDEgEBEnQKEFJvdGF0ZUNyZWRlbnRpYWwSKS5jbGF2aWdlci5rZXlzLnYxLlJvdGF0ZUNyZWRlbnRpYWxSZXF1ZXN0GiouY2xhdmlnZXIua2V5cy52MS5Sb3RhdGVDcmVkZW50aWFsUmVzcG9uc2UiCaq7GAUIAxIBARJuCg5UZXN0Q3JlZGVudGlhbBInLmNsYXZpZ2VyLmtleXMudjEuVGVzdENyZWRlbnRpYWxSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5UZXN0Q3JlZGVudGlhbFJlc3BvbnNlIgmquxgFCAMSAQESZQoLU3RhZ2VTZWNyZXQSJC5jbGF2aWdlci5rZXlzLnYxLlN0YWdlU2VjcmV0UmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuU3RhZ2VTZWNyZXRSZXNwb25zZSIJqrsYBQgDEgEBEm4KDlNldFNlY3JldFNoYXJlEicuY2xhdmlnZXIua2V5cy52MS5TZXRTZWNyZXRTaGFyZVJlcXVlc3QaKC5jbGF2aWdlci5rZXlzLnYxLlNldFNlY3JldFNoYXJlUmVzcG9uc2UiCaq7GAUIAxIBARJrCg1Qcm9tb3RlU2VjcmV0EiYuY2xhdmlnZXIua2V5cy52MS5Qcm9tb3RlU2VjcmV0UmVxdWVzdBonLmNsYXZpZ2VyLmtleXMudjEuUHJvbW90ZVNlY3JldFJlc3BvbnNlIgmquxgFCAMSAQESawoNRGlzY2FyZFNlY3JldBImLmNsYXZpZ2VyLmtleXMudjEuRGlzY2FyZFNlY3JldFJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLkRpc2NhcmRTZWNyZXRSZXNwb25zZSIJqrsYBQgDEgEBEmoKDExpc3RIZWFkcm9vbRIlLmNsYXZpZ2VyLmtleXMudjEuTGlzdEhlYWRyb29tUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuTGlzdEhlYWRyb29tUmVzcG9uc2UiC6q7GAcIAxIDAQIEEnQKEERlbGV0ZUNyZWRlbnRpYWwSKS5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZUNyZWRlbnRpYWxSZXF1ZXN0GiouY2xhdmlnZXIua2V5cy52MS5EZWxldGVDcmVkZW50aWFsUmVzcG9uc2UiCaq7GAUIAxIBAWIGcHJvdG8z", [file_claviger_keys_v1_receipt, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * Credential is a provider's key that an organization brought.
@@ -142,6 +144,55 @@ export type Credential = Message<"claviger.keys.v1.Credential"> & {
    * @generated from field: repeated string models = 17;
    */
   models: string[];
+
+  /**
+   * weight is its share among credentials of the same priority, from 1.
+   *
+   * @generated from field: int32 weight = 18;
+   */
+  weight: number;
+
+  /**
+   * scope narrows what it may be used for.
+   *
+   * @generated from field: claviger.keys.v1.CredentialScope scope = 19;
+   */
+  scope?: CredentialScope | undefined;
+
+  /**
+   * expire_time is when it stops serving; absent is never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 20;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * next is the second secret, while one is staged.
+   *
+   * @generated from field: claviger.keys.v1.StagedSecret next = 21;
+   */
+  next?: StagedSecret | undefined;
+
+  /**
+   * previous is the secret before the last promotion, until it is discarded.
+   *
+   * @generated from field: claviger.keys.v1.PreviousSecret previous = 22;
+   */
+  previous?: PreviousSecret | undefined;
+
+  /**
+   * next_test_time is when a key test follows by itself; absent is none.
+   *
+   * @generated from field: google.protobuf.Timestamp next_test_time = 23;
+   */
+  nextTestTime?: Timestamp | undefined;
+
+  /**
+   * last_use_time is when the current secret was last used for a request, as far as routers have told.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 24;
+   */
+  lastUseTime?: Timestamp | undefined;
 };
 
 /**
@@ -150,6 +201,280 @@ export type Credential = Message<"claviger.keys.v1.Credential"> & {
  */
 export const CredentialSchema: GenMessage<Credential> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_credential, 0);
+
+/**
+ * CredentialScope narrows what a credential may be used for. What is empty narrows nothing.
+ *
+ * @generated from message claviger.keys.v1.CredentialScope
+ */
+export type CredentialScope = Message<"claviger.keys.v1.CredentialScope"> & {
+  /**
+   * models are patterns of "provider/model" of which a model must fit one; "*" stands for any text.
+   *
+   * @generated from field: repeated string models = 1;
+   */
+  models: string[];
+
+  /**
+   * api_key_ids are API keys that may use it.
+   *
+   * @generated from field: repeated string api_key_ids = 2;
+   */
+  apiKeyIds: string[];
+
+  /**
+   * group_ids are groups whose API keys may use it, besides api_key_ids.
+   *
+   * @generated from field: repeated string group_ids = 3;
+   */
+  groupIds: string[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.CredentialScope.
+ * Use `create(CredentialScopeSchema)` to create a new message.
+ */
+export const CredentialScopeSchema: GenMessage<CredentialScope> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 1);
+
+/**
+ * StagedSecret is a second secret on its way to take the place of the first.
+ *
+ * @generated from message claviger.keys.v1.StagedSecret
+ */
+export type StagedSecret = Message<"claviger.keys.v1.StagedSecret"> & {
+  /**
+   * revision is its number.
+   *
+   * @generated from field: int32 revision = 1;
+   */
+  revision: number;
+
+  /**
+   * hint is its end.
+   *
+   * @generated from field: string hint = 2;
+   */
+  hint: string;
+
+  /**
+   * settings are its readable parts.
+   *
+   * @generated from field: claviger.keys.v1.CredentialSettings settings = 3;
+   */
+  settings?: CredentialSettings | undefined;
+
+  /**
+   * state says what a test, or a provider while serving, said of it.
+   *
+   * @generated from field: claviger.keys.v1.CredentialState state = 4;
+   */
+  state: CredentialState;
+
+  /**
+   * state_reason says why, in words for people.
+   *
+   * @generated from field: string state_reason = 5;
+   */
+  stateReason: string;
+
+  /**
+   * share_percent is its share of the requests, 0 to 100.
+   *
+   * @generated from field: int32 share_percent = 6;
+   */
+  sharePercent: number;
+
+  /**
+   * stage_time is when it was staged.
+   *
+   * @generated from field: google.protobuf.Timestamp stage_time = 7;
+   */
+  stageTime?: Timestamp | undefined;
+
+  /**
+   * share_time is when it got its share.
+   *
+   * @generated from field: google.protobuf.Timestamp share_time = 8;
+   */
+  shareTime?: Timestamp | undefined;
+
+  /**
+   * last_use_time is when it was last used for a request, as far as routers have told.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 9;
+   */
+  lastUseTime?: Timestamp | undefined;
+
+  /**
+   * rolled_back says that a provider's refusal took its share away.
+   *
+   * @generated from field: bool rolled_back = 10;
+   */
+  rolledBack: boolean;
+};
+
+/**
+ * Describes the message claviger.keys.v1.StagedSecret.
+ * Use `create(StagedSecretSchema)` to create a new message.
+ */
+export const StagedSecretSchema: GenMessage<StagedSecret> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 2);
+
+/**
+ * PreviousSecret is a secret that no longer serves and may still be valid at the provider.
+ *
+ * @generated from message claviger.keys.v1.PreviousSecret
+ */
+export type PreviousSecret = Message<"claviger.keys.v1.PreviousSecret"> & {
+  /**
+   * revision is its number.
+   *
+   * @generated from field: int32 revision = 1;
+   */
+  revision: number;
+
+  /**
+   * hint is its end.
+   *
+   * @generated from field: string hint = 2;
+   */
+  hint: string;
+
+  /**
+   * promote_time is when the other took its place.
+   *
+   * @generated from field: google.protobuf.Timestamp promote_time = 3;
+   */
+  promoteTime?: Timestamp | undefined;
+
+  /**
+   * last_use_time is when it was last used for a request, as far as routers have told.
+   *
+   * @generated from field: google.protobuf.Timestamp last_use_time = 4;
+   */
+  lastUseTime?: Timestamp | undefined;
+
+  /**
+   * safe_time is from when it is safe to revoke it at the provider: no use for 24 hours, and every connected
+   * router has said so. Absent while that cannot be said.
+   *
+   * @generated from field: google.protobuf.Timestamp safe_time = 5;
+   */
+  safeTime?: Timestamp | undefined;
+
+  /**
+   * safe says that safe_time has come.
+   *
+   * @generated from field: bool safe = 6;
+   */
+  safe: boolean;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PreviousSecret.
+ * Use `create(PreviousSecretSchema)` to create a new message.
+ */
+export const PreviousSecretSchema: GenMessage<PreviousSecret> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 3);
+
+/**
+ * Headroom is what is left of a provider's limits, as its answers told one router.
+ *
+ * @generated from message claviger.keys.v1.Headroom
+ */
+export type Headroom = Message<"claviger.keys.v1.Headroom"> & {
+  /**
+   * credential_id is the credential.
+   *
+   * @generated from field: string credential_id = 1;
+   */
+  credentialId: string;
+
+  /**
+   * model is "provider/model".
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * router is who was told.
+   *
+   * @generated from field: string router = 3;
+   */
+  router: string;
+
+  /**
+   * requests are the requests that are left.
+   *
+   * @generated from field: claviger.keys.v1.Allowance requests = 4;
+   */
+  requests?: Allowance | undefined;
+
+  /**
+   * tokens are the tokens that are left.
+   *
+   * @generated from field: claviger.keys.v1.Allowance tokens = 5;
+   */
+  tokens?: Allowance | undefined;
+
+  /**
+   * cooling_until is until when the router leaves the credential alone for this model; absent if it does not.
+   *
+   * @generated from field: google.protobuf.Timestamp cooling_until = 6;
+   */
+  coolingUntil?: Timestamp | undefined;
+
+  /**
+   * time is when it was learned.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 7;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.Headroom.
+ * Use `create(HeadroomSchema)` to create a new message.
+ */
+export const HeadroomSchema: GenMessage<Headroom> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 4);
+
+/**
+ * Allowance is what is left of a limit.
+ *
+ * @generated from message claviger.keys.v1.Allowance
+ */
+export type Allowance = Message<"claviger.keys.v1.Allowance"> & {
+  /**
+   * limit is the whole; 0 if it was not told.
+   *
+   * @generated from field: int64 limit = 1;
+   */
+  limit: bigint;
+
+  /**
+   * remaining is what is left.
+   *
+   * @generated from field: int64 remaining = 2;
+   */
+  remaining: bigint;
+
+  /**
+   * reset_time is when it is whole again; absent if it was not told.
+   *
+   * @generated from field: google.protobuf.Timestamp reset_time = 3;
+   */
+  resetTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.Allowance.
+ * Use `create(AllowanceSchema)` to create a new message.
+ */
+export const AllowanceSchema: GenMessage<Allowance> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 5);
 
 /**
  * CredentialSettings are the readable parts of a credential that is more than one API key. They are
@@ -206,7 +531,7 @@ export type CredentialSettings = Message<"claviger.keys.v1.CredentialSettings"> 
  * Use `create(CredentialSettingsSchema)` to create a new message.
  */
 export const CredentialSettingsSchema: GenMessage<CredentialSettings> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 1);
+  messageDesc(file_claviger_keys_v1_credential, 6);
 
 /**
  * AzureDeployment is one entry of Azure's list.
@@ -241,7 +566,7 @@ export type AzureDeployment = Message<"claviger.keys.v1.AzureDeployment"> & {
  * Use `create(AzureDeploymentSchema)` to create a new message.
  */
 export const AzureDeploymentSchema: GenMessage<AzureDeployment> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 2);
+  messageDesc(file_claviger_keys_v1_credential, 7);
 
 /**
  * MaskedSecret is a secret field as it is shown.
@@ -269,7 +594,7 @@ export type MaskedSecret = Message<"claviger.keys.v1.MaskedSecret"> & {
  * Use `create(MaskedSecretSchema)` to create a new message.
  */
 export const MaskedSecretSchema: GenMessage<MaskedSecret> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 3);
+  messageDesc(file_claviger_keys_v1_credential, 8);
 
 /**
  * SecretWarning names a part of a secret that was accepted and may not be meant.
@@ -297,7 +622,7 @@ export type SecretWarning = Message<"claviger.keys.v1.SecretWarning"> & {
  * Use `create(SecretWarningSchema)` to create a new message.
  */
 export const SecretWarningSchema: GenMessage<SecretWarning> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 4);
+  messageDesc(file_claviger_keys_v1_credential, 9);
 
 /**
  * CreateCredentialRequest is the input of CreateCredential.
@@ -355,6 +680,27 @@ export type CreateCredentialRequest = Message<"claviger.keys.v1.CreateCredential
    * @generated from field: string idempotency_key = 7;
    */
   idempotencyKey: string;
+
+  /**
+   * weight is its share among credentials of the same priority; 0 is 1.
+   *
+   * @generated from field: int32 weight = 8;
+   */
+  weight: number;
+
+  /**
+   * scope narrows what it may be used for.
+   *
+   * @generated from field: claviger.keys.v1.CredentialScope scope = 9;
+   */
+  scope?: CredentialScope | undefined;
+
+  /**
+   * expire_time is when it stops serving; absent is never.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 10;
+   */
+  expireTime?: Timestamp | undefined;
 };
 
 /**
@@ -362,7 +708,7 @@ export type CreateCredentialRequest = Message<"claviger.keys.v1.CreateCredential
  * Use `create(CreateCredentialRequestSchema)` to create a new message.
  */
 export const CreateCredentialRequestSchema: GenMessage<CreateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 5);
+  messageDesc(file_claviger_keys_v1_credential, 10);
 
 /**
  * CreateCredentialResponse is the answer of CreateCredential.
@@ -390,7 +736,7 @@ export type CreateCredentialResponse = Message<"claviger.keys.v1.CreateCredentia
  * Use `create(CreateCredentialResponseSchema)` to create a new message.
  */
 export const CreateCredentialResponseSchema: GenMessage<CreateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 6);
+  messageDesc(file_claviger_keys_v1_credential, 11);
 
 /**
  * GetCredentialRequest is the input of GetCredential.
@@ -411,7 +757,7 @@ export type GetCredentialRequest = Message<"claviger.keys.v1.GetCredentialReques
  * Use `create(GetCredentialRequestSchema)` to create a new message.
  */
 export const GetCredentialRequestSchema: GenMessage<GetCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 7);
+  messageDesc(file_claviger_keys_v1_credential, 12);
 
 /**
  * GetCredentialResponse is the answer of GetCredential.
@@ -432,7 +778,7 @@ export type GetCredentialResponse = Message<"claviger.keys.v1.GetCredentialRespo
  * Use `create(GetCredentialResponseSchema)` to create a new message.
  */
 export const GetCredentialResponseSchema: GenMessage<GetCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 8);
+  messageDesc(file_claviger_keys_v1_credential, 13);
 
 /**
  * ListCredentialsRequest is the input of ListCredentials.
@@ -460,7 +806,7 @@ export type ListCredentialsRequest = Message<"claviger.keys.v1.ListCredentialsRe
  * Use `create(ListCredentialsRequestSchema)` to create a new message.
  */
 export const ListCredentialsRequestSchema: GenMessage<ListCredentialsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 9);
+  messageDesc(file_claviger_keys_v1_credential, 14);
 
 /**
  * ListCredentialsResponse is the answer of ListCredentials.
@@ -488,7 +834,7 @@ export type ListCredentialsResponse = Message<"claviger.keys.v1.ListCredentialsR
  * Use `create(ListCredentialsResponseSchema)` to create a new message.
  */
 export const ListCredentialsResponseSchema: GenMessage<ListCredentialsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 10);
+  messageDesc(file_claviger_keys_v1_credential, 15);
 
 /**
  * UpdateCredentialRequest is the input of UpdateCredential. Absent fields stay.
@@ -544,6 +890,41 @@ export type UpdateCredentialRequest = Message<"claviger.keys.v1.UpdateCredential
    * @generated from field: string idempotency_key = 7;
    */
   idempotencyKey: string;
+
+  /**
+   * weight is its share among credentials of the same priority.
+   *
+   * @generated from field: optional int32 weight = 8;
+   */
+  weight?: number | undefined;
+
+  /**
+   * scope replaces what it may be used for.
+   *
+   * @generated from field: claviger.keys.v1.CredentialScope scope = 9;
+   */
+  scope?: CredentialScope | undefined;
+
+  /**
+   * expire_time is when it stops serving.
+   *
+   * @generated from field: google.protobuf.Timestamp expire_time = 10;
+   */
+  expireTime?: Timestamp | undefined;
+
+  /**
+   * clear_expire_time lets it serve for good.
+   *
+   * @generated from field: bool clear_expire_time = 11;
+   */
+  clearExpireTime: boolean;
+
+  /**
+   * cut_streams ends answers that it is giving, if it is disabled.
+   *
+   * @generated from field: bool cut_streams = 12;
+   */
+  cutStreams: boolean;
 };
 
 /**
@@ -551,7 +932,7 @@ export type UpdateCredentialRequest = Message<"claviger.keys.v1.UpdateCredential
  * Use `create(UpdateCredentialRequestSchema)` to create a new message.
  */
 export const UpdateCredentialRequestSchema: GenMessage<UpdateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 11);
+  messageDesc(file_claviger_keys_v1_credential, 16);
 
 /**
  * UpdateCredentialResponse is the answer of UpdateCredential.
@@ -565,6 +946,13 @@ export type UpdateCredentialResponse = Message<"claviger.keys.v1.UpdateCredentia
    * @generated from field: claviger.keys.v1.Credential credential = 1;
    */
   credential?: Credential | undefined;
+
+  /**
+   * receipt says which routers have heard of it. Given if it was disabled.
+   *
+   * @generated from field: claviger.keys.v1.Receipt receipt = 2;
+   */
+  receipt?: Receipt | undefined;
 };
 
 /**
@@ -572,7 +960,7 @@ export type UpdateCredentialResponse = Message<"claviger.keys.v1.UpdateCredentia
  * Use `create(UpdateCredentialResponseSchema)` to create a new message.
  */
 export const UpdateCredentialResponseSchema: GenMessage<UpdateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 12);
+  messageDesc(file_claviger_keys_v1_credential, 17);
 
 /**
  * RotateCredentialRequest is the input of RotateCredential.
@@ -614,7 +1002,7 @@ export type RotateCredentialRequest = Message<"claviger.keys.v1.RotateCredential
  * Use `create(RotateCredentialRequestSchema)` to create a new message.
  */
 export const RotateCredentialRequestSchema: GenMessage<RotateCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 13);
+  messageDesc(file_claviger_keys_v1_credential, 18);
 
 /**
  * RotateCredentialResponse is the answer of RotateCredential.
@@ -642,7 +1030,7 @@ export type RotateCredentialResponse = Message<"claviger.keys.v1.RotateCredentia
  * Use `create(RotateCredentialResponseSchema)` to create a new message.
  */
 export const RotateCredentialResponseSchema: GenMessage<RotateCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 14);
+  messageDesc(file_claviger_keys_v1_credential, 19);
 
 /**
  * TestCredentialRequest is the input of TestCredential.
@@ -663,7 +1051,7 @@ export type TestCredentialRequest = Message<"claviger.keys.v1.TestCredentialRequ
  * Use `create(TestCredentialRequestSchema)` to create a new message.
  */
 export const TestCredentialRequestSchema: GenMessage<TestCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 15);
+  messageDesc(file_claviger_keys_v1_credential, 20);
 
 /**
  * TestCredentialResponse is the answer of TestCredential.
@@ -691,7 +1079,7 @@ export type TestCredentialResponse = Message<"claviger.keys.v1.TestCredentialRes
  * Use `create(TestCredentialResponseSchema)` to create a new message.
  */
 export const TestCredentialResponseSchema: GenMessage<TestCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 16);
+  messageDesc(file_claviger_keys_v1_credential, 21);
 
 /**
  * DeleteCredentialRequest is the input of DeleteCredential.
@@ -707,6 +1095,13 @@ export type DeleteCredentialRequest = Message<"claviger.keys.v1.DeleteCredential
   id: string;
 
   /**
+   * cut_streams ends answers that it is giving.
+   *
+   * @generated from field: bool cut_streams = 3;
+   */
+  cutStreams: boolean;
+
+  /**
    * idempotency_key makes a retry return the first answer.
    *
    * @generated from field: string idempotency_key = 2;
@@ -719,7 +1114,7 @@ export type DeleteCredentialRequest = Message<"claviger.keys.v1.DeleteCredential
  * Use `create(DeleteCredentialRequestSchema)` to create a new message.
  */
 export const DeleteCredentialRequestSchema: GenMessage<DeleteCredentialRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 17);
+  messageDesc(file_claviger_keys_v1_credential, 22);
 
 /**
  * DeleteCredentialResponse is the answer of DeleteCredential.
@@ -727,6 +1122,12 @@ export const DeleteCredentialRequestSchema: GenMessage<DeleteCredentialRequest> 
  * @generated from message claviger.keys.v1.DeleteCredentialResponse
  */
 export type DeleteCredentialResponse = Message<"claviger.keys.v1.DeleteCredentialResponse"> & {
+  /**
+   * receipt says which routers have heard of it.
+   *
+   * @generated from field: claviger.keys.v1.Receipt receipt = 1;
+   */
+  receipt?: Receipt | undefined;
 };
 
 /**
@@ -734,7 +1135,336 @@ export type DeleteCredentialResponse = Message<"claviger.keys.v1.DeleteCredentia
  * Use `create(DeleteCredentialResponseSchema)` to create a new message.
  */
 export const DeleteCredentialResponseSchema: GenMessage<DeleteCredentialResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_credential, 18);
+  messageDesc(file_claviger_keys_v1_credential, 23);
+
+/**
+ * StageSecretRequest is the input of StageSecret.
+ *
+ * @generated from message claviger.keys.v1.StageSecretRequest
+ */
+export type StageSecretRequest = Message<"claviger.keys.v1.StageSecretRequest"> & {
+  /**
+   * id is "cred_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * secret is the second secret, in the form of CreateCredentialRequest.secret: 8 bytes to 64 KiB.
+   *
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.StageSecretRequest.
+ * Use `create(StageSecretRequestSchema)` to create a new message.
+ */
+export const StageSecretRequestSchema: GenMessage<StageSecretRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 24);
+
+/**
+ * StageSecretResponse is the answer of StageSecret.
+ *
+ * @generated from message claviger.keys.v1.StageSecretResponse
+ */
+export type StageSecretResponse = Message<"claviger.keys.v1.StageSecretResponse"> & {
+  /**
+   * credential is the changed credential.
+   *
+   * @generated from field: claviger.keys.v1.Credential credential = 1;
+   */
+  credential?: Credential | undefined;
+
+  /**
+   * warnings name what was accepted and may not be meant.
+   *
+   * @generated from field: repeated claviger.keys.v1.SecretWarning warnings = 2;
+   */
+  warnings: SecretWarning[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.StageSecretResponse.
+ * Use `create(StageSecretResponseSchema)` to create a new message.
+ */
+export const StageSecretResponseSchema: GenMessage<StageSecretResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 25);
+
+/**
+ * SetSecretShareRequest is the input of SetSecretShare.
+ *
+ * @generated from message claviger.keys.v1.SetSecretShareRequest
+ */
+export type SetSecretShareRequest = Message<"claviger.keys.v1.SetSecretShareRequest"> & {
+  /**
+   * id is "cred_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * share_percent is 0 to 100; 1, 10 and 100 are good steps.
+   *
+   * @generated from field: int32 share_percent = 2;
+   */
+  sharePercent: number;
+
+  /**
+   * revision is the second secret that is meant.
+   *
+   * @generated from field: int32 revision = 3;
+   */
+  revision: number;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.SetSecretShareRequest.
+ * Use `create(SetSecretShareRequestSchema)` to create a new message.
+ */
+export const SetSecretShareRequestSchema: GenMessage<SetSecretShareRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 26);
+
+/**
+ * SetSecretShareResponse is the answer of SetSecretShare.
+ *
+ * @generated from message claviger.keys.v1.SetSecretShareResponse
+ */
+export type SetSecretShareResponse = Message<"claviger.keys.v1.SetSecretShareResponse"> & {
+  /**
+   * credential is the changed credential.
+   *
+   * @generated from field: claviger.keys.v1.Credential credential = 1;
+   */
+  credential?: Credential | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.SetSecretShareResponse.
+ * Use `create(SetSecretShareResponseSchema)` to create a new message.
+ */
+export const SetSecretShareResponseSchema: GenMessage<SetSecretShareResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 27);
+
+/**
+ * PromoteSecretRequest is the input of PromoteSecret.
+ *
+ * @generated from message claviger.keys.v1.PromoteSecretRequest
+ */
+export type PromoteSecretRequest = Message<"claviger.keys.v1.PromoteSecretRequest"> & {
+  /**
+   * id is "cred_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * revision is the second secret that is meant.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PromoteSecretRequest.
+ * Use `create(PromoteSecretRequestSchema)` to create a new message.
+ */
+export const PromoteSecretRequestSchema: GenMessage<PromoteSecretRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 28);
+
+/**
+ * PromoteSecretResponse is the answer of PromoteSecret.
+ *
+ * @generated from message claviger.keys.v1.PromoteSecretResponse
+ */
+export type PromoteSecretResponse = Message<"claviger.keys.v1.PromoteSecretResponse"> & {
+  /**
+   * credential is the changed credential.
+   *
+   * @generated from field: claviger.keys.v1.Credential credential = 1;
+   */
+  credential?: Credential | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PromoteSecretResponse.
+ * Use `create(PromoteSecretResponseSchema)` to create a new message.
+ */
+export const PromoteSecretResponseSchema: GenMessage<PromoteSecretResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 29);
+
+/**
+ * DiscardSecretRequest is the input of DiscardSecret.
+ *
+ * @generated from message claviger.keys.v1.DiscardSecretRequest
+ */
+export type DiscardSecretRequest = Message<"claviger.keys.v1.DiscardSecretRequest"> & {
+  /**
+   * id is "cred_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * revision is the secret that is meant, not the one that serves.
+   *
+   * @generated from field: int32 revision = 2;
+   */
+  revision: number;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 3;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiscardSecretRequest.
+ * Use `create(DiscardSecretRequestSchema)` to create a new message.
+ */
+export const DiscardSecretRequestSchema: GenMessage<DiscardSecretRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 30);
+
+/**
+ * DiscardSecretResponse is the answer of DiscardSecret.
+ *
+ * @generated from message claviger.keys.v1.DiscardSecretResponse
+ */
+export type DiscardSecretResponse = Message<"claviger.keys.v1.DiscardSecretResponse"> & {
+  /**
+   * credential is the changed credential.
+   *
+   * @generated from field: claviger.keys.v1.Credential credential = 1;
+   */
+  credential?: Credential | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiscardSecretResponse.
+ * Use `create(DiscardSecretResponseSchema)` to create a new message.
+ */
+export const DiscardSecretResponseSchema: GenMessage<DiscardSecretResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 31);
+
+/**
+ * ListHeadroomRequest is the input of ListHeadroom.
+ *
+ * @generated from message claviger.keys.v1.ListHeadroomRequest
+ */
+export type ListHeadroomRequest = Message<"claviger.keys.v1.ListHeadroomRequest"> & {
+  /**
+   * credential_id narrows to one credential; empty is all.
+   *
+   * @generated from field: string credential_id = 1;
+   */
+  credentialId: string;
+
+  /**
+   * page_size is 1 to 500, default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is the next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.ListHeadroomRequest.
+ * Use `create(ListHeadroomRequestSchema)` to create a new message.
+ */
+export const ListHeadroomRequestSchema: GenMessage<ListHeadroomRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 32);
+
+/**
+ * ListHeadroomResponse is the answer of ListHeadroom.
+ *
+ * @generated from message claviger.keys.v1.ListHeadroomResponse
+ */
+export type ListHeadroomResponse = Message<"claviger.keys.v1.ListHeadroomResponse"> & {
+  /**
+   * headroom is one page.
+   *
+   * @generated from field: repeated claviger.keys.v1.Headroom headroom = 1;
+   */
+  headroom: Headroom[];
+
+  /**
+   * next_page_token is empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.ListHeadroomResponse.
+ * Use `create(ListHeadroomResponseSchema)` to create a new message.
+ */
+export const ListHeadroomResponseSchema: GenMessage<ListHeadroomResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_credential, 33);
 
 /**
  * CredentialState says whether a credential can serve.
@@ -797,6 +1527,13 @@ export enum CredentialState {
    * @generated from enum value: CREDENTIAL_STATE_NO_SECRET = 7;
    */
   NO_SECRET = 7,
+
+  /**
+   * CREDENTIAL_STATE_EXPIRED is past the time that its owner gave it. It does not serve.
+   *
+   * @generated from enum value: CREDENTIAL_STATE_EXPIRED = 8;
+   */
+  EXPIRED = 8,
 }
 
 /**
@@ -874,6 +1611,59 @@ export const CredentialService: GenService<{
     methodKind: "unary";
     input: typeof TestCredentialRequestSchema;
     output: typeof TestCredentialResponseSchema;
+  },
+  /**
+   * StageSecret seals a second secret beside the one that serves, and starts a key test of it. It serves
+   * nobody until it has a share. A second secret that was staged before is discarded.
+   *
+   * @generated from rpc claviger.keys.v1.CredentialService.StageSecret
+   */
+  stageSecret: {
+    methodKind: "unary";
+    input: typeof StageSecretRequestSchema;
+    output: typeof StageSecretResponseSchema;
+  },
+  /**
+   * SetSecretShare gives the second secret its share of the requests. A provider that refuses it (401, 403)
+   * takes its share away at once; the requests that met it are served by the first.
+   *
+   * @generated from rpc claviger.keys.v1.CredentialService.SetSecretShare
+   */
+  setSecretShare: {
+    methodKind: "unary";
+    input: typeof SetSecretShareRequestSchema;
+    output: typeof SetSecretShareResponseSchema;
+  },
+  /**
+   * PromoteSecret makes the second secret the one that serves. The first is kept out of use, and its last use
+   * is told, until it is safe to revoke it at the provider.
+   *
+   * @generated from rpc claviger.keys.v1.CredentialService.PromoteSecret
+   */
+  promoteSecret: {
+    methodKind: "unary";
+    input: typeof PromoteSecretRequestSchema;
+    output: typeof PromoteSecretResponseSchema;
+  },
+  /**
+   * DiscardSecret forgets the second secret, or the old one after a promotion.
+   *
+   * @generated from rpc claviger.keys.v1.CredentialService.DiscardSecret
+   */
+  discardSecret: {
+    methodKind: "unary";
+    input: typeof DiscardSecretRequestSchema;
+    output: typeof DiscardSecretResponseSchema;
+  },
+  /**
+   * ListHeadroom lists what routers have learned of the limits that providers set, by credential and model.
+   *
+   * @generated from rpc claviger.keys.v1.CredentialService.ListHeadroom
+   */
+  listHeadroom: {
+    methodKind: "unary";
+    input: typeof ListHeadroomRequestSchema;
+    output: typeof ListHeadroomResponseSchema;
   },
   /**
    * DeleteCredential removes a credential and its sealed secret for good.

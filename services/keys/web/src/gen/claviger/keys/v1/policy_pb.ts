@@ -4,20 +4,20 @@
 
 // Package claviger.keys.v1 is the control plane: organizations, members, credentials, policies, API keys.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { CredentialClass } from "../../events/v1/usage_event_pb";
 import { file_claviger_events_v1_usage_event } from "../../events/v1/usage_event_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file claviger/keys/v1/policy.proto.
  */
 export const file_claviger_keys_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL3BvbGljeS5wcm90bxIQY2xhdmlnZXIua2V5cy52MSLiAQoGUG9saWN5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIpCgd0YXJnZXRzGAQgAygLMhguY2xhdmlnZXIua2V5cy52MS5UYXJnZXQSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgp1cGRhdGVkX2J5GAcgASgJEgwKBGV0YWcYCCABKAkiSQoGVGFyZ2V0Eg0KBW1vZGVsGAEgASgJEjAKA3VzZRgCIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MiZwoTQ3JlYXRlUG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEikKB3RhcmdldHMYAiADKAsyGC5jbGF2aWdlci5rZXlzLnYxLlRhcmdldBIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkiQAoUQ3JlYXRlUG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kiHgoQR2V0UG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCSI9ChFHZXRQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeSI8ChNMaXN0UG9saWNpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlsKFExpc3RQb2xpY2llc1Jlc3BvbnNlEioKCHBvbGljaWVzGAEgAygLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJInMKE1VwZGF0ZVBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSKQoHdGFyZ2V0cxgCIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuVGFyZ2V0EgwKBGV0YWcYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIkAKFFVwZGF0ZVBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5IjoKE0RlbGV0ZVBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJIhYKFERlbGV0ZVBvbGljeVJlc3BvbnNlMpUECg1Qb2xpY3lTZXJ2aWNlEmkKDENyZWF0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISXAoJR2V0UG9saWN5EiIuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXF1ZXN0GiMuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXNwb25zZSIGqrsYAggDEmUKDExpc3RQb2xpY2llcxIlLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVzcG9uc2UiBqq7GAIIAxJpCgxVcGRhdGVQb2xpY3kSJS5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEmkKDERlbGV0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQJiBnByb3RvMw", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL3BvbGljeS5wcm90bxIQY2xhdmlnZXIua2V5cy52MSLYAgoGUG9saWN5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIqCgRzcGVjGAQgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgHIAEoCRIMCgRldGFnGAggASgJEisKBWRyYWZ0GAkgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEjAKDHB1Ymxpc2hfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcHVibGlzaGVkX2J5GAsgASgJInkKClBvbGljeVNwZWMSLQoGZ3JvdXBzGAEgAygLMh0uY2xhdmlnZXIua2V5cy52MS5UYXJnZXRHcm91cBIUCgxtYXhfYXR0ZW1wdHMYAiABKAUSJgoFaGVkZ2UYAyABKAsyFy5jbGF2aWdlci5rZXlzLnYxLkhlZGdlIqQBCgtUYXJnZXRHcm91cBIsCghzdHJhdGVneRgBIAEoDjIaLmNsYXZpZ2VyLmtleXMudjEuU3RyYXRlZ3kSKQoHdGFyZ2V0cxgCIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuVGFyZ2V0EikKBHdoZW4YAyABKAsyGy5jbGF2aWdlci5rZXlzLnYxLkNvbmRpdGlvbhIRCglzdGlja3lfYnkYBCABKAkipQEKCUNvbmRpdGlvbhIsCgR0YWdzGAEgAygLMh4uY2xhdmlnZXIua2V5cy52MS5UYWdDb25kaXRpb24SDgoGbW9kZWxzGAIgAygJEhgKEG1pbl9pbnB1dF90b2tlbnMYAyABKAMSGAoQbWF4X2lucHV0X3Rva2VucxgEIAEoAxITCgthcGlfa2V5X2lkcxgFIAMoCRIRCglncm91cF9pZHMYBiADKAkiKwoMVGFnQ29uZGl0aW9uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkivQIKBlRhcmdldBINCgVtb2RlbBgBIAEoCRIwCgN1c2UYAiABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhUKDWNyZWRlbnRpYWxfaWQYAyABKAkSEwoGd2VpZ2h0GAQgASgFSACIAQESLAoIdGltZW91dHMYBSABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlRpbWVvdXRzEhQKB3JldHJpZXMYBiABKAVIAYgBARIqCgdiYWNrb2ZmGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21vdmVfb24YCCADKAkSLgoJb3ZlcnJpZGVzGAkgASgLMhsuY2xhdmlnZXIua2V5cy52MS5PdmVycmlkZXNCCQoHX3dlaWdodEIKCghfcmV0cmllcyKWAQoIVGltZW91dHMSLQoKZmlyc3RfYnl0ZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5iZXR3ZWVuX2NodW5rcxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgV0b3RhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiK9AQoJT3ZlcnJpZGVzEhgKC3RlbXBlcmF0dXJlGAEgASgBSACIAQESEgoFdG9wX3AYAiABKAFIAYgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgDIAEoA0gCiAEBEh0KEHJlYXNvbmluZ19lZmZvcnQYBCABKAlIA4gBAUIOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQhQKEl9tYXhfb3V0cHV0X3Rva2Vuc0ITChFfcmVhc29uaW5nX2VmZm9ydCJGCgVIZWRnZRIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgttYXhfcGVyY2VudBgCIAEoBSJiCg1Qb2xpY3lQcm9ibGVtEgwKBGxpbmUYASABKAUSDQoFZmllbGQYAiABKAkSDgoGcmVhc29uGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEg8KB3dhcm5pbmcYBSABKAgirAEKDVBvbGljeVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoAxIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEjAKDHB1Ymxpc2hfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcHVibGlzaGVkX2J5GAQgASgJEhYKDnJvbGxlZF9iYWNrX3RvGAUgASgDIvABCgxQb2xpY3lDaGFuZ2USMQoEa2luZBgBIAEoDjIjLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5Q2hhbmdlLktpbmQSEQoJZnJvbV9saW5lGAIgASgFEg8KB3RvX2xpbmUYAyABKAUSDQoFZmllbGQYBCABKAkSDAoEZnJvbRgFIAEoCRIKCgJ0bxgGIAEoCSJgCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIOCgpLSU5EX0FEREVEEAESEAoMS0lORF9SRU1PVkVEEAISEAoMS0lORF9DSEFOR0VEEAMSDgoKS0lORF9NT1ZFRBAEInkKE0NyZWF0ZVBvbGljeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEg8KB3B1Ymxpc2gYAyABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJInMKFENyZWF0ZVBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIh4KEEdldFBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkiPQoRR2V0UG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kiPAoTTGlzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJbChRMaXN0UG9saWNpZXNSZXNwb25zZRIqCghwb2xpY2llcxgBIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKFAQoTVXBkYXRlUG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCRIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEg8KB3B1Ymxpc2gYAyABKAgSDAoEZXRhZxgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkicwoUVXBkYXRlUG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVByb2JsZW0iSQoUUHVibGlzaFBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSDAoEZXRhZxgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkidAoVUHVibGlzaFBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIk4KGURpc2NhcmRQb2xpY3lEcmFmdFJlcXVlc3QSCgoCaWQYASABKAkSDAoEZXRhZxgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkiRgoaRGlzY2FyZFBvbGljeURyYWZ0UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kiWwoVUm9sbEJhY2tQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB3ZlcnNpb24YAiABKAMSDAoEZXRhZxgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkidQoWUm9sbEJhY2tQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeRIxCgh3YXJuaW5ncxgCIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSJOChlMaXN0UG9saWN5VmVyc2lvbnNSZXF1ZXN0EgoKAmlkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImgKGkxpc3RQb2xpY3lWZXJzaW9uc1Jlc3BvbnNlEjEKCHZlcnNpb25zGAEgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJJChFEaWZmUG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCRIUCgxmcm9tX3ZlcnNpb24YAiABKAMSEgoKdG9fdmVyc2lvbhgDIAEoAyJvChJEaWZmUG9saWN5UmVzcG9uc2USLwoHY2hhbmdlcxgBIAMoCzIeLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5Q2hhbmdlEhQKDGZyb21fdmVyc2lvbhgCIAEoAxISCgp0b192ZXJzaW9uGAMgASgDIk4KEkNoZWNrUG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEioKBHNwZWMYAiABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMiSAoTQ2hlY2tQb2xpY3lSZXNwb25zZRIxCghwcm9ibGVtcxgBIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSI6ChNEZWxldGVQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCSIWChREZWxldGVQb2xpY3lSZXNwb25zZSqeAQoIU3RyYXRlZ3kSGAoUU1RSQVRFR1lfVU5TUEVDSUZJRUQQABIVChFTVFJBVEVHWV9GQUxMQkFDSxABEhUKEVNUUkFURUdZX1dFSUdIVEVEEAISGwoXU1RSQVRFR1lfTE9XRVNUX0xBVEVOQ1kQAxIYChRTVFJBVEVHWV9MT1dFU1RfQ09TVBAEEhMKD1NUUkFURUdZX1NUSUNLWRAFMrMJCg1Qb2xpY3lTZXJ2aWNlEmkKDENyZWF0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISXAoJR2V0UG9saWN5EiIuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXF1ZXN0GiMuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXNwb25zZSIGqrsYAggDEmUKDExpc3RQb2xpY2llcxIlLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVzcG9uc2UiBqq7GAIIAxJpCgxVcGRhdGVQb2xpY3kSJS5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEmwKDVB1Ymxpc2hQb2xpY3kSJi5jbGF2aWdlci5rZXlzLnYxLlB1Ymxpc2hQb2xpY3lSZXF1ZXN0GicuY2xhdmlnZXIua2V5cy52MS5QdWJsaXNoUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISewoSRGlzY2FyZFBvbGljeURyYWZ0EisuY2xhdmlnZXIua2V5cy52MS5EaXNjYXJkUG9saWN5RHJhZnRSZXF1ZXN0GiwuY2xhdmlnZXIua2V5cy52MS5EaXNjYXJkUG9saWN5RHJhZnRSZXNwb25zZSIKqrsYBggDEgIBAhJvCg5Sb2xsQmFja1BvbGljeRInLmNsYXZpZ2VyLmtleXMudjEuUm9sbEJhY2tQb2xpY3lSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5Sb2xsQmFja1BvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEncKEkxpc3RQb2xpY3lWZXJzaW9ucxIrLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVxdWVzdBosLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVzcG9uc2UiBqq7GAIIAxJfCgpEaWZmUG9saWN5EiMuY2xhdmlnZXIua2V5cy52MS5EaWZmUG9saWN5UmVxdWVzdBokLmNsYXZpZ2VyLmtleXMudjEuRGlmZlBvbGljeVJlc3BvbnNlIgaquxgCCAMSZgoLQ2hlY2tQb2xpY3kSJC5jbGF2aWdlci5rZXlzLnYxLkNoZWNrUG9saWN5UmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuQ2hlY2tQb2xpY3lSZXNwb25zZSIKqrsYBggDEgIBAhJpCgxEZWxldGVQb2xpY3kSJS5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Policy is a named, versioned routing rule.
@@ -40,18 +40,18 @@ export type Policy = Message<"claviger.keys.v1.Policy"> & {
   name: string;
 
   /**
-   * version counts its changes, from 1.
+   * version is the published version that serves, from 1; 0 if none was published yet.
    *
    * @generated from field: int64 version = 3;
    */
   version: bigint;
 
   /**
-   * targets are its lines, tried in order until one serves.
+   * spec is the rule of that version; absent if none was published yet.
    *
-   * @generated from field: repeated claviger.keys.v1.Target targets = 4;
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 4;
    */
-  targets: Target[];
+  spec?: PolicySpec | undefined;
 
   /**
    * create_time is when it was created.
@@ -75,11 +75,32 @@ export type Policy = Message<"claviger.keys.v1.Policy"> & {
   updatedBy: string;
 
   /**
-   * etag changes with every change.
+   * etag changes with every change, of the draft too.
    *
    * @generated from field: string etag = 8;
    */
   etag: string;
+
+  /**
+   * draft is the rule that is not published yet; absent if there is none.
+   *
+   * @generated from field: claviger.keys.v1.PolicySpec draft = 9;
+   */
+  draft?: PolicySpec | undefined;
+
+  /**
+   * publish_time is when the version that serves was published.
+   *
+   * @generated from field: google.protobuf.Timestamp publish_time = 10;
+   */
+  publishTime?: Timestamp | undefined;
+
+  /**
+   * published_by is the member who published it.
+   *
+   * @generated from field: string published_by = 11;
+   */
+  publishedBy: string;
 };
 
 /**
@@ -90,24 +111,239 @@ export const PolicySchema: GenMessage<Policy> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_policy, 0);
 
 /**
+ * PolicySpec is a routing rule: groups of targets, tried in order until one target serves. The lines of a
+ * policy are its targets, counted from 1 through all groups.
+ *
+ * @generated from message claviger.keys.v1.PolicySpec
+ */
+export type PolicySpec = Message<"claviger.keys.v1.PolicySpec"> & {
+  /**
+   * groups are tried in order.
+   *
+   * @generated from field: repeated claviger.keys.v1.TargetGroup groups = 1;
+   */
+  groups: TargetGroup[];
+
+  /**
+   * max_attempts bounds the calls to providers for one request, retries included; 0 is 4.
+   *
+   * @generated from field: int32 max_attempts = 2;
+   */
+  maxAttempts: number;
+
+  /**
+   * hedge sends a second call when the first one is slow; absent is never.
+   *
+   * @generated from field: claviger.keys.v1.Hedge hedge = 3;
+   */
+  hedge?: Hedge | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PolicySpec.
+ * Use `create(PolicySpecSchema)` to create a new message.
+ */
+export const PolicySpecSchema: GenMessage<PolicySpec> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 1);
+
+/**
+ * TargetGroup is a step of a rule.
+ *
+ * @generated from message claviger.keys.v1.TargetGroup
+ */
+export type TargetGroup = Message<"claviger.keys.v1.TargetGroup"> & {
+  /**
+   * strategy orders the targets.
+   *
+   * @generated from field: claviger.keys.v1.Strategy strategy = 1;
+   */
+  strategy: Strategy;
+
+  /**
+   * targets are its lines.
+   *
+   * @generated from field: repeated claviger.keys.v1.Target targets = 2;
+   */
+  targets: Target[];
+
+  /**
+   * when says for which requests the group is there; absent is all.
+   *
+   * @generated from field: claviger.keys.v1.Condition when = 3;
+   */
+  when?: Condition | undefined;
+
+  /**
+   * sticky_by says what sticks: "session" (the default), "user" or "tag:<key>". A request without it is
+   * drawn anew.
+   *
+   * @generated from field: string sticky_by = 4;
+   */
+  stickyBy: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.TargetGroup.
+ * Use `create(TargetGroupSchema)` to create a new message.
+ */
+export const TargetGroupSchema: GenMessage<TargetGroup> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 2);
+
+/**
+ * Condition is what a request must be, in all that is set.
+ *
+ * @generated from message claviger.keys.v1.Condition
+ */
+export type Condition = Message<"claviger.keys.v1.Condition"> & {
+  /**
+   * tags are tags that the request must have, each with one of the values.
+   *
+   * @generated from field: repeated claviger.keys.v1.TagCondition tags = 1;
+   */
+  tags: TagCondition[];
+
+  /**
+   * models are patterns of which what the caller named must fit one; "*" stands for any text. They matter
+   * where a policy is enforced whatever model is named.
+   *
+   * @generated from field: repeated string models = 2;
+   */
+  models: string[];
+
+  /**
+   * min_input_tokens is the least size of the prompt, estimated from its bytes.
+   *
+   * @generated from field: int64 min_input_tokens = 3;
+   */
+  minInputTokens: bigint;
+
+  /**
+   * max_input_tokens is its greatest size; 0 is any.
+   *
+   * @generated from field: int64 max_input_tokens = 4;
+   */
+  maxInputTokens: bigint;
+
+  /**
+   * api_key_ids are API keys of which the caller's must be one.
+   *
+   * @generated from field: repeated string api_key_ids = 5;
+   */
+  apiKeyIds: string[];
+
+  /**
+   * group_ids are groups of which the caller's must be one.
+   *
+   * @generated from field: repeated string group_ids = 6;
+   */
+  groupIds: string[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.Condition.
+ * Use `create(ConditionSchema)` to create a new message.
+ */
+export const ConditionSchema: GenMessage<Condition> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 3);
+
+/**
+ * TagCondition is a tag that a request must have.
+ *
+ * @generated from message claviger.keys.v1.TagCondition
+ */
+export type TagCondition = Message<"claviger.keys.v1.TagCondition"> & {
+  /**
+   * key is the tag's key.
+   *
+   * @generated from field: string key = 1;
+   */
+  key: string;
+
+  /**
+   * values are those that fit; none is any.
+   *
+   * @generated from field: repeated string values = 2;
+   */
+  values: string[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.TagCondition.
+ * Use `create(TagConditionSchema)` to create a new message.
+ */
+export const TagConditionSchema: GenMessage<TagCondition> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 4);
+
+/**
  * Target is one line of a policy.
  *
  * @generated from message claviger.keys.v1.Target
  */
 export type Target = Message<"claviger.keys.v1.Target"> & {
   /**
-   * model is "provider/model".
+   * model is "provider/model", or "policy/<name>" for all that another policy would try.
    *
    * @generated from field: string model = 1;
    */
   model: string;
 
   /**
-   * use says whose credentials serve: the organization's own or the platform's.
+   * use says whose credentials serve: the organization's own or the platform's. A line that names a policy
+   * or a credential leaves it out.
    *
    * @generated from field: claviger.events.v1.CredentialClass use = 2;
    */
   use: CredentialClass;
+
+  /**
+   * credential_id is the one credential of the organization that may serve; empty is any of use.
+   *
+   * @generated from field: string credential_id = 3;
+   */
+  credentialId: string;
+
+  /**
+   * weight is its share where the strategy draws; absent is 1, and 0 is only after all others.
+   *
+   * @generated from field: optional int32 weight = 4;
+   */
+  weight?: number | undefined;
+
+  /**
+   * timeouts bound a call; what is absent is the router's default.
+   *
+   * @generated from field: claviger.keys.v1.Timeouts timeouts = 5;
+   */
+  timeouts?: Timeouts | undefined;
+
+  /**
+   * retries is how often the same credential is tried again before the next; absent is 2.
+   *
+   * @generated from field: optional int32 retries = 6;
+   */
+  retries?: number | undefined;
+
+  /**
+   * backoff is the pause before the first retry, which doubles with each and is drawn from half to all of
+   * it; absent is 250 ms. A provider that asks for more time gets it.
+   *
+   * @generated from field: google.protobuf.Duration backoff = 7;
+   */
+  backoff?: Duration | undefined;
+
+  /**
+   * move_on are the error classes after which the next candidate is tried; none is the default of each class.
+   *
+   * @generated from field: repeated string move_on = 8;
+   */
+  moveOn: string[];
+
+  /**
+   * overrides replace what the caller asked for.
+   *
+   * @generated from field: claviger.keys.v1.Overrides overrides = 9;
+   */
+  overrides?: Overrides | undefined;
 };
 
 /**
@@ -115,7 +351,316 @@ export type Target = Message<"claviger.keys.v1.Target"> & {
  * Use `create(TargetSchema)` to create a new message.
  */
 export const TargetSchema: GenMessage<Target> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 1);
+  messageDesc(file_claviger_keys_v1_policy, 5);
+
+/**
+ * Timeouts bound a call to a provider.
+ *
+ * @generated from message claviger.keys.v1.Timeouts
+ */
+export type Timeouts = Message<"claviger.keys.v1.Timeouts"> & {
+  /**
+   * first_byte is how long it may take until the answer begins; at most 15 minutes.
+   *
+   * @generated from field: google.protobuf.Duration first_byte = 1;
+   */
+  firstByte?: Duration | undefined;
+
+  /**
+   * between_chunks is how long it may pause inside an answer; at most 15 minutes.
+   *
+   * @generated from field: google.protobuf.Duration between_chunks = 2;
+   */
+  betweenChunks?: Duration | undefined;
+
+  /**
+   * total is how long the whole call may take; at most an hour.
+   *
+   * @generated from field: google.protobuf.Duration total = 3;
+   */
+  total?: Duration | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.Timeouts.
+ * Use `create(TimeoutsSchema)` to create a new message.
+ */
+export const TimeoutsSchema: GenMessage<Timeouts> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 6);
+
+/**
+ * Overrides replace parameters of a request. Absent ones stay as the caller wrote them.
+ *
+ * @generated from message claviger.keys.v1.Overrides
+ */
+export type Overrides = Message<"claviger.keys.v1.Overrides"> & {
+  /**
+   * temperature is 0 to 2.
+   *
+   * @generated from field: optional double temperature = 1;
+   */
+  temperature?: number | undefined;
+
+  /**
+   * top_p is 0 to 1.
+   *
+   * @generated from field: optional double top_p = 2;
+   */
+  topP?: number | undefined;
+
+  /**
+   * max_output_tokens bounds the answer; a caller who asks for less gets less.
+   *
+   * @generated from field: optional int64 max_output_tokens = 3;
+   */
+  maxOutputTokens?: bigint | undefined;
+
+  /**
+   * reasoning_effort is "none", "minimal", "low", "medium", "high" or what the provider calls it.
+   *
+   * @generated from field: optional string reasoning_effort = 4;
+   */
+  reasoningEffort?: string | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.Overrides.
+ * Use `create(OverridesSchema)` to create a new message.
+ */
+export const OverridesSchema: GenMessage<Overrides> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 7);
+
+/**
+ * Hedge sends the same request to the next candidate as well when the first byte is late. Both calls are
+ * paid for and metered; the first to give content serves, the other is cancelled. Never for requests whose
+ * repetition costs a second piece of work, such as pictures and videos.
+ *
+ * @generated from message claviger.keys.v1.Hedge
+ */
+export type Hedge = Message<"claviger.keys.v1.Hedge"> & {
+  /**
+   * after is how long to wait; absent is the 95th percentile of the target's time to its first byte.
+   *
+   * @generated from field: google.protobuf.Duration after = 1;
+   */
+  after?: Duration | undefined;
+
+  /**
+   * max_percent bounds the requests of the router that are hedged; 0 is 5.
+   *
+   * @generated from field: int32 max_percent = 2;
+   */
+  maxPercent: number;
+};
+
+/**
+ * Describes the message claviger.keys.v1.Hedge.
+ * Use `create(HedgeSchema)` to create a new message.
+ */
+export const HedgeSchema: GenMessage<Hedge> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 8);
+
+/**
+ * PolicyProblem is something wrong with a rule.
+ *
+ * @generated from message claviger.keys.v1.PolicyProblem
+ */
+export type PolicyProblem = Message<"claviger.keys.v1.PolicyProblem"> & {
+  /**
+   * line is the line, from 1; 0 if it is of the rule as a whole or of a group.
+   *
+   * @generated from field: int32 line = 1;
+   */
+  line: number;
+
+  /**
+   * field is its path in the spec, such as "groups[0].targets[1].model".
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+
+  /**
+   * reason is its name, such as "UNKNOWN_MODEL", "FOREIGN_CREDENTIAL", "UNREACHABLE", "LOOP" or "NO_PRICE".
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * description says what is wrong and what to do, in words for people.
+   *
+   * @generated from field: string description = 4;
+   */
+  description: string;
+
+  /**
+   * warning says that the rule may be saved all the same.
+   *
+   * @generated from field: bool warning = 5;
+   */
+  warning: boolean;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PolicyProblem.
+ * Use `create(PolicyProblemSchema)` to create a new message.
+ */
+export const PolicyProblemSchema: GenMessage<PolicyProblem> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 9);
+
+/**
+ * PolicyVersion is a published version.
+ *
+ * @generated from message claviger.keys.v1.PolicyVersion
+ */
+export type PolicyVersion = Message<"claviger.keys.v1.PolicyVersion"> & {
+  /**
+   * version counts from 1.
+   *
+   * @generated from field: int64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * spec is the rule.
+   *
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 2;
+   */
+  spec?: PolicySpec | undefined;
+
+  /**
+   * publish_time is when it was published.
+   *
+   * @generated from field: google.protobuf.Timestamp publish_time = 3;
+   */
+  publishTime?: Timestamp | undefined;
+
+  /**
+   * published_by is the member who published it.
+   *
+   * @generated from field: string published_by = 4;
+   */
+  publishedBy: string;
+
+  /**
+   * rolled_back_to is the version that it repeats; 0 if it is new.
+   *
+   * @generated from field: int64 rolled_back_to = 5;
+   */
+  rolledBackTo: bigint;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PolicyVersion.
+ * Use `create(PolicyVersionSchema)` to create a new message.
+ */
+export const PolicyVersionSchema: GenMessage<PolicyVersion> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 10);
+
+/**
+ * PolicyChange is one difference between two versions.
+ *
+ * @generated from message claviger.keys.v1.PolicyChange
+ */
+export type PolicyChange = Message<"claviger.keys.v1.PolicyChange"> & {
+  /**
+   * kind is what happened to it.
+   *
+   * @generated from field: claviger.keys.v1.PolicyChange.Kind kind = 1;
+   */
+  kind: PolicyChange_Kind;
+
+  /**
+   * from_line is its line in the older, from 1; 0 if it is no line.
+   *
+   * @generated from field: int32 from_line = 2;
+   */
+  fromLine: number;
+
+  /**
+   * to_line is its line in the newer, from 1; 0 if it is no line.
+   *
+   * @generated from field: int32 to_line = 3;
+   */
+  toLine: number;
+
+  /**
+   * field is its path in the spec.
+   *
+   * @generated from field: string field = 4;
+   */
+  field: string;
+
+  /**
+   * from is what it was, in words for people; empty if it was not there.
+   *
+   * @generated from field: string from = 5;
+   */
+  from: string;
+
+  /**
+   * to is what it is, in words for people; empty if it is not there.
+   *
+   * @generated from field: string to = 6;
+   */
+  to: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PolicyChange.
+ * Use `create(PolicyChangeSchema)` to create a new message.
+ */
+export const PolicyChangeSchema: GenMessage<PolicyChange> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 11);
+
+/**
+ * kind is what happened to it.
+ *
+ * @generated from enum claviger.keys.v1.PolicyChange.Kind
+ */
+export enum PolicyChange_Kind {
+  /**
+   * KIND_UNSPECIFIED is unknown.
+   *
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * KIND_ADDED is only in the newer.
+   *
+   * @generated from enum value: KIND_ADDED = 1;
+   */
+  ADDED = 1,
+
+  /**
+   * KIND_REMOVED is only in the older.
+   *
+   * @generated from enum value: KIND_REMOVED = 2;
+   */
+  REMOVED = 2,
+
+  /**
+   * KIND_CHANGED is in both and differs.
+   *
+   * @generated from enum value: KIND_CHANGED = 3;
+   */
+  CHANGED = 3,
+
+  /**
+   * KIND_MOVED is in both, at another place.
+   *
+   * @generated from enum value: KIND_MOVED = 4;
+   */
+  MOVED = 4,
+}
+
+/**
+ * Describes the enum claviger.keys.v1.PolicyChange.Kind.
+ */
+export const PolicyChange_KindSchema: GenEnum<PolicyChange_Kind> = /*@__PURE__*/
+  enumDesc(file_claviger_keys_v1_policy, 11, 0);
 
 /**
  * CreatePolicyRequest is the input of CreatePolicy.
@@ -131,16 +676,23 @@ export type CreatePolicyRequest = Message<"claviger.keys.v1.CreatePolicyRequest"
   name: string;
 
   /**
-   * targets are its lines, tried in order.
+   * spec is the rule.
    *
-   * @generated from field: repeated claviger.keys.v1.Target targets = 2;
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 2;
    */
-  targets: Target[];
+  spec?: PolicySpec | undefined;
+
+  /**
+   * publish makes it usable at once; else it is a draft.
+   *
+   * @generated from field: bool publish = 3;
+   */
+  publish: boolean;
 
   /**
    * idempotency_key makes a retry return the first answer.
    *
-   * @generated from field: string idempotency_key = 3;
+   * @generated from field: string idempotency_key = 4;
    */
   idempotencyKey: string;
 };
@@ -150,7 +702,7 @@ export type CreatePolicyRequest = Message<"claviger.keys.v1.CreatePolicyRequest"
  * Use `create(CreatePolicyRequestSchema)` to create a new message.
  */
 export const CreatePolicyRequestSchema: GenMessage<CreatePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 2);
+  messageDesc(file_claviger_keys_v1_policy, 12);
 
 /**
  * CreatePolicyResponse is the answer of CreatePolicy.
@@ -159,11 +711,18 @@ export const CreatePolicyRequestSchema: GenMessage<CreatePolicyRequest> = /*@__P
  */
 export type CreatePolicyResponse = Message<"claviger.keys.v1.CreatePolicyResponse"> & {
   /**
-   * policy is the new policy.
+   * policy is the policy.
    *
    * @generated from field: claviger.keys.v1.Policy policy = 1;
    */
   policy?: Policy | undefined;
+
+  /**
+   * warnings are odd and were accepted.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyProblem warnings = 2;
+   */
+  warnings: PolicyProblem[];
 };
 
 /**
@@ -171,7 +730,7 @@ export type CreatePolicyResponse = Message<"claviger.keys.v1.CreatePolicyRespons
  * Use `create(CreatePolicyResponseSchema)` to create a new message.
  */
 export const CreatePolicyResponseSchema: GenMessage<CreatePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 3);
+  messageDesc(file_claviger_keys_v1_policy, 13);
 
 /**
  * GetPolicyRequest is the input of GetPolicy.
@@ -192,7 +751,7 @@ export type GetPolicyRequest = Message<"claviger.keys.v1.GetPolicyRequest"> & {
  * Use `create(GetPolicyRequestSchema)` to create a new message.
  */
 export const GetPolicyRequestSchema: GenMessage<GetPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 4);
+  messageDesc(file_claviger_keys_v1_policy, 14);
 
 /**
  * GetPolicyResponse is the answer of GetPolicy.
@@ -213,7 +772,7 @@ export type GetPolicyResponse = Message<"claviger.keys.v1.GetPolicyResponse"> & 
  * Use `create(GetPolicyResponseSchema)` to create a new message.
  */
 export const GetPolicyResponseSchema: GenMessage<GetPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 5);
+  messageDesc(file_claviger_keys_v1_policy, 15);
 
 /**
  * ListPoliciesRequest is the input of ListPolicies.
@@ -241,7 +800,7 @@ export type ListPoliciesRequest = Message<"claviger.keys.v1.ListPoliciesRequest"
  * Use `create(ListPoliciesRequestSchema)` to create a new message.
  */
 export const ListPoliciesRequestSchema: GenMessage<ListPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 6);
+  messageDesc(file_claviger_keys_v1_policy, 16);
 
 /**
  * ListPoliciesResponse is the answer of ListPolicies.
@@ -269,7 +828,7 @@ export type ListPoliciesResponse = Message<"claviger.keys.v1.ListPoliciesRespons
  * Use `create(ListPoliciesResponseSchema)` to create a new message.
  */
 export const ListPoliciesResponseSchema: GenMessage<ListPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 7);
+  messageDesc(file_claviger_keys_v1_policy, 17);
 
 /**
  * UpdatePolicyRequest is the input of UpdatePolicy.
@@ -285,11 +844,207 @@ export type UpdatePolicyRequest = Message<"claviger.keys.v1.UpdatePolicyRequest"
   id: string;
 
   /**
-   * targets replace the lines.
+   * spec is the rule.
    *
-   * @generated from field: repeated claviger.keys.v1.Target targets = 2;
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 2;
    */
-  targets: Target[];
+  spec?: PolicySpec | undefined;
+
+  /**
+   * publish makes it serve at once, as the next version; else it becomes the draft.
+   *
+   * @generated from field: bool publish = 3;
+   */
+  publish: boolean;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 5;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.UpdatePolicyRequest.
+ * Use `create(UpdatePolicyRequestSchema)` to create a new message.
+ */
+export const UpdatePolicyRequestSchema: GenMessage<UpdatePolicyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 18);
+
+/**
+ * UpdatePolicyResponse is the answer of UpdatePolicy.
+ *
+ * @generated from message claviger.keys.v1.UpdatePolicyResponse
+ */
+export type UpdatePolicyResponse = Message<"claviger.keys.v1.UpdatePolicyResponse"> & {
+  /**
+   * policy is the policy.
+   *
+   * @generated from field: claviger.keys.v1.Policy policy = 1;
+   */
+  policy?: Policy | undefined;
+
+  /**
+   * warnings are odd and were accepted.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyProblem warnings = 2;
+   */
+  warnings: PolicyProblem[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.UpdatePolicyResponse.
+ * Use `create(UpdatePolicyResponseSchema)` to create a new message.
+ */
+export const UpdatePolicyResponseSchema: GenMessage<UpdatePolicyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 19);
+
+/**
+ * PublishPolicyRequest is the input of PublishPolicy.
+ *
+ * @generated from message claviger.keys.v1.PublishPolicyRequest
+ */
+export type PublishPolicyRequest = Message<"claviger.keys.v1.PublishPolicyRequest"> & {
+  /**
+   * id is "pol_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PublishPolicyRequest.
+ * Use `create(PublishPolicyRequestSchema)` to create a new message.
+ */
+export const PublishPolicyRequestSchema: GenMessage<PublishPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 20);
+
+/**
+ * PublishPolicyResponse is the answer of PublishPolicy.
+ *
+ * @generated from message claviger.keys.v1.PublishPolicyResponse
+ */
+export type PublishPolicyResponse = Message<"claviger.keys.v1.PublishPolicyResponse"> & {
+  /**
+   * policy is the policy.
+   *
+   * @generated from field: claviger.keys.v1.Policy policy = 1;
+   */
+  policy?: Policy | undefined;
+
+  /**
+   * warnings are odd and were accepted.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyProblem warnings = 2;
+   */
+  warnings: PolicyProblem[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.PublishPolicyResponse.
+ * Use `create(PublishPolicyResponseSchema)` to create a new message.
+ */
+export const PublishPolicyResponseSchema: GenMessage<PublishPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 21);
+
+/**
+ * DiscardPolicyDraftRequest is the input of DiscardPolicyDraft.
+ *
+ * @generated from message claviger.keys.v1.DiscardPolicyDraftRequest
+ */
+export type DiscardPolicyDraftRequest = Message<"claviger.keys.v1.DiscardPolicyDraftRequest"> & {
+  /**
+   * id is "pol_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * etag is the one that was read.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * idempotency_key makes a retry return the first answer.
+   *
+   * @generated from field: string idempotency_key = 3;
+   */
+  idempotencyKey: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiscardPolicyDraftRequest.
+ * Use `create(DiscardPolicyDraftRequestSchema)` to create a new message.
+ */
+export const DiscardPolicyDraftRequestSchema: GenMessage<DiscardPolicyDraftRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 22);
+
+/**
+ * DiscardPolicyDraftResponse is the answer of DiscardPolicyDraft.
+ *
+ * @generated from message claviger.keys.v1.DiscardPolicyDraftResponse
+ */
+export type DiscardPolicyDraftResponse = Message<"claviger.keys.v1.DiscardPolicyDraftResponse"> & {
+  /**
+   * policy is the policy.
+   *
+   * @generated from field: claviger.keys.v1.Policy policy = 1;
+   */
+  policy?: Policy | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiscardPolicyDraftResponse.
+ * Use `create(DiscardPolicyDraftResponseSchema)` to create a new message.
+ */
+export const DiscardPolicyDraftResponseSchema: GenMessage<DiscardPolicyDraftResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 23);
+
+/**
+ * RollBackPolicyRequest is the input of RollBackPolicy.
+ *
+ * @generated from message claviger.keys.v1.RollBackPolicyRequest
+ */
+export type RollBackPolicyRequest = Message<"claviger.keys.v1.RollBackPolicyRequest"> & {
+  /**
+   * id is "pol_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * version is the version to publish again.
+   *
+   * @generated from field: int64 version = 2;
+   */
+  version: bigint;
 
   /**
    * etag is the one that was read.
@@ -307,32 +1062,221 @@ export type UpdatePolicyRequest = Message<"claviger.keys.v1.UpdatePolicyRequest"
 };
 
 /**
- * Describes the message claviger.keys.v1.UpdatePolicyRequest.
- * Use `create(UpdatePolicyRequestSchema)` to create a new message.
+ * Describes the message claviger.keys.v1.RollBackPolicyRequest.
+ * Use `create(RollBackPolicyRequestSchema)` to create a new message.
  */
-export const UpdatePolicyRequestSchema: GenMessage<UpdatePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 8);
+export const RollBackPolicyRequestSchema: GenMessage<RollBackPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 24);
 
 /**
- * UpdatePolicyResponse is the answer of UpdatePolicy.
+ * RollBackPolicyResponse is the answer of RollBackPolicy.
  *
- * @generated from message claviger.keys.v1.UpdatePolicyResponse
+ * @generated from message claviger.keys.v1.RollBackPolicyResponse
  */
-export type UpdatePolicyResponse = Message<"claviger.keys.v1.UpdatePolicyResponse"> & {
+export type RollBackPolicyResponse = Message<"claviger.keys.v1.RollBackPolicyResponse"> & {
   /**
-   * policy is the changed policy.
+   * policy is the policy.
    *
    * @generated from field: claviger.keys.v1.Policy policy = 1;
    */
   policy?: Policy | undefined;
+
+  /**
+   * warnings are odd and were accepted.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyProblem warnings = 2;
+   */
+  warnings: PolicyProblem[];
 };
 
 /**
- * Describes the message claviger.keys.v1.UpdatePolicyResponse.
- * Use `create(UpdatePolicyResponseSchema)` to create a new message.
+ * Describes the message claviger.keys.v1.RollBackPolicyResponse.
+ * Use `create(RollBackPolicyResponseSchema)` to create a new message.
  */
-export const UpdatePolicyResponseSchema: GenMessage<UpdatePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 9);
+export const RollBackPolicyResponseSchema: GenMessage<RollBackPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 25);
+
+/**
+ * ListPolicyVersionsRequest is the input of ListPolicyVersions.
+ *
+ * @generated from message claviger.keys.v1.ListPolicyVersionsRequest
+ */
+export type ListPolicyVersionsRequest = Message<"claviger.keys.v1.ListPolicyVersionsRequest"> & {
+  /**
+   * id is "pol_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * page_size is 1 to 500, default 50.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is the next_page_token of the page before.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.ListPolicyVersionsRequest.
+ * Use `create(ListPolicyVersionsRequestSchema)` to create a new message.
+ */
+export const ListPolicyVersionsRequestSchema: GenMessage<ListPolicyVersionsRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 26);
+
+/**
+ * ListPolicyVersionsResponse is the answer of ListPolicyVersions.
+ *
+ * @generated from message claviger.keys.v1.ListPolicyVersionsResponse
+ */
+export type ListPolicyVersionsResponse = Message<"claviger.keys.v1.ListPolicyVersionsResponse"> & {
+  /**
+   * versions are one page.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyVersion versions = 1;
+   */
+  versions: PolicyVersion[];
+
+  /**
+   * next_page_token is empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.ListPolicyVersionsResponse.
+ * Use `create(ListPolicyVersionsResponseSchema)` to create a new message.
+ */
+export const ListPolicyVersionsResponseSchema: GenMessage<ListPolicyVersionsResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 27);
+
+/**
+ * DiffPolicyRequest is the input of DiffPolicy.
+ *
+ * @generated from message claviger.keys.v1.DiffPolicyRequest
+ */
+export type DiffPolicyRequest = Message<"claviger.keys.v1.DiffPolicyRequest"> & {
+  /**
+   * id is "pol_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * from_version is the older; 0 is the version that serves.
+   *
+   * @generated from field: int64 from_version = 2;
+   */
+  fromVersion: bigint;
+
+  /**
+   * to_version is the newer; 0 is the draft.
+   *
+   * @generated from field: int64 to_version = 3;
+   */
+  toVersion: bigint;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiffPolicyRequest.
+ * Use `create(DiffPolicyRequestSchema)` to create a new message.
+ */
+export const DiffPolicyRequestSchema: GenMessage<DiffPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 28);
+
+/**
+ * DiffPolicyResponse is the answer of DiffPolicy.
+ *
+ * @generated from message claviger.keys.v1.DiffPolicyResponse
+ */
+export type DiffPolicyResponse = Message<"claviger.keys.v1.DiffPolicyResponse"> & {
+  /**
+   * changes are the differences, in the order of the newer's lines.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyChange changes = 1;
+   */
+  changes: PolicyChange[];
+
+  /**
+   * from_version is the older.
+   *
+   * @generated from field: int64 from_version = 2;
+   */
+  fromVersion: bigint;
+
+  /**
+   * to_version is the newer; 0 is the draft.
+   *
+   * @generated from field: int64 to_version = 3;
+   */
+  toVersion: bigint;
+};
+
+/**
+ * Describes the message claviger.keys.v1.DiffPolicyResponse.
+ * Use `create(DiffPolicyResponseSchema)` to create a new message.
+ */
+export const DiffPolicyResponseSchema: GenMessage<DiffPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 29);
+
+/**
+ * CheckPolicyRequest is the input of CheckPolicy.
+ *
+ * @generated from message claviger.keys.v1.CheckPolicyRequest
+ */
+export type CheckPolicyRequest = Message<"claviger.keys.v1.CheckPolicyRequest"> & {
+  /**
+   * name is the policy's name, so that loops through it are found; empty is a new one.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * spec is the rule.
+   *
+   * @generated from field: claviger.keys.v1.PolicySpec spec = 2;
+   */
+  spec?: PolicySpec | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.CheckPolicyRequest.
+ * Use `create(CheckPolicyRequestSchema)` to create a new message.
+ */
+export const CheckPolicyRequestSchema: GenMessage<CheckPolicyRequest> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 30);
+
+/**
+ * CheckPolicyResponse is the answer of CheckPolicy.
+ *
+ * @generated from message claviger.keys.v1.CheckPolicyResponse
+ */
+export type CheckPolicyResponse = Message<"claviger.keys.v1.CheckPolicyResponse"> & {
+  /**
+   * problems are what is wrong, by line; none is a good rule.
+   *
+   * @generated from field: repeated claviger.keys.v1.PolicyProblem problems = 1;
+   */
+  problems: PolicyProblem[];
+};
+
+/**
+ * Describes the message claviger.keys.v1.CheckPolicyResponse.
+ * Use `create(CheckPolicyResponseSchema)` to create a new message.
+ */
+export const CheckPolicyResponseSchema: GenMessage<CheckPolicyResponse> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 31);
 
 /**
  * DeletePolicyRequest is the input of DeletePolicy.
@@ -360,7 +1304,7 @@ export type DeletePolicyRequest = Message<"claviger.keys.v1.DeletePolicyRequest"
  * Use `create(DeletePolicyRequestSchema)` to create a new message.
  */
 export const DeletePolicyRequestSchema: GenMessage<DeletePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 10);
+  messageDesc(file_claviger_keys_v1_policy, 32);
 
 /**
  * DeletePolicyResponse is the answer of DeletePolicy.
@@ -375,16 +1319,73 @@ export type DeletePolicyResponse = Message<"claviger.keys.v1.DeletePolicyRespons
  * Use `create(DeletePolicyResponseSchema)` to create a new message.
  */
 export const DeletePolicyResponseSchema: GenMessage<DeletePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 11);
+  messageDesc(file_claviger_keys_v1_policy, 33);
 
 /**
- * PolicyService manages routing rules.
+ * Strategy says in which order the targets of a group are tried.
+ *
+ * @generated from enum claviger.keys.v1.Strategy
+ */
+export enum Strategy {
+  /**
+   * STRATEGY_UNSPECIFIED is fallback.
+   *
+   * @generated from enum value: STRATEGY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * STRATEGY_FALLBACK is the order in which they stand.
+   *
+   * @generated from enum value: STRATEGY_FALLBACK = 1;
+   */
+  FALLBACK = 1,
+
+  /**
+   * STRATEGY_WEIGHTED draws by weight, anew for each request.
+   *
+   * @generated from enum value: STRATEGY_WEIGHTED = 2;
+   */
+  WEIGHTED = 2,
+
+  /**
+   * STRATEGY_LOWEST_LATENCY tries the quickest to its first token first, by a peak-sensitive moving average.
+   *
+   * @generated from enum value: STRATEGY_LOWEST_LATENCY = 3;
+   */
+  LOWEST_LATENCY = 3,
+
+  /**
+   * STRATEGY_LOWEST_COST tries the cheapest for this request first, by the price book.
+   *
+   * @generated from enum value: STRATEGY_LOWEST_COST = 4;
+   */
+  LOWEST_COST = 4,
+
+  /**
+   * STRATEGY_STICKY draws by weight, the same for all requests with the same session, user or tag, so that
+   * a provider's prompt cache stays warm.
+   *
+   * @generated from enum value: STRATEGY_STICKY = 5;
+   */
+  STICKY = 5,
+}
+
+/**
+ * Describes the enum claviger.keys.v1.Strategy.
+ */
+export const StrategySchema: GenEnum<Strategy> = /*@__PURE__*/
+  enumDesc(file_claviger_keys_v1_policy, 0);
+
+/**
+ * PolicyService manages routing rules. A policy has one draft at most and any number of published
+ * versions, of which the newest serves. Versions never change.
  *
  * @generated from service claviger.keys.v1.PolicyService
  */
 export const PolicyService: GenService<{
   /**
-   * CreatePolicy creates a policy, usable at once as model "policy/<name>".
+   * CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
    *
    * @generated from rpc claviger.keys.v1.PolicyService.CreatePolicy
    */
@@ -414,7 +1415,7 @@ export const PolicyService: GenService<{
     output: typeof ListPoliciesResponseSchema;
   },
   /**
-   * UpdatePolicy replaces the targets of a policy; its version goes up by one.
+   * UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
    *
    * @generated from rpc claviger.keys.v1.PolicyService.UpdatePolicy
    */
@@ -424,7 +1425,67 @@ export const PolicyService: GenService<{
     output: typeof UpdatePolicyResponseSchema;
   },
   /**
-   * DeletePolicy removes a policy that no API key has as its default.
+   * PublishPolicy makes the draft the next version, which serves from then on.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.PublishPolicy
+   */
+  publishPolicy: {
+    methodKind: "unary";
+    input: typeof PublishPolicyRequestSchema;
+    output: typeof PublishPolicyResponseSchema;
+  },
+  /**
+   * DiscardPolicyDraft forgets the draft of a published policy.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.DiscardPolicyDraft
+   */
+  discardPolicyDraft: {
+    methodKind: "unary";
+    input: typeof DiscardPolicyDraftRequestSchema;
+    output: typeof DiscardPolicyDraftResponseSchema;
+  },
+  /**
+   * RollBackPolicy publishes an older version again, as the next version. The draft stays.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.RollBackPolicy
+   */
+  rollBackPolicy: {
+    methodKind: "unary";
+    input: typeof RollBackPolicyRequestSchema;
+    output: typeof RollBackPolicyResponseSchema;
+  },
+  /**
+   * ListPolicyVersions lists the published versions of a policy, newest first.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.ListPolicyVersions
+   */
+  listPolicyVersions: {
+    methodKind: "unary";
+    input: typeof ListPolicyVersionsRequestSchema;
+    output: typeof ListPolicyVersionsResponseSchema;
+  },
+  /**
+   * DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.DiffPolicy
+   */
+  diffPolicy: {
+    methodKind: "unary";
+    input: typeof DiffPolicyRequestSchema;
+    output: typeof DiffPolicyResponseSchema;
+  },
+  /**
+   * CheckPolicy tells what is wrong with a rule, without keeping it.
+   *
+   * @generated from rpc claviger.keys.v1.PolicyService.CheckPolicy
+   */
+  checkPolicy: {
+    methodKind: "unary";
+    input: typeof CheckPolicyRequestSchema;
+    output: typeof CheckPolicyResponseSchema;
+  },
+  /**
+   * DeletePolicy removes a policy that is nobody's default and that no other policy names.
    *
    * @generated from rpc claviger.keys.v1.PolicyService.DeletePolicy
    */
