@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,8 +44,16 @@ type Keyring struct {
 	flight      singleflight.Group
 
 	mu   sync.RWMutex
-	open map[string]opened // by credential id
+	open map[name]opened
 }
+
+// name tells secrets apart: while a second one takes the place of the first, a credential has two.
+type name struct {
+	credentialID string
+	revision     int
+}
+
+func nameOf(c *completion.Credential) name { return name{c.ID, c.Revision} }
 
 type opened struct {
 	of     *completion.Credential // what it was opened as: other bytes or another place are another secret
@@ -61,10 +70,10 @@ func (o opened) fits(c *completion.Credential) bool {
 
 // New returns an empty keyring.
 func New(environment string, opener transit.Opener, now func() time.Time, log *slog.Logger, t *telemetry.Telemetry) *Keyring {
-	return &Keyring{environment: environment, opener: opener, now: now, log: log, seen: newObserver(t), open: map[string]opened{}}
+	return &Keyring{environment: environment, opener: opener, now: now, log: log, seen: newObserver(t), open: map[name]opened{}}
 }
 
-// Len is how many credentials are open.
+// Len is how many secrets are open.
 func (k *Keyring) Len() int {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -74,7 +83,7 @@ func (k *Keyring) Len() int {
 // Secret returns a credential's plaintext, opening it if it is not open yet.
 func (k *Keyring) Secret(ctx context.Context, c *completion.Credential) (secret.Text, error) {
 	k.mu.RLock()
-	o, ok := k.open[c.ID]
+	o, ok := k.open[nameOf(c)]
 	k.mu.RUnlock()
 	if ok && o.fits(c) {
 		age := k.now().Sub(o.at)
@@ -92,7 +101,7 @@ func (k *Keyring) Secret(ctx context.Context, c *completion.Credential) (secret.
 // openNow asks the vault, once for all who wait for the same credential.
 func (k *Keyring) openNow(ctx context.Context, c *completion.Credential) (secret.Text, error) {
 	bound := k.bound(c)
-	result := k.flight.DoChan(c.ID+"/"+bound.Binding+"/"+c.Sealed, func() (any, error) {
+	result := k.flight.DoChan(c.ID+"/"+strconv.Itoa(c.Revision)+"/"+bound.Binding+"/"+c.Sealed, func() (any, error) {
 		// Whoever came first may go away; the others still want it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
 		defer cancel()
@@ -106,7 +115,7 @@ func (k *Keyring) openNow(ctx context.Context, c *completion.Credential) (secret
 			return secret.Text{}, err
 		}
 		k.mu.Lock()
-		k.open[c.ID] = opened{c, plain, k.now()}
+		k.open[nameOf(c)] = opened{c, plain, k.now()}
 		k.mu.Unlock()
 		return plain, nil
 	})
@@ -124,7 +133,7 @@ func (k *Keyring) refresh(ctx context.Context, c *completion.Credential) {
 	if err != nil && (errors.Is(err, transit.ErrForeign) || errors.Is(err, transit.ErrDenied)) {
 		k.log.ErrorContext(ctx, "credential no longer opens", "credential_id", c.ID, "org_id", c.OrgID, "error", err)
 		k.mu.Lock()
-		delete(k.open, c.ID)
+		delete(k.open, nameOf(c))
 		k.mu.Unlock()
 	}
 }
@@ -179,26 +188,26 @@ func originOf(baseURL string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// Keep forgets all credentials but those given, and opens those that are not open, in the
-// background. It is called with every new configuration.
+// Keep forgets all secrets but those of the given credentials, and opens those that are not open, in
+// the background. It is called with every new configuration. A credential with two secrets is given twice.
 func (k *Keyring) Keep(ctx context.Context, credentials []*completion.Credential) {
-	wanted := make(map[string]*completion.Credential, len(credentials))
+	wanted := make(map[name]*completion.Credential, len(credentials))
 	for _, c := range credentials {
-		wanted[c.ID] = c
+		wanted[nameOf(c)] = c
 	}
 	var missing []*completion.Credential
 	k.mu.Lock()
-	for id, o := range k.open {
-		switch c := wanted[id]; {
+	for n, o := range k.open {
+		switch c := wanted[n]; {
 		case c == nil || !o.fits(c):
-			delete(k.open, id)
+			delete(k.open, n)
 		default: // the older configuration can be forgotten
 			o.of = c
-			k.open[id] = o
+			k.open[n] = o
 		}
 	}
-	for id, c := range wanted {
-		if _, ok := k.open[id]; !ok {
+	for n, c := range wanted {
+		if _, ok := k.open[n]; !ok {
 			missing = append(missing, c)
 		}
 	}

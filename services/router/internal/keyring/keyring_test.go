@@ -124,3 +124,29 @@ func TestKeepOpensAheadAndForgetsTheRest(t *testing.T) {
 		t.Fatalf("Secret of what was removed = %v, want it to be forgotten", err)
 	}
 }
+
+func TestTwoSecretsOfOneCredentialAreOpenAtOnce(t *testing.T) {
+	t.Parallel()
+	v, seal := setUp(t)
+	ring := keyring.New("test", v, time.Now, slog.New(slog.DiscardHandler), nil)
+	current := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 1}, "sk-one")
+	next := seal(completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "openai", Revision: 2}, "sk-two")
+	for range 3 {
+		for c, want := range map[*completion.Credential]string{current: "sk-one", next: "sk-two"} {
+			if plain, err := ring.Secret(t.Context(), c); err != nil || plain.Reveal() != want {
+				t.Fatalf("Secret of revision %d = %v, want %s", c.Revision, err, want)
+			}
+		}
+	}
+	if n := v.count.Load(); n != 2 {
+		t.Errorf("opened %d times, want 2", n)
+	}
+	v.away.Store(true)
+	ring.Keep(t.Context(), []*completion.Credential{next}) // it was promoted
+	if plain, err := ring.Secret(t.Context(), next); err != nil || plain.Reveal() != "sk-two" {
+		t.Errorf("Secret of what was promoted = %v, want it to be still open", err)
+	}
+	if _, err := ring.Secret(t.Context(), current); !errors.Is(err, transit.ErrUnavailable) {
+		t.Errorf("Secret of what was replaced = %v, want it to be forgotten", err)
+	}
+}

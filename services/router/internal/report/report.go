@@ -234,6 +234,9 @@ func (r *Reporter) await(ctx context.Context, job *keysv1.ProbeJob) (*completion
 	defer tick.Stop()
 	for {
 		c, ok := r.o.Credential(job.GetOrgId(), job.GetCredentialId())
+		if ok && c.Next != nil && c.Next.Revision == int(job.GetRevision()) {
+			c = c.Next
+		}
 		if ok && c.Revision == int(job.GetRevision()) && c.Sealed != "" {
 			return c, true
 		}
