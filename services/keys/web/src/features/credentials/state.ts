@@ -9,6 +9,7 @@ export type StateKey =
   | "rejected"
   | "disabled"
   | "noSecret"
+  | "expired"
   | "unknown";
 
 /** Tone is how good a state is. */
@@ -23,6 +24,7 @@ const states: Record<CredentialState, { key: StateKey; tone: Tone }> = {
   [CredentialState.REJECTED]: { key: "rejected", tone: "bad" },
   [CredentialState.DISABLED]: { key: "disabled", tone: "quiet" },
   [CredentialState.NO_SECRET]: { key: "noSecret", tone: "bad" },
+  [CredentialState.EXPIRED]: { key: "expired", tone: "bad" },
 };
 
 /** stateOf says how a state is called and how good it is; one of a newer server is unknown. */

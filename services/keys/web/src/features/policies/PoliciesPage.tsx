@@ -13,6 +13,7 @@ import { Empty, Loaded, LoadMore } from "@/shared/states";
 import { Time } from "@/shared/Time";
 import { useNames } from "@/shared/useNames";
 import { DeletePolicy } from "./DeletePolicy";
+import { allTargets } from "./lines";
 import classes from "./PoliciesPage.module.css";
 import { TargetLines } from "./TargetLines";
 import { type DefaultOf, useDefaultOf } from "./useDefaultOf";
@@ -105,7 +106,7 @@ function List({ policies }: { policies: Policy[] }) {
     {
       id: "lines",
       header: t("policies.columns.lines"),
-      cell: (row) => <TargetLines targets={row.targets} />,
+      cell: (row) => <TargetLines targets={allTargets(row)} />,
     },
     {
       id: "keys",

@@ -14,7 +14,7 @@ import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useNames } from "@/shared/useNames";
 import { useRefresh } from "@/shared/useRefresh";
 import { LineList } from "./LineList";
-import { check, type Errors, errorsOf, linesOf, newLine, sameLines, targetsOf } from "./lines";
+import { allTargets, check, type Errors, errorsOf, linesOf, newLine, sameLines, targetsOf } from "./lines";
 import classes from "./PolicyPage.module.css";
 import { TargetLines } from "./TargetLines";
 import { useModels } from "./useModels";
@@ -128,7 +128,7 @@ function Conflict(props: { theirs: Policy; busy: boolean; onTake: () => void; on
           version: String(theirs.version),
         })}
       </p>
-      <TargetLines targets={theirs.targets} />
+      <TargetLines targets={allTargets(theirs)} />
       <div className={classes.foot}>
         <Button size="xs" variant="default" onClick={props.onTake} disabled={props.busy}>
           {t("policies.conflict.take")}
@@ -150,12 +150,12 @@ function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) =
   const [nameError, setNameError] = useState("");
   // What the changes build on; a reading in the background does not move it.
   const [base, setBase] = useState(policy);
-  const [lines, setLines] = useState(() => (policy ? linesOf(policy.targets) : [newLine()]));
+  const [lines, setLines] = useState(() => (policy ? linesOf(allTargets(policy)) : [newLine()]));
   const [errors, setErrors] = useState<Errors>(none);
   const [conflict, setConflict] = useState<Policy>();
   const leaving = useRef(false);
   const changed = base
-    ? !sameLines(lines, linesOf(base.targets))
+    ? !sameLines(lines, linesOf(allTargets(base)))
     : name !== "" || !sameLines(lines, [newLine()]);
   // A click in the navigation must not lose an hour of thought.
   useBlocker({
@@ -164,11 +164,16 @@ function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) =
   });
 
   const send = async (etag: string | undefined) => {
-    const targets = targetsOf(lines);
+    const spec = { groups: [{ targets: targetsOf(lines) }] };
+    const publish = true;
     if (!base || etag === undefined) {
-      return once((idempotencyKey) => client.createPolicy({ name: name.trim(), targets, idempotencyKey }));
+      return once((idempotencyKey) =>
+        client.createPolicy({ name: name.trim(), spec, publish, idempotencyKey }),
+      );
     }
-    return once((idempotencyKey) => client.updatePolicy({ id: base.id, targets, etag, idempotencyKey }));
+    return once((idempotencyKey) =>
+      client.updatePolicy({ id: base.id, spec, publish, etag, idempotencyKey }),
+    );
   };
 
   const save = useAction(async (etag: string | undefined) => {
@@ -177,7 +182,7 @@ function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) =
       if (!saved) return;
       setConflict(undefined);
       setBase(saved);
-      setLines(linesOf(saved.targets));
+      setLines(linesOf(allTargets(saved)));
       leaving.current = true;
       onSaved(saved);
       await refresh(PolicyService);
@@ -216,7 +221,7 @@ function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) =
       setErrors(none);
       save.clear();
       setBase(theirs);
-      setLines(linesOf(theirs.targets));
+      setLines(linesOf(allTargets(theirs)));
     },
     submit() {
       const found = new Map<number, string>();

@@ -17,11 +17,15 @@ import { NewPolicyPage, PolicyView } from "./PolicyPage";
 
 const { OWN, PLATFORM } = CredentialClass;
 
-function policy(
-  more: Partial<Pick<Policy, "version" | "etag" | "updatedBy">> & {
-    targets?: Pick<Target, "model" | "use">[];
-  } = {},
-) {
+function policy({
+  targets = [
+    { model: "openai/gpt-4o", use: OWN },
+    { model: "anthropic/claude-sonnet-4-5", use: PLATFORM },
+  ],
+  ...more
+}: Partial<Pick<Policy, "version" | "etag" | "updatedBy">> & {
+  targets?: Pick<Target, "model" | "use">[];
+} = {}) {
   return create(PolicySchema, {
     id: "pol_1",
     name: "main",
@@ -30,10 +34,7 @@ function policy(
     updatedBy: "mem_1",
     createTime: timestampFromMs(0),
     updateTime: timestampFromMs(Date.now()),
-    targets: [
-      { model: "openai/gpt-4o", use: OWN },
-      { model: "anthropic/claude-sonnet-4-5", use: PLATFORM },
-    ],
+    spec: { groups: [{ targets }] },
     ...more,
   });
 }
@@ -50,12 +51,14 @@ function server() {
     service(PolicyService, {
       listPolicies: () => ({ policies: [stored] }),
       getPolicy: () => ({ policy: stored }),
-      createPolicy({ name, targets }) {
+      createPolicy({ name, spec }) {
+        const targets = spec?.groups[0]?.targets ?? [];
         if (refusal) throw refusal;
         calls.created.push({ name, models: targets.map(({ model }) => model) });
         return { policy: policy() };
       },
-      updatePolicy({ etag, targets }) {
+      updatePolicy({ etag, spec }) {
+        const targets = spec?.groups[0]?.targets ?? [];
         if (refusal) throw refusal;
         if (etag !== stored.etag) {
           throw new ConnectError("the policy has changed since it was read", Code.Aborted, undefined, [
@@ -197,7 +200,9 @@ describe("editing a policy", () => {
         { desc: ErrorInfoSchema, value: { reason: "POLICY_TARGETS_INVALID" } },
         {
           desc: BadRequestSchema,
-          value: { fieldViolations: [{ field: "targets[1]", description: "the same as line 1" }] },
+          value: {
+            fieldViolations: [{ field: "spec.groups[0].targets[1]", description: "the same as line 1" }],
+          },
         },
       ]),
     );

@@ -12,6 +12,7 @@ import { Loaded, Loading } from "@/shared/states";
 import { Time } from "@/shared/Time";
 import { useNames } from "@/shared/useNames";
 import { DeletePolicy } from "./DeletePolicy";
+import { allTargets } from "./lines";
 import { DefaultKeys } from "./PoliciesPage";
 import { PolicyEditor } from "./PolicyEditor";
 import classes from "./PolicyPage.module.css";
@@ -89,7 +90,7 @@ function Known({ policy }: { policy: Policy }) {
         />
       ) : (
         <Panel>
-          <TargetLines targets={policy.targets} />
+          <TargetLines targets={allTargets(policy)} />
         </Panel>
       )}
       <DeletePolicy

@@ -25,15 +25,15 @@ describe("the lines of a policy", () => {
   test("keep the errors that the server put on them, wherever they move", () => {
     const { lines: errors, rest } = errorsOf(
       {
-        "targets[1].model": "does not match",
-        "targets[1]": "the same as line 1",
-        "targets[9]": "no such line",
+        "spec.groups[0].targets[1].model": "does not match",
+        "spec.groups[0].targets[1]": "the same as line 1",
+        "spec.groups[0].targets[9]": "no such line",
         name: "is taken",
       },
       lines,
     );
     expect(errors).toEqual(new Map([[lines[1]?.key, "Does not match. The same as line 1."]]));
-    expect(rest).toEqual({ "targets[9]": "no such line", name: "is taken" });
+    expect(rest).toEqual({ "spec.groups[0].targets[9]": "no such line", name: "is taken" });
   });
 
   test.each([

@@ -1,5 +1,5 @@
 import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
-import type { Target } from "@/gen/claviger/keys/v1/policy_pb";
+import type { Policy, Target } from "@/gen/claviger/keys/v1/policy_pb";
 
 /** Line is a line of a policy that is being edited. Its key stays with it when it moves. */
 export type Line = { key: number; model: string; use: CredentialClass };
@@ -18,6 +18,11 @@ export function newLine(model = "", use = CredentialClass.OWN): Line {
 /** linesOf turns a policy's targets into lines. */
 export function linesOf(targets: readonly Pick<Target, "model" | "use">[]): Line[] {
   return targets.map(({ model, use }) => newLine(model, use));
+}
+
+/** allTargets are the lines of a policy, through all groups: of its draft while nothing is published. */
+export function allTargets({ spec, draft }: Pick<Policy, "spec" | "draft">): Target[] {
+  return (spec ?? draft)?.groups.flatMap(({ targets }) => targets) ?? [];
 }
 
 /** targetsOf turns lines into what is sent. */
@@ -49,7 +54,7 @@ export function check(line: Line): "modelMissing" | "modelBad" | undefined {
 }
 
 /**
- * errorsOf puts the server's field violations, such as "targets[1].model", on the lines that were sent.
+ * errorsOf puts the server's field violations, such as "spec.groups[0].targets[1].model", on the lines that were sent.
  * What belongs to no line is left in rest.
  */
 export function errorsOf(
@@ -59,7 +64,7 @@ export function errorsOf(
   const lines = new Map<number, string>();
   const rest: Record<string, string> = {};
   for (const [field, description] of Object.entries(fields)) {
-    const index = /^targets\[(\d+)\]/.exec(field)?.[1];
+    const index = /^spec\.groups\[0\]\.targets\[(\d+)\]/.exec(field)?.[1];
     const line = index === undefined ? undefined : sent[Number(index)];
     if (!line) rest[field] = description;
     else lines.set(line.key, [lines.get(line.key), sentence(description)].filter(Boolean).join(" "));

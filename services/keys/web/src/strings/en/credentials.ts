@@ -35,6 +35,7 @@ export const credentials = {
     rejected: "Refused",
     disabled: "Switched off",
     noSecret: "Without a key",
+    expired: "Expired",
     unknown: "Unknown",
   },
   actions: {
