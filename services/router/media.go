@@ -41,7 +41,7 @@ func (a *App) openMedia(adapters map[string]completion.Provider, urls map[string
 	}
 	var err error
 	a.media, err = media.New(media.Options{
-		Environment: a.d.Environment, Dir: filepath.Join(a.d.DataDir, "jobs"), Credential: a.credential, Keyring: a.ring,
+		Environment: a.d.Environment, Dir: filepath.Join(a.d.DataDir, "jobs"), Credential: a.credential, Keyring: a.used,
 		Recorder: a.journal, Evidence: a.reporter, Providers: with, BaseURLs: urls,
 		Fetcher: download.New(a.d.Egress.Client(egress.TransportOptions{MaxIdleConnsPerHost: 16}), contentIdle),
 		Log:     a.d.Log, Now: a.d.Now, Limits: a.d.Media.Limits,

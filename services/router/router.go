@@ -28,6 +28,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/rpc"
 	"github.com/claviger/claviger/services/router/internal/snapshot"
 	"github.com/claviger/claviger/services/router/internal/usage"
+	"github.com/claviger/claviger/services/router/internal/uses"
 )
 
 // App is a router, built from opened things.
@@ -40,6 +41,7 @@ type App struct {
 	completions *completion.Service
 	planner     *plan.Planner
 	ring        *keyring.Keyring
+	used        uses.Keyring // the same, for requests
 	media       *media.Service
 	webhooks    map[string]httpapi.Webhook
 }
@@ -65,11 +67,12 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	urls := baseURLs(d.BaseURLs)
 	memory := plan.NewMemory(d.Now)
 	a.ring = keyring.New(d.Environment, d.Opener, d.Now, d.Log, d.Telemetry)
+	a.used = uses.Keyring{Ring: a.ring, Log: uses.New(), Now: d.Now}
 	client := snapshot.NewClient(d.Keys)
 	a.planner = &plan.Planner{Providers: adapters, Health: memory}
 	a.reporter = report.New(report.Options{
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
-		Credential: a.credential, Version: a.version, Log: d.Log, Now: d.Now,
+		Credential: a.credential, Version: a.version, Uses: a.used.Log, Log: d.Log, Now: d.Now,
 	})
 	if err := a.openMedia(adapters, urls, transport); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
@@ -86,7 +89,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	a.completions = completion.New(completion.Options{
-		Planner: planner{a}, Keyring: a.ring, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
+		Planner: planner{a}, Keyring: a.used, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
 		Log: d.Log, Now: d.Now, Limits: d.Limits,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/usage"
+	"github.com/claviger/claviger/services/router/internal/uses"
 )
 
 const (
@@ -42,8 +43,10 @@ type Options struct {
 	Secret     func(ctx context.Context, c *completion.Credential) (secret.Text, error)
 	// Out keeps a refused credential from being tried again at once.
 	Out func(c *completion.Credential, reason string)
-	Log *slog.Logger
-	Now func() time.Time
+	// Uses are the last uses of secrets; nil is none.
+	Uses *uses.Log
+	Log  *slog.Logger
+	Now  func() time.Time
 }
 
 // Reporter gathers and sends.
@@ -143,6 +146,13 @@ func (r *Reporter) send(ctx context.Context) error {
 	for _, e := range evidence {
 		req.Evidence = append(req.Evidence, e)
 	}
+	var used []uses.Use
+	if r.o.Uses != nil {
+		used = r.o.Uses.Take(r.o.Now(), maxKept)
+	}
+	for _, u := range used {
+		req.Uses = append(req.Uses, &keysv1.SecretUse{OrgId: u.OrgID, CredentialId: u.CredentialID, Revision: int32(u.Revision), Time: timestamppb.New(u.Time)})
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	if _, err := r.o.Client.ReportRouterState(ctx, req); err != nil {
@@ -155,6 +165,9 @@ func (r *Reporter) send(ctx context.Context) error {
 			}
 		}
 		r.mu.Unlock()
+		if r.o.Uses != nil {
+			r.o.Uses.Return(used)
+		}
 		return fmt.Errorf("report state: %w", err)
 	}
 	return nil

@@ -2,10 +2,12 @@ package report_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/report"
+	"github.com/claviger/claviger/services/router/internal/uses"
 )
 
 // vendor gives one verdict about every key.
@@ -78,4 +81,62 @@ func TestAKeyTestTellsTheModelsThatItFound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// flaky fails the first report and keeps those that follow.
+type flaky struct {
+	keysv1connect.ConfigServiceClient
+	failed bool
+	got    [][]*keysv1.SecretUse
+}
+
+func (k *flaky) ReportRouterState(_ context.Context, req *keysv1.ReportRouterStateRequest) (*keysv1.ReportRouterStateResponse, error) {
+	if !k.failed {
+		k.failed = true
+		return nil, errors.New("keys is away")
+	}
+	if len(req.GetUses()) > 0 {
+		k.got = append(k.got, req.GetUses())
+	}
+	return &keysv1.ReportRouterStateResponse{}, nil
+}
+
+func TestLastUsesAreToldOnceAMinuteAndAgainAfterAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		upstream, used := &flaky{}, uses.New()
+		reporter := report.New(report.Options{
+			Router: "router-1", Client: upstream, Log: slog.New(slog.DiscardHandler), Now: time.Now, Uses: used,
+			Version: func() int64 { return 1 },
+		})
+		cred := &completion.Credential{ID: "cred_1", OrgID: "org_1", Revision: 2}
+		used.Used(cred, time.Now())
+		ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer stop()
+		var requests sync.WaitGroup
+		requests.Go(func() {
+			tick := time.NewTicker(time.Second)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+					used.Used(cred, time.Now())
+				}
+			}
+		})
+		if err := reporter.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if len(upstream.got) != 3 {
+			t.Fatalf("told %d times in three minutes, want 3", len(upstream.got))
+		}
+		for _, got := range upstream.got {
+			if len(got) != 1 || got[0].GetOrgId() != "org_1" || got[0].GetCredentialId() != "cred_1" || got[0].GetRevision() != 2 {
+				t.Errorf("told of %v", got)
+			}
+		}
+		requests.Wait()
+	})
 }
