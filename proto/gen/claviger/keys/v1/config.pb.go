@@ -1286,7 +1286,10 @@ type RemovedConfig struct {
 	// org_id is the organization.
 	OrgId string `protobuf:"bytes,1,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
 	// id is the object's id; its prefix tells the kind.
-	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// cut ends the answers that it is giving. Not for metering. A whole configuration names what was removed so,
+	// and nothing else that is gone.
+	Cut           bool `protobuf:"varint,3,opt,name=cut,proto3" json:"cut,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1333,6 +1336,13 @@ func (x *RemovedConfig) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *RemovedConfig) GetCut() bool {
+	if x != nil {
+		return x.Cut
+	}
+	return false
 }
 
 // TokenKey verifies access tokens.
@@ -1482,9 +1492,9 @@ type ReportRouterStateRequest struct {
 	Drills []*DrillProgress `protobuf:"bytes,7,rep,name=drills,proto3" json:"drills,omitempty"`
 	// epoch is random and new at every start of the router.
 	Epoch string `protobuf:"bytes,8,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// streams_cut is how many answers were ended because of the configurations up to applied_version, counted
-	// from the start of the router.
-	StreamsCut int64 `protobuf:"varint,9,opt,name=streams_cut,json=streamsCut,proto3" json:"streams_cut,omitempty"`
+	// cuts are the answers that were ended within the last minute, because of the configurations up to
+	// applied_version.
+	Cuts []*StreamsCut `protobuf:"bytes,9,rep,name=cuts,proto3" json:"cuts,omitempty"`
 	// closing says that the router is going away for good.
 	Closing       bool `protobuf:"varint,10,opt,name=closing,proto3" json:"closing,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1577,11 +1587,11 @@ func (x *ReportRouterStateRequest) GetEpoch() string {
 	return ""
 }
 
-func (x *ReportRouterStateRequest) GetStreamsCut() int64 {
+func (x *ReportRouterStateRequest) GetCuts() []*StreamsCut {
 	if x != nil {
-		return x.StreamsCut
+		return x.Cuts
 	}
-	return 0
+	return nil
 }
 
 func (x *ReportRouterStateRequest) GetClosing() bool {
@@ -1589,6 +1599,61 @@ func (x *ReportRouterStateRequest) GetClosing() bool {
 		return x.Closing
 	}
 	return false
+}
+
+// StreamsCut are answers that a router ended because what they were given by or to was switched off.
+type StreamsCut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the credential or the API key that was switched off.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// streams is how many.
+	Streams       int32 `protobuf:"varint,2,opt,name=streams,proto3" json:"streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamsCut) Reset() {
+	*x = StreamsCut{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamsCut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamsCut) ProtoMessage() {}
+
+func (x *StreamsCut) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamsCut.ProtoReflect.Descriptor instead.
+func (*StreamsCut) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StreamsCut) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *StreamsCut) GetStreams() int32 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
 }
 
 // HeadroomReport is what a provider's answers told of its limits.
@@ -1604,7 +1669,7 @@ type HeadroomReport struct {
 
 func (x *HeadroomReport) Reset() {
 	*x = HeadroomReport{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1681,7 @@ func (x *HeadroomReport) String() string {
 func (*HeadroomReport) ProtoMessage() {}
 
 func (x *HeadroomReport) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1694,7 @@ func (x *HeadroomReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadroomReport.ProtoReflect.Descriptor instead.
 func (*HeadroomReport) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HeadroomReport) GetOrgId() string {
@@ -1663,7 +1728,7 @@ type SecretUse struct {
 
 func (x *SecretUse) Reset() {
 	*x = SecretUse{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1740,7 @@ func (x *SecretUse) String() string {
 func (*SecretUse) ProtoMessage() {}
 
 func (x *SecretUse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1753,7 @@ func (x *SecretUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretUse.ProtoReflect.Descriptor instead.
 func (*SecretUse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SecretUse) GetOrgId() string {
@@ -1734,7 +1799,7 @@ type DrillProgress struct {
 
 func (x *DrillProgress) Reset() {
 	*x = DrillProgress{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1811,7 @@ func (x *DrillProgress) String() string {
 func (*DrillProgress) ProtoMessage() {}
 
 func (x *DrillProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +1824,7 @@ func (x *DrillProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillProgress.ProtoReflect.Descriptor instead.
 func (*DrillProgress) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DrillProgress) GetOrgId() string {
@@ -1809,7 +1874,7 @@ type ProbeResult struct {
 
 func (x *ProbeResult) Reset() {
 	*x = ProbeResult{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1886,7 @@ func (x *ProbeResult) String() string {
 func (*ProbeResult) ProtoMessage() {}
 
 func (x *ProbeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1899,7 @@ func (x *ProbeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
 func (*ProbeResult) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ProbeResult) GetProbeId() string {
@@ -1916,7 +1981,7 @@ type CredentialEvidence struct {
 
 func (x *CredentialEvidence) Reset() {
 	*x = CredentialEvidence{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +1993,7 @@ func (x *CredentialEvidence) String() string {
 func (*CredentialEvidence) ProtoMessage() {}
 
 func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2006,7 @@ func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialEvidence.ProtoReflect.Descriptor instead.
 func (*CredentialEvidence) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CredentialEvidence) GetOrgId() string {
@@ -2002,7 +2067,7 @@ type ReportRouterStateResponse struct {
 
 func (x *ReportRouterStateResponse) Reset() {
 	*x = ReportRouterStateResponse{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2079,7 @@ func (x *ReportRouterStateResponse) String() string {
 func (*ReportRouterStateResponse) ProtoMessage() {}
 
 func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2092,7 @@ func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRouterStateResponse.ProtoReflect.Descriptor instead.
 func (*ReportRouterStateResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 var File_claviger_keys_v1_config_proto protoreflect.FileDescriptor
@@ -2141,10 +2206,11 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x04 \x01(\x03R\aversion\x120\n" +
-	"\x04spec\x18\x05 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\"6\n" +
+	"\x04spec\x18\x05 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\"H\n" +
 	"\rRemovedConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"@\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
+	"\x03cut\x18\x03 \x01(\bR\x03cut\"@\n" +
 	"\bTokenKey\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x1d\n" +
 	"\n" +
@@ -2153,7 +2219,7 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12#\n" +
 	"\rcredential_id\x18\x03 \x01(\tR\fcredentialId\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x05R\brevision\"\xae\x04\n" +
+	"\brevision\x18\x04 \x01(\x05R\brevision\"\xc1\x04\n" +
 	"\x18ReportRouterStateRequest\x12\"\n" +
 	"\x06router\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06router\x12'\n" +
@@ -2163,11 +2229,14 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\bheadroom\x18\x05 \x03(\v2 .claviger.keys.v1.HeadroomReportB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\bheadroom\x12:\n" +
 	"\x04uses\x18\x06 \x03(\v2\x1b.claviger.keys.v1.SecretUseB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04uses\x12A\n" +
 	"\x06drills\x18\a \x03(\v2\x1f.claviger.keys.v1.DrillProgressB\b\xbaH\x05\x92\x01\x02\x10dR\x06drills\x12\x1d\n" +
-	"\x05epoch\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12(\n" +
-	"\vstreams_cut\x18\t \x01(\x03B\a\xbaH\x04\"\x02(\x00R\n" +
-	"streamsCut\x12\x18\n" +
+	"\x05epoch\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12;\n" +
+	"\x04cuts\x18\t \x03(\v2\x1c.claviger.keys.v1.StreamsCutB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04cuts\x12\x18\n" +
 	"\aclosing\x18\n" +
-	" \x01(\bR\aclosing\"h\n" +
+	" \x01(\bR\aclosing\"J\n" +
+	"\n" +
+	"StreamsCut\x12\x19\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12!\n" +
+	"\astreams\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\astreams\"h\n" +
 	"\x0eHeadroomReport\x12\x1e\n" +
 	"\x06org_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x126\n" +
 	"\bheadroom\x18\x02 \x01(\v2\x1a.claviger.keys.v1.HeadroomR\bheadroom\"\xa5\x01\n" +
@@ -2216,7 +2285,7 @@ func file_claviger_keys_v1_config_proto_rawDescGZIP() []byte {
 	return file_claviger_keys_v1_config_proto_rawDescData
 }
 
-var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*WatchConfigRequest)(nil),        // 0: claviger.keys.v1.WatchConfigRequest
 	(*WatchConfigResponse)(nil),       // 1: claviger.keys.v1.WatchConfigResponse
@@ -2235,29 +2304,30 @@ var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*TokenKey)(nil),                  // 14: claviger.keys.v1.TokenKey
 	(*ProbeJob)(nil),                  // 15: claviger.keys.v1.ProbeJob
 	(*ReportRouterStateRequest)(nil),  // 16: claviger.keys.v1.ReportRouterStateRequest
-	(*HeadroomReport)(nil),            // 17: claviger.keys.v1.HeadroomReport
-	(*SecretUse)(nil),                 // 18: claviger.keys.v1.SecretUse
-	(*DrillProgress)(nil),             // 19: claviger.keys.v1.DrillProgress
-	(*ProbeResult)(nil),               // 20: claviger.keys.v1.ProbeResult
-	(*CredentialEvidence)(nil),        // 21: claviger.keys.v1.CredentialEvidence
-	(*ReportRouterStateResponse)(nil), // 22: claviger.keys.v1.ReportRouterStateResponse
-	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
-	(*RoutingPreferences)(nil),        // 24: claviger.keys.v1.RoutingPreferences
-	(ProvenanceLevel)(0),              // 25: claviger.keys.v1.ProvenanceLevel
-	(CredentialState)(0),              // 26: claviger.keys.v1.CredentialState
-	(*CredentialSettings)(nil),        // 27: claviger.keys.v1.CredentialSettings
-	(*CredentialScope)(nil),           // 28: claviger.keys.v1.CredentialScope
-	(DrillFault)(0),                   // 29: claviger.keys.v1.DrillFault
-	(*PolicySpec)(nil),                // 30: claviger.keys.v1.PolicySpec
-	(*Headroom)(nil),                  // 31: claviger.keys.v1.Headroom
-	(*DrillReport)(nil),               // 32: claviger.keys.v1.DrillReport
-	(v1.CredentialClass)(0),           // 33: claviger.events.v1.CredentialClass
+	(*StreamsCut)(nil),                // 17: claviger.keys.v1.StreamsCut
+	(*HeadroomReport)(nil),            // 18: claviger.keys.v1.HeadroomReport
+	(*SecretUse)(nil),                 // 19: claviger.keys.v1.SecretUse
+	(*DrillProgress)(nil),             // 20: claviger.keys.v1.DrillProgress
+	(*ProbeResult)(nil),               // 21: claviger.keys.v1.ProbeResult
+	(*CredentialEvidence)(nil),        // 22: claviger.keys.v1.CredentialEvidence
+	(*ReportRouterStateResponse)(nil), // 23: claviger.keys.v1.ReportRouterStateResponse
+	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
+	(*RoutingPreferences)(nil),        // 25: claviger.keys.v1.RoutingPreferences
+	(ProvenanceLevel)(0),              // 26: claviger.keys.v1.ProvenanceLevel
+	(CredentialState)(0),              // 27: claviger.keys.v1.CredentialState
+	(*CredentialSettings)(nil),        // 28: claviger.keys.v1.CredentialSettings
+	(*CredentialScope)(nil),           // 29: claviger.keys.v1.CredentialScope
+	(DrillFault)(0),                   // 30: claviger.keys.v1.DrillFault
+	(*PolicySpec)(nil),                // 31: claviger.keys.v1.PolicySpec
+	(*Headroom)(nil),                  // 32: claviger.keys.v1.Headroom
+	(*DrillReport)(nil),               // 33: claviger.keys.v1.DrillReport
+	(v1.CredentialClass)(0),           // 34: claviger.events.v1.CredentialClass
 }
 var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	2,  // 0: claviger.keys.v1.WatchConfigResponse.config:type_name -> claviger.keys.v1.SignedConfig
 	3,  // 1: claviger.keys.v1.WatchConfigResponse.heartbeat:type_name -> claviger.keys.v1.Heartbeat
 	15, // 2: claviger.keys.v1.WatchConfigResponse.probe:type_name -> claviger.keys.v1.ProbeJob
-	23, // 3: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
+	24, // 3: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
 	5,  // 4: claviger.keys.v1.ConfigBatch.organizations:type_name -> claviger.keys.v1.OrganizationConfig
 	7,  // 5: claviger.keys.v1.ConfigBatch.api_keys:type_name -> claviger.keys.v1.ApiKeyConfig
 	8,  // 6: claviger.keys.v1.ConfigBatch.credentials:type_name -> claviger.keys.v1.CredentialConfig
@@ -2267,39 +2337,40 @@ var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	14, // 10: claviger.keys.v1.ConfigBatch.token_keys:type_name -> claviger.keys.v1.TokenKey
 	10, // 11: claviger.keys.v1.ConfigBatch.groups:type_name -> claviger.keys.v1.GroupConfig
 	11, // 12: claviger.keys.v1.ConfigBatch.drills:type_name -> claviger.keys.v1.DrillConfig
-	24, // 13: claviger.keys.v1.OrganizationConfig.preferences:type_name -> claviger.keys.v1.RoutingPreferences
-	25, // 14: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
-	23, // 15: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
-	26, // 16: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
-	27, // 17: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
-	28, // 18: claviger.keys.v1.CredentialConfig.scope:type_name -> claviger.keys.v1.CredentialScope
-	23, // 19: claviger.keys.v1.CredentialConfig.expire_time:type_name -> google.protobuf.Timestamp
+	25, // 13: claviger.keys.v1.OrganizationConfig.preferences:type_name -> claviger.keys.v1.RoutingPreferences
+	26, // 14: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
+	24, // 15: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
+	27, // 16: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
+	28, // 17: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
+	29, // 18: claviger.keys.v1.CredentialConfig.scope:type_name -> claviger.keys.v1.CredentialScope
+	24, // 19: claviger.keys.v1.CredentialConfig.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 20: claviger.keys.v1.CredentialConfig.next:type_name -> claviger.keys.v1.NextSecret
-	27, // 21: claviger.keys.v1.NextSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
-	29, // 22: claviger.keys.v1.DrillConfig.fault:type_name -> claviger.keys.v1.DrillFault
-	23, // 23: claviger.keys.v1.DrillConfig.end_time:type_name -> google.protobuf.Timestamp
-	30, // 24: claviger.keys.v1.PolicyConfig.spec:type_name -> claviger.keys.v1.PolicySpec
-	20, // 25: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
-	21, // 26: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
-	17, // 27: claviger.keys.v1.ReportRouterStateRequest.headroom:type_name -> claviger.keys.v1.HeadroomReport
-	18, // 28: claviger.keys.v1.ReportRouterStateRequest.uses:type_name -> claviger.keys.v1.SecretUse
-	19, // 29: claviger.keys.v1.ReportRouterStateRequest.drills:type_name -> claviger.keys.v1.DrillProgress
-	31, // 30: claviger.keys.v1.HeadroomReport.headroom:type_name -> claviger.keys.v1.Headroom
-	23, // 31: claviger.keys.v1.SecretUse.time:type_name -> google.protobuf.Timestamp
-	32, // 32: claviger.keys.v1.DrillProgress.report:type_name -> claviger.keys.v1.DrillReport
-	26, // 33: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
-	23, // 34: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
-	33, // 35: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
-	23, // 36: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
-	0,  // 37: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
-	16, // 38: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
-	1,  // 39: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
-	22, // 40: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
-	39, // [39:41] is the sub-list for method output_type
-	37, // [37:39] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	28, // 21: claviger.keys.v1.NextSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
+	30, // 22: claviger.keys.v1.DrillConfig.fault:type_name -> claviger.keys.v1.DrillFault
+	24, // 23: claviger.keys.v1.DrillConfig.end_time:type_name -> google.protobuf.Timestamp
+	31, // 24: claviger.keys.v1.PolicyConfig.spec:type_name -> claviger.keys.v1.PolicySpec
+	21, // 25: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
+	22, // 26: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
+	18, // 27: claviger.keys.v1.ReportRouterStateRequest.headroom:type_name -> claviger.keys.v1.HeadroomReport
+	19, // 28: claviger.keys.v1.ReportRouterStateRequest.uses:type_name -> claviger.keys.v1.SecretUse
+	20, // 29: claviger.keys.v1.ReportRouterStateRequest.drills:type_name -> claviger.keys.v1.DrillProgress
+	17, // 30: claviger.keys.v1.ReportRouterStateRequest.cuts:type_name -> claviger.keys.v1.StreamsCut
+	32, // 31: claviger.keys.v1.HeadroomReport.headroom:type_name -> claviger.keys.v1.Headroom
+	24, // 32: claviger.keys.v1.SecretUse.time:type_name -> google.protobuf.Timestamp
+	33, // 33: claviger.keys.v1.DrillProgress.report:type_name -> claviger.keys.v1.DrillReport
+	27, // 34: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
+	24, // 35: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
+	34, // 36: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
+	24, // 37: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
+	0,  // 38: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
+	16, // 39: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
+	1,  // 40: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
+	23, // 41: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
+	40, // [40:42] is the sub-list for method output_type
+	38, // [38:40] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_config_proto_init() }
@@ -2323,7 +2394,7 @@ func file_claviger_keys_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_config_proto_rawDesc), len(file_claviger_keys_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

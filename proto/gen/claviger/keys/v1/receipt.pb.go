@@ -25,10 +25,11 @@ const (
 )
 
 // Receipt says how far a change has gone. The call that returns it waits for routers for up to five seconds;
-// a router that has not confirmed by then follows as soon as it hears of it.
+// a router that has not confirmed by then follows as soon as it hears of it. The change holds in any case. A
+// retry of the call waits again and has a receipt of its own time.
 type Receipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// config_version is the configuration that holds the change.
+	// config_version is a configuration that holds the change.
 	ConfigVersion int64 `protobuf:"varint,1,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
 	// connected is how many routers were connected.
 	Connected int32 `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
@@ -36,10 +37,14 @@ type Receipt struct {
 	Confirmed int32 `protobuf:"varint,3,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
 	// elapsed is from the change until the last of them confirmed, or until the call gave up.
 	Elapsed *durationpb.Duration `protobuf:"bytes,4,opt,name=elapsed,proto3" json:"elapsed,omitempty"`
-	// missing are the names of connected routers that have not confirmed, at most 20.
+	// missing are the names of connected routers that have not confirmed, at most 20. Only the operator's
+	// organization is told names.
 	Missing []string `protobuf:"bytes,5,rep,name=missing,proto3" json:"missing,omitempty"`
-	// streams_cut is how many answers they ended.
-	StreamsCut    int32 `protobuf:"varint,6,opt,name=streams_cut,json=streamsCut,proto3" json:"streams_cut,omitempty"`
+	// streams_cut is how many answers they ended because of the change, if that was asked for.
+	StreamsCut int32 `protobuf:"varint,6,opt,name=streams_cut,json=streamsCut,proto3" json:"streams_cut,omitempty"`
+	// unreachable is how many other routers were heard of within the last hour and fell silent without saying that
+	// they go away. Those that still run serve under what they had.
+	Unreachable   int32 `protobuf:"varint,7,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -116,11 +121,18 @@ func (x *Receipt) GetStreamsCut() int32 {
 	return 0
 }
 
+func (x *Receipt) GetUnreachable() int32 {
+	if x != nil {
+		return x.Unreachable
+	}
+	return 0
+}
+
 var File_claviger_keys_v1_receipt_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_receipt_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclaviger/keys/v1/receipt.proto\x12\x10claviger.keys.v1\x1a\x1egoogle/protobuf/duration.proto\"\xdc\x01\n" +
+	"\x1eclaviger/keys/v1/receipt.proto\x12\x10claviger.keys.v1\x1a\x1egoogle/protobuf/duration.proto\"\xfe\x01\n" +
 	"\aReceipt\x12%\n" +
 	"\x0econfig_version\x18\x01 \x01(\x03R\rconfigVersion\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\x05R\tconnected\x12\x1c\n" +
@@ -128,7 +140,8 @@ const file_claviger_keys_v1_receipt_proto_rawDesc = "" +
 	"\aelapsed\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\aelapsed\x12\x18\n" +
 	"\amissing\x18\x05 \x03(\tR\amissing\x12\x1f\n" +
 	"\vstreams_cut\x18\x06 \x01(\x05R\n" +
-	"streamsCutB\xc6\x01\n" +
+	"streamsCut\x12 \n" +
+	"\vunreachable\x18\a \x01(\x05R\vunreachableB\xc6\x01\n" +
 	"\x14com.claviger.keys.v1B\fReceiptProtoP\x01Z>github.com/claviger/claviger/proto/gen/claviger/keys/v1;keysv1\xa2\x02\x03CKX\xaa\x02\x10Claviger.Keys.V1\xca\x02\x10Claviger\\Keys\\V1\xe2\x02\x1cClaviger\\Keys\\V1\\GPBMetadata\xea\x02\x12Claviger::Keys::V1b\x06proto3"
 
 var (

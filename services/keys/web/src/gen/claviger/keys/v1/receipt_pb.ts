@@ -14,17 +14,18 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/receipt.proto.
  */
 export const file_claviger_keys_v1_receipt: GenFile = /*@__PURE__*/
-  fileDesc("Ch5jbGF2aWdlci9rZXlzL3YxL3JlY2VpcHQucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEimQEKB1JlY2VpcHQSFgoOY29uZmlnX3ZlcnNpb24YASABKAMSEQoJY29ubmVjdGVkGAIgASgFEhEKCWNvbmZpcm1lZBgDIAEoBRIqCgdlbGFwc2VkGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21pc3NpbmcYBSADKAkSEwoLc3RyZWFtc19jdXQYBiABKAViBnByb3RvMw", [file_google_protobuf_duration]);
+  fileDesc("Ch5jbGF2aWdlci9rZXlzL3YxL3JlY2VpcHQucHJvdG8SEGNsYXZpZ2VyLmtleXMudjEirgEKB1JlY2VpcHQSFgoOY29uZmlnX3ZlcnNpb24YASABKAMSEQoJY29ubmVjdGVkGAIgASgFEhEKCWNvbmZpcm1lZBgDIAEoBRIqCgdlbGFwc2VkGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21pc3NpbmcYBSADKAkSEwoLc3RyZWFtc19jdXQYBiABKAUSEwoLdW5yZWFjaGFibGUYByABKAViBnByb3RvMw", [file_google_protobuf_duration]);
 
 /**
  * Receipt says how far a change has gone. The call that returns it waits for routers for up to five seconds;
- * a router that has not confirmed by then follows as soon as it hears of it.
+ * a router that has not confirmed by then follows as soon as it hears of it. The change holds in any case. A
+ * retry of the call waits again and has a receipt of its own time.
  *
  * @generated from message claviger.keys.v1.Receipt
  */
 export type Receipt = Message<"claviger.keys.v1.Receipt"> & {
   /**
-   * config_version is the configuration that holds the change.
+   * config_version is a configuration that holds the change.
    *
    * @generated from field: int64 config_version = 1;
    */
@@ -52,18 +53,27 @@ export type Receipt = Message<"claviger.keys.v1.Receipt"> & {
   elapsed?: Duration | undefined;
 
   /**
-   * missing are the names of connected routers that have not confirmed, at most 20.
+   * missing are the names of connected routers that have not confirmed, at most 20. Only the operator's
+   * organization is told names.
    *
    * @generated from field: repeated string missing = 5;
    */
   missing: string[];
 
   /**
-   * streams_cut is how many answers they ended.
+   * streams_cut is how many answers they ended because of the change, if that was asked for.
    *
    * @generated from field: int32 streams_cut = 6;
    */
   streamsCut: number;
+
+  /**
+   * unreachable is how many other routers were heard of within the last hour and fell silent without saying that
+   * they go away. Those that still run serve under what they had.
+   *
+   * @generated from field: int32 unreachable = 7;
+   */
+  unreachable: number;
 };
 
 /**
