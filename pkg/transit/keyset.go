@@ -70,7 +70,7 @@ func (s *keysetSealer) Seal(_ context.Context, plaintext secret.Text, bound Cont
 	if err := sealable(plaintext, bound); err != nil {
 		return "", err
 	}
-	ciphertext, err := s.primitive.Encrypt([]byte(plaintext.Reveal()), bound.bytes())
+	ciphertext, err := s.primitive.Encrypt([]byte(plaintext.Reveal()), bound.Bytes())
 	if err != nil {
 		return "", fmt.Errorf("keyset encrypt: %w", err)
 	}
@@ -116,7 +116,7 @@ func decrypt(primitive tink.AEAD, sealed string, bound Context) (secret.Text, er
 	if err != nil {
 		return secret.Text{}, ErrForeign.Because(errors.New("the sealed text is not base64"))
 	}
-	plaintext, err := primitive.Decrypt(ciphertext, bound.bytes())
+	plaintext, err := primitive.Decrypt(ciphertext, bound.Bytes())
 	if err != nil {
 		return secret.Text{}, ErrForeign.Because(err)
 	}

@@ -44,15 +44,35 @@ func (v *Vault) ReadPepper(ctx context.Context, path string) (secret.Text, error
 // LocalPepper returns the pepper of API keys from a file with mode 0600, which it makes with a
 // random one if create is set and there is none. It is for claviger dev.
 func LocalPepper(path string, create bool) (secret.Text, error) {
-	encoded, err := privateFile(path, create, func() ([]byte, error) {
-		fresh := make([]byte, minPepper)
-		_, err := rand.Read(fresh)
-		return []byte(base64.StdEncoding.EncodeToString(fresh) + "\n"), err
-	})
+	encoded, err := privateFile(path, create, random)
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("pepper: %w", err)
 	}
 	return decodePepper(strings.TrimSpace(string(encoded)))
+}
+
+// KeySize is the length of a local key, in bytes.
+const KeySize = 32
+
+// LocalKey returns a key of KeySize bytes from a file with mode 0600 that holds it in base64. It makes
+// the file with a random key if there is none.
+func LocalKey(path string) (secret.Text, error) {
+	encoded, err := privateFile(path, true, random)
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("local key: %w", err)
+	}
+	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(encoded)))
+	if err != nil || len(key) != KeySize { // the error would say where it is broken, nothing more, but stays out
+		return secret.Text{}, fmt.Errorf("local key: %s does not hold %d bytes in base64", path, KeySize)
+	}
+	return secret.New(string(key)), nil
+}
+
+// random is the content of a fresh private file: random bytes in base64.
+func random() ([]byte, error) {
+	fresh := make([]byte, KeySize)
+	_, err := rand.Read(fresh)
+	return []byte(base64.StdEncoding.EncodeToString(fresh) + "\n"), err
 }
 
 func decodePepper(encoded string) (secret.Text, error) {

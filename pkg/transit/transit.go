@@ -66,8 +66,8 @@ func Bind(provider string, places ...string) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// bytes is the canonical, length-prefixed form that is bound.
-func (c Context) bytes() []byte {
+// Bytes is the canonical, length-prefixed form that is bound.
+func (c Context) Bytes() []byte {
 	var out []byte
 	revision := binary.BigEndian.AppendUint64(nil, uint64(c.Revision))
 	for _, part := range [][]byte{[]byte("claviger-v1"), []byte(c.Environment), []byte(c.OrgID), []byte(c.CredentialID), revision, []byte(c.Binding)} {

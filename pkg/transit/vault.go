@@ -290,7 +290,7 @@ func decodePlaintext(encoded string) (secret.Text, error) {
 	return secret.New(string(plain)), nil
 }
 
-func (c Context) base64() string { return base64.StdEncoding.EncodeToString(c.bytes()) }
+func (c Context) base64() string { return base64.StdEncoding.EncodeToString(c.Bytes()) }
 
 var errOtherForm = errors.New("not a text that this vault has sealed")
 
