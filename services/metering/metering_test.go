@@ -264,6 +264,7 @@ func TestUsageIsCountedPricedAndShown(t *testing.T) {
 			e.TraceId, e.SpanId = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 			e.RequestedModel, e.ResponseModel, e.PolicyVersion, e.TargetIndex = "fast", "gpt-4o-mini-2024-07-18", 4, 2
 			e.Dialect, e.Streamed, e.Session, e.User = "openai.chat", true, "s-1", "u-1"
+			e.CredentialRevision, e.GroupId, e.CostNanoUsd, e.PriceVersion = 2, id.New("grp"), new(int64(99)), "price_r"
 			e.DurationMicros, e.FirstContentMicros, e.FinishReason, e.ProviderRequestId = 1_000_000, 250_000, "stop", "x-1"
 		})
 		second := r.alice.event(func(e *eventsv1.UsageEvent) {

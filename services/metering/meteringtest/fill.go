@@ -202,7 +202,7 @@ func (f *filler) attempt(o *fillOrg, ended time.Time) usage.Attempt {
 			FirstContent: took / 4, Outcome: usage.OK, HTTPStatus: 200, FinishReason: "stop", Source: usage.ProviderFinal,
 			Tokens:            &pricing.Counts{InputTotal: in, InputUncached: in, OutputTotal: out},
 			ProviderRequestID: fmt.Sprintf("chatcmpl-%016x", f.rng.Uint64()), TraceID: fmt.Sprintf("%016x%016x", f.rng.Uint64(), f.rng.Uint64()),
-			SpanID: fmt.Sprintf("%016x", f.rng.Uint64()),
+			SpanID: fmt.Sprintf("%016x", f.rng.Uint64()), CredentialRevision: 1, ReckonedNano: &cost, RouterPrice: "price_2026",
 		},
 		CostNano: &cost, PriceID: "price_2026", AppliedAt: ended.Add(time.Second),
 	}

@@ -38,6 +38,7 @@ const (
 	maxWord     = 64
 	maxStatus   = 999
 	maxUnits    = 16
+	maxSecrets  = 1_000_000 // revisions of a credential's secret
 )
 
 // refusal says why something is not counted.
@@ -162,6 +163,7 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 	a.Event = usage.Event{
 		OrgID: e.GetOrgId(), AttemptID: e.GetAttemptId(), Revision: int(e.GetRevision()), RequestID: c.text(e.GetRequestId(), maxWord),
 		AttemptNumber: int(e.GetAttemptNumber()), APIKeyID: e.GetApiKeyId(), MemberID: e.GetMemberId(), CredentialID: e.GetCredentialId(),
+		CredentialRevision: int(e.GetCredentialRevision()), GroupID: e.GetGroupId(),
 		Class: classes[e.GetCredentialClass()], Provider: c.text(e.GetProvider(), maxWord), Model: c.text(e.GetModel(), maxText),
 		ResponseModel: c.text(e.GetResponseModel(), maxText), RequestedModel: c.text(e.GetRequestedModel(), maxText),
 		PolicyID: e.GetPolicyId(), PolicyVersion: e.GetPolicyVersion(), TargetIndex: int(e.GetTargetIndex()), ConfigVersion: e.GetConfigVersion(),
@@ -173,6 +175,7 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 		Outcome:      outcomes[e.GetOutcome()], ErrorClass: c.text(e.GetErrorClass(), maxWord), HTTPStatus: int(e.GetHttpStatus()),
 		FinishReason: c.text(e.GetFinishReason(), maxWord), Source: sources[e.GetUsageSource()], Tokens: countsOf(e.GetTokens()),
 		Units: unitsOf(e.GetUnits()), ReportedNano: e.ReportedCostNanoUsd,
+		ReckonedNano: e.CostNanoUsd, RouterPrice: c.text(e.GetPriceVersion(), maxWord),
 		ProviderRequestID: c.text(e.GetProviderRequestId(), maxText), TraceID: c.text(e.GetTraceId(), maxWord), SpanID: c.text(e.GetSpanId(), maxWord),
 	}
 	a.AppliedAt = now
@@ -192,6 +195,10 @@ func decodeEvent(e *eventsv1.UsageEvent, partition int, now time.Time) (usage.At
 	if r := a.ReportedNano; r != nil && (*r < 0 || *r > usage.MaxCost) { // what a provider says is no reason to lose the rest
 		a.ReportedNano = nil
 		a.Flags = append(a.Flags, usage.FlagReported)
+	}
+	if r := a.ReckonedNano; r != nil && (*r < 0 || *r > usage.MaxCost) {
+		a.ReckonedNano = nil
+		a.Flags = append(a.Flags, usage.FlagReckoned)
 	}
 	return a, nil
 }
@@ -216,6 +223,10 @@ func checkEvent(e *eventsv1.UsageEvent, partition int, now time.Time) *refusal {
 		return refuse(usage.ReasonValue, "attempt_number is %d", e.GetAttemptNumber())
 	case e.GetHttpStatus() < 0 || e.GetHttpStatus() > maxStatus:
 		return refuse(usage.ReasonValue, "http_status is %d", e.GetHttpStatus())
+	case e.GetCredentialRevision() < 0 || e.GetCredentialRevision() > maxSecrets:
+		return refuse(usage.ReasonValue, "credential_revision is %d", e.GetCredentialRevision())
+	case e.GetGroupId() != "" && !id.Valid("grp", e.GetGroupId()):
+		return refuse(usage.ReasonID, "group_id is no id")
 	case e.GetProvider() == "" || e.GetModel() == "":
 		return refuse(usage.ReasonValue, "provider or model is missing")
 	}

@@ -28,6 +28,9 @@ func FuzzDecodeEvent(f *testing.F) {
 	for _, change := range []func(*eventsv1.UsageEvent){
 		func(*eventsv1.UsageEvent) {},
 		func(e *eventsv1.UsageEvent) { e.ReportedCostNanoUsd = new(int64(-1)) },
+		func(e *eventsv1.UsageEvent) {
+			e.CredentialRevision, e.GroupId, e.CostNanoUsd, e.PriceVersion = 2, id.New("grp"), new(int64(-1)), "p"
+		},
 		func(e *eventsv1.UsageEvent) { e.Units = append(e.Units, e.Units...) },
 		func(e *eventsv1.UsageEvent) { e.Operation, e.User = strings.Repeat("x", 5000), "\x00" },
 	} {
@@ -51,7 +54,7 @@ func FuzzDecodeEvent(f *testing.F) {
 		if _, ok := a.Day(); !ok || a.Ended.After(now.Add(maxAhead)) || a.Started.After(a.Ended) || a.Operation == "" {
 			t.Fatalf("%+v passed", a.Event)
 		}
-		for _, text := range []string{a.Operation, a.Model, a.Session, a.User, a.Dialect} {
+		for _, text := range []string{a.Operation, a.Model, a.Session, a.User, a.Dialect, a.GroupID, a.RouterPrice} {
 			if !utf8.ValidString(text) || strings.Contains(text, "\x00") || len(text) > maxText {
 				t.Fatalf("a text of %d bytes passed", len(text))
 			}
@@ -61,6 +64,9 @@ func FuzzDecodeEvent(f *testing.F) {
 		}
 		if n := a.ReportedNano; n != nil && (*n < 0 || *n > usage.MaxCost) {
 			t.Fatalf("a reported cost of %d passed", *n)
+		}
+		if n := a.ReckonedNano; n != nil && (*n < 0 || *n > usage.MaxCost) || a.CredentialRevision < 0 {
+			t.Fatalf("a reckoned cost, or revision %d, passed", a.CredentialRevision)
 		}
 		if _, totals := a.Contribution(); totals.Negative() {
 			t.Fatalf("a sum below zero: %+v", totals)

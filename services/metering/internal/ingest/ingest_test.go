@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -464,6 +465,8 @@ func TestForgedEventsChangeNoTotal(t *testing.T) {
 			{usage.ReasonValue, func(e *eventsv1.UsageEvent) { e.AttemptNumber = 0 }},
 			{usage.ReasonValue, func(e *eventsv1.UsageEvent) { e.Revision = -1 }},
 			{usage.ReasonValue, func(e *eventsv1.UsageEvent) { e.HttpStatus = 1000 }},
+			{usage.ReasonValue, func(e *eventsv1.UsageEvent) { e.CredentialRevision = -1 }},
+			{usage.ReasonID, func(e *eventsv1.UsageEvent) { e.GroupId = "grp_' OR 1" }},
 			{usage.ReasonValue, func(e *eventsv1.UsageEvent) { e.Model = "" }},
 		}
 		want := map[usage.Reason]int{}
@@ -618,6 +621,24 @@ func TestWhatIsOddIsCountedAndMarked(t *testing.T) {
 			func(e *eventsv1.UsageEvent) { e.ReportedCostNanoUsd = new(int64(-7)) },
 			func(a usage.Attempt) bool {
 				return a.ReportedNano == nil && *a.CostNano == costOf && cmp.Equal(a.Flags, []string{usage.FlagReported})
+			},
+		},
+		"what the router told its caller": {
+			func(e *eventsv1.UsageEvent) {
+				e.CredentialRevision, e.GroupId, e.CostNanoUsd, e.PriceVersion = 3, "grp_01k9qj4v8r0000000000000000", new(int64(11)), "openai/gpt-4o-mini@r"
+			},
+			func(a usage.Attempt) bool { // our own price decides
+				return a.CredentialRevision == 3 && a.GroupID == "grp_01k9qj4v8r0000000000000000" && *a.ReckonedNano == 11 &&
+					a.RouterPrice == "openai/gpt-4o-mini@r" && *a.CostNano == costOf && a.PriceID != a.RouterPrice && len(a.Flags) == 0
+			},
+		},
+		"a reckoned cost that cannot be": {
+			func(e *eventsv1.UsageEvent) {
+				e.CostNanoUsd, e.PriceVersion = new(int64(usage.MaxCost+1)), strings.Repeat("p", 300)
+			},
+			func(a usage.Attempt) bool {
+				return a.ReckonedNano == nil && *a.CostNano == costOf && len(a.RouterPrice) == 64 &&
+					cmp.Equal(a.Flags, []string{usage.FlagTextCut, usage.FlagReckoned})
 			},
 		},
 		"newer enums": {

@@ -166,6 +166,7 @@ func toEvent(e *usage.Event) *eventsv1.UsageEvent {
 		Outcome: outcomes[e.Outcome], ErrorClass: e.ErrorClass, HttpStatus: int32(e.HTTPStatus), FinishReason: e.FinishReason,
 		UsageSource: sources[e.Source], Tokens: toCounts(e.Tokens), ProviderRequestId: e.ProviderRequestID, TraceId: e.TraceID, SpanId: e.SpanID,
 		Operation: e.Operation, Units: toUnits(e.Units), ReportedCostNanoUsd: e.ReportedNano,
+		CredentialRevision: int32(e.CredentialRevision), GroupId: e.GroupID, CostNanoUsd: e.ReckonedNano, PriceVersion: e.RouterPrice,
 	}
 }
 

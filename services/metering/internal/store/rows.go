@@ -67,6 +67,9 @@ type eventRow struct {
 	ProviderRequestID  string `bun:"provider_request_id"`
 	TraceID            string `bun:"trace_id"`
 	SpanID             string `bun:"span_id"`
+	CredentialRevision int    `bun:"credential_revision"`
+	RouterCostNanoUSD  *int64 `bun:"router_cost_nano_usd"`
+	RouterPriceID      string `bun:"router_price_id"`
 	Flags              string `bun:"flags"`
 	AppliedAt          int64  `bun:"applied_at"`
 	Counted            int64  `bun:"counted"` // given out in the transaction, see number
@@ -80,12 +83,13 @@ type eventRow struct {
 	UnitCharacter       *int64 `bun:"unit_character" rare:"yes"`
 	ReportedCostNanoUSD *int64 `bun:"reported_cost_nano_usd" rare:"yes"`
 	CostIsReported      bool   `bun:"cost_is_reported" rare:"yes"`
+	GroupID             string `bun:"group_id" rare:"yes"`
 }
 
 // rare reports whether the row has something in a rare column.
 func (r *eventRow) rare() bool {
 	return r.Operation != "" || r.UnitImage != nil || r.UnitSecond != nil || r.UnitMegapixel != nil || r.UnitRequest != nil ||
-		r.UnitCredit != nil || r.UnitCharacter != nil || r.ReportedCostNanoUSD != nil || r.CostIsReported
+		r.UnitCredit != nil || r.UnitCharacter != nil || r.ReportedCostNanoUSD != nil || r.CostIsReported || r.GroupID != ""
 }
 
 // units are the columns of units, in the order of pricing.UnitNames.
@@ -107,6 +111,7 @@ func toEventRow(a *usage.Attempt) *eventRow {
 		Outcome: string(a.Outcome), ErrorClass: a.ErrorClass, HTTPStatus: a.HTTPStatus, FinishReason: a.FinishReason,
 		UsageSource: string(a.Source), CostNanoUSD: a.CostNano, PriceID: a.PriceID,
 		ProviderRequestID: a.ProviderRequestID, TraceID: a.TraceID, SpanID: a.SpanID, Flags: strings.Join(a.Flags, " "), AppliedAt: micros(a.AppliedAt),
+		CredentialRevision: a.CredentialRevision, RouterCostNanoUSD: a.ReckonedNano, RouterPriceID: a.RouterPrice, GroupID: a.GroupID,
 	}
 	if k := a.Tokens; k != nil {
 		r.InputTotal, r.InputUncached, r.CacheRead = &k.InputTotal, &k.InputUncached, &k.CacheRead
@@ -156,6 +161,7 @@ func (r *eventRow) attempt(tags map[string]string) usage.Attempt {
 			FinishReason: r.FinishReason, Source: usage.Source(r.UsageSource),
 			ReportedNano:      r.ReportedCostNanoUSD,
 			ProviderRequestID: r.ProviderRequestID, TraceID: r.TraceID, SpanID: r.SpanID,
+			CredentialRevision: r.CredentialRevision, GroupID: r.GroupID, ReckonedNano: r.RouterCostNanoUSD, RouterPrice: r.RouterPriceID,
 		},
 		CostNano: r.CostNanoUSD, CostSource: r.costSource(), PriceID: r.PriceID, Flags: strings.Fields(r.Flags), AppliedAt: fromMicros(r.AppliedAt),
 	}

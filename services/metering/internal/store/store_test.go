@@ -39,7 +39,7 @@ func migrated(tb testing.TB, db *sqldb.DB) *store.Store {
 
 // attempt returns an attempt with every field set; change alters it.
 func attempt(org string, change func(*usage.Attempt)) usage.Attempt {
-	cost := int64(1_234_567)
+	cost, reckoned := int64(1_234_567), int64(1_234_568)
 	a := usage.Attempt{
 		Event: usage.Event{
 			OrgID: org, AttemptID: id.New("att"), RequestID: id.New("req"), AttemptNumber: 1,
@@ -50,6 +50,7 @@ func attempt(org string, change func(*usage.Attempt)) usage.Attempt {
 			FirstContent: 300 * time.Millisecond, Outcome: usage.OK, HTTPStatus: 200, FinishReason: "stop", Source: usage.ProviderFinal,
 			Tokens:            &pricing.Counts{InputTotal: 100, InputUncached: 60, CacheRead: 40, OutputTotal: 20, Reasoning: 5},
 			ProviderRequestID: "x-1", TraceID: "0af7651916cd43dd8448eb211c80319c", SpanID: "b7ad6b7169203331",
+			CredentialRevision: 4, GroupID: "grp_a", ReckonedNano: &reckoned, RouterPrice: "price_r",
 		},
 		CostNano: &cost, CostSource: usage.CostByPrice, PriceID: "price_a", Flags: []string{usage.FlagClockSkew, usage.FlagTextCut}, AppliedAt: noon.Add(time.Second),
 	}

@@ -69,6 +69,8 @@ const (
 	FlagUnit = "unknown_unit"
 	// FlagReported marks a cost of the provider's own that no call can have; it is left out.
 	FlagReported = "reported_cost_out_of_bounds"
+	// FlagReckoned marks a cost of the router's that no call can have; it is left out.
+	FlagReckoned = "reckoned_cost_out_of_bounds"
 )
 
 // MaxCost is about 1.15 billion dollars. An attempt cannot cost that much, and sums of less cannot leave 63
@@ -100,6 +102,8 @@ type Event struct {
 	AttemptNumber                 int
 	APIKeyID, MemberID            string
 	CredentialID                  string
+	CredentialRevision            int    // of its secret; 0 is not told
+	GroupID                       string // of the API key; empty is none
 	Class                         Class
 	Provider, Model               string // Model is the slug, "provider/name"
 	ResponseModel, RequestedModel string
@@ -122,6 +126,8 @@ type Event struct {
 	Tokens                        *pricing.Counts // nil is unknown, which is not zero
 	Units                         []pricing.Unit  // those that are known, in the order of pricing.UnitNames
 	ReportedNano                  *int64          // what the provider says that it costs; nil if it does not
+	ReckonedNano                  *int64          // what the router told its caller that it costs; nil is unknown
+	RouterPrice                   string          // the price version that the router reckoned with
 	ProviderRequestID             string
 	TraceID, SpanID               string // of the attempt, in hex; empty if it was not traced
 }

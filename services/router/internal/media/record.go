@@ -35,6 +35,7 @@ type record struct {
 	Policy   string        `json:"po,omitempty"`
 	PolicyV  int64         `json:"pv,omitempty"`
 	Line     int           `json:"ln,omitempty"`
+	Group    string        `json:"g,omitempty"`
 	Config   int64         `json:"cv,omitempty"`
 	Dialect  string        `json:"d,omitempty"`
 	Started  int64         `json:"st"`
@@ -57,7 +58,7 @@ func newRecord(e *usage.Event, t *completion.Target, j *completion.Job, now time
 		Seconds: j.Seconds, Size: j.Size, Name: t.Name,
 		CredOrg: t.Credential.OrgID, CredRev: t.Credential.Revision, Cred: t.Credential.ID, Class: t.Class,
 		Attempt: e.AttemptID, Request: e.RequestID, Number: e.AttemptNumber, Org: e.OrgID, Key: e.APIKeyID, Member: e.MemberID,
-		Model: t.Model, Asked: e.RequestedModel, Policy: e.PolicyID, PolicyV: e.PolicyVersion, Line: e.TargetIndex,
+		Model: t.Model, Asked: e.RequestedModel, Policy: e.PolicyID, PolicyV: e.PolicyVersion, Line: e.TargetIndex, Group: e.GroupID,
 		Config: e.ConfigVersion, Dialect: e.Dialect, Started: e.Started.UnixMicro(), First: now.Sub(e.Started),
 		Trace: e.TraceID, Span: e.SpanID, labels: labels{e.Tags, e.Session, e.User},
 	}
@@ -75,7 +76,7 @@ func (r *record) revision(state State, now time.Time) *usage.Event {
 	started := time.UnixMicro(r.Started)
 	e := &usage.Event{
 		AttemptID: r.Attempt, Revision: truthRevision, RequestID: r.Request, AttemptNumber: r.Number,
-		OrgID: r.Org, APIKeyID: r.Key, MemberID: r.Member, CredentialID: r.Cred, Class: r.Class,
+		OrgID: r.Org, APIKeyID: r.Key, MemberID: r.Member, CredentialID: r.Cred, CredentialRevision: r.CredRev, GroupID: r.Group, Class: r.Class,
 		Provider: r.Provider, Model: r.Model, RequestedModel: r.Asked, PolicyID: r.Policy, PolicyVersion: r.PolicyV,
 		TargetIndex: r.Line, ConfigVersion: r.Config, Dialect: r.Dialect, Operation: string(completion.Videos),
 		Tags: r.Tags, Session: r.Session, User: r.User, Started: started, Ended: now, Duration: now.Sub(started),

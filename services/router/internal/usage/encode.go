@@ -67,6 +67,12 @@ func appendEvent(b []byte, e *Event) []byte {
 	if e.CostNanoUSD != nil { // zero is a value
 		b = protowire.AppendVarint(protowire.AppendTag(b, 38, protowire.VarintType), uint64(*e.CostNanoUSD))
 	}
+	b = appendInt(b, 39, int64(e.CredentialRevision))
+	if e.ReckonedNanoUSD != nil {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 40, protowire.VarintType), uint64(*e.ReckonedNanoUSD))
+	}
+	b = appendString(b, 41, e.PriceVersion)
+	b = appendString(b, 42, e.GroupID)
 	return appendString(b, spanIDField, e.SpanID) // last, where traced looks for it
 }
 

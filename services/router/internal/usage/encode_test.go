@@ -16,7 +16,7 @@ import (
 
 // full has another value in every field.
 func full() (*Event, *eventsv1.UsageEvent) {
-	at, cost := time.Unix(1_790_000_000, 123_456_000).UTC(), int64(5_000_001)
+	at, cost, ours := time.Unix(1_790_000_000, 123_456_000).UTC(), int64(5_000_001), int64(4_000_002)
 	e := &Event{
 		AttemptID: "att_1", Revision: 6, RequestID: "req_1", AttemptNumber: 2, OrgID: "org_1", APIKeyID: "key_1", MemberID: "mem_1",
 		CredentialID: "cred_1", Class: Platform, Provider: "openai", Model: "openai/gpt-4o-mini", ResponseModel: "gpt-4o-mini-2024",
@@ -26,6 +26,7 @@ func full() (*Event, *eventsv1.UsageEvent) {
 		FinishReason: "stop", Source: ProviderPartial, Tokens: &Tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13},
 		ProviderRequestID: "p", TraceID: "t", SpanID: "s",
 		Operation: "images", Units: []Unit{{"image", 2000}, {"megapixel", 1_572}}, CostNanoUSD: &cost,
+		CredentialRevision: 7, GroupID: "grp_1", ReckonedNanoUSD: &ours, PriceVersion: "price_1",
 	}
 	return e, &eventsv1.UsageEvent{
 		AttemptId: "att_1", Revision: 6, RequestId: "req_1", AttemptNumber: 2, OrgId: "org_1", ApiKeyId: "key_1", MemberId: "mem_1",
@@ -41,6 +42,7 @@ func full() (*Event, *eventsv1.UsageEvent) {
 		},
 		ProviderRequestId: "p", TraceId: "t", SpanId: "s",
 		Operation: "images", Units: []*eventsv1.UnitCount{{Name: "image", Milli: 2000}, {Name: "megapixel", Milli: 1_572}}, ReportedCostNanoUsd: &cost,
+		CredentialRevision: 7, GroupId: "grp_1", CostNanoUsd: &ours, PriceVersion: "price_1",
 	}
 }
 
@@ -48,7 +50,7 @@ func TestEncodedEventIsTheContracts(t *testing.T) {
 	t.Parallel()
 	e, want := full()
 	want.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool { return true })
-	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 38 {
+	if n := want.ProtoReflect().Descriptor().Fields().Len(); n != 42 {
 		t.Fatalf("the contract has %d fields now: teach appendEvent and this test the new ones", n)
 	}
 	nothing := int64(0)
@@ -56,8 +58,8 @@ func TestEncodedEventIsTheContracts(t *testing.T) {
 		event *Event
 		want  *eventsv1.UsageEvent
 	}{{e, want}, {&Event{}, &eventsv1.UsageEvent{}}, {&Event{Tokens: &Tokens{}}, &eventsv1.UsageEvent{Tokens: &eventsv1.TokenCounts{}}}, {
-		&Event{CostNanoUSD: &nothing, Units: []Unit{{}}}, // free is known, and an empty unit stays one
-		&eventsv1.UsageEvent{ReportedCostNanoUsd: &nothing, Units: []*eventsv1.UnitCount{{}}},
+		&Event{CostNanoUSD: &nothing, ReckonedNanoUSD: &nothing, Units: []Unit{{}}}, // free is known, and an empty unit stays one
+		&eventsv1.UsageEvent{ReportedCostNanoUsd: &nothing, CostNanoUsd: &nothing, Units: []*eventsv1.UnitCount{{}}},
 	}} {
 		var got eventsv1.UsageEvent
 		if err := proto.Unmarshal(appendEvent(nil, c.event), &got); err != nil {

@@ -97,6 +97,8 @@ type Event struct {
 	AttemptNumber                 int
 	OrgID, APIKeyID, MemberID     string
 	CredentialID                  string
+	CredentialRevision            int    // of its secret
+	GroupID                       string // of the API key, empty for none
 	Class                         Class
 	Provider, Model               string // Model is the slug, "provider/name"
 	ResponseModel, RequestedModel string
@@ -119,6 +121,8 @@ type Event struct {
 	Tokens                        *Tokens // nil is unknown, which is not zero
 	Units                         []Unit  // each name once
 	CostNanoUSD                   *int64  // what the provider says that it costs; nil if it does not
+	ReckonedNanoUSD               *int64  // what our price book says of it; nil is unknown. Metering reckons anew
+	PriceVersion                  string  // the price that ReckonedNanoUSD rests on, empty for none
 	ProviderRequestID             string
 	// TraceID is the trace of the request, SpanID the span of the attempt, in hex. SpanID is empty
 	// unless the trace is recorded.
