@@ -31,6 +31,9 @@ type Deps struct {
 	// Opener opens credentials; Pepper gives the pepper of API keys.
 	Opener transit.Opener
 	Pepper func(ctx context.Context) (secret.Text, error)
+	// OfflineKeyFile holds the key under which what the vault has told is kept in DataDir, so that the router
+	// can start while the vault is away; empty keeps nothing.
+	OfflineKeyFile string
 	// NATS and JetStream carry usage.
 	NATS      *nats.Conn
 	JetStream natsjs.JetStream

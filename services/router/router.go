@@ -23,6 +23,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/keyring"
 	"github.com/claviger/claviger/services/router/internal/media"
 	"github.com/claviger/claviger/services/router/internal/observe"
+	"github.com/claviger/claviger/services/router/internal/offline"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/report"
 	"github.com/claviger/claviger/services/router/internal/rpc"
@@ -41,7 +42,8 @@ type App struct {
 	completions *completion.Service
 	planner     *plan.Planner
 	ring        *keyring.Keyring
-	used        uses.Keyring // the same, for requests
+	used        uses.Keyring   // the same, for requests
+	offline     *offline.Store // nil if nothing opened is kept
 	media       *media.Service
 	webhooks    map[string]httpapi.Webhook
 }
@@ -66,7 +68,10 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	adapters := providers(transport)
 	urls := baseURLs(d.BaseURLs)
 	memory := plan.NewMemory(d.Now)
-	a.ring = keyring.New(d.Environment, d.Opener, d.Now, d.Log, d.Telemetry)
+	if err := a.openOffline(); err != nil {
+		return nil, errors.Join(err, a.journal.Close())
+	}
+	a.ring = keyring.New(d.Environment, a.d.Opener, d.Now, d.Log, d.Telemetry)
 	a.used = uses.Keyring{Ring: a.ring, Log: uses.New(), Now: d.Now}
 	client := snapshot.NewClient(d.Keys)
 	a.planner = &plan.Planner{Providers: adapters, Health: memory}
@@ -97,6 +102,22 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	return a, nil
+}
+
+// openOffline puts what is kept on disk before the vault, if the operator wants that.
+func (a *App) openOffline() error {
+	if a.d.OfflineKeyFile == "" {
+		return nil
+	}
+	store, err := offline.Open(offline.Options{
+		Path: filepath.Join(a.d.DataDir, "offline.sealed"), KeyFile: a.d.OfflineKeyFile, Environment: a.d.Environment, Router: a.d.Name,
+		Opener: a.d.Opener, Pepper: a.d.Pepper, Log: a.d.Log, Now: a.d.Now,
+	})
+	if err != nil {
+		return err
+	}
+	a.offline, a.d.Opener, a.d.Pepper = store, store, store.Pepper
+	return nil
 }
 
 // planner joins the pure planner with the newest configuration.
@@ -220,6 +241,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.reporter.Run(ctx) })
 	group.Go(func() error { return a.media.Run(ctx) })
+	if a.offline != nil {
+		group.Go(func() error { return a.offline.Run(ctx) })
+	}
 	group.Go(func() error { return a.publisher.Run(publishing) })
 	group.Go(func() error {
 		defer stopPublishing()

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,10 +78,14 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 	if pepperPath == "" {
 		pepperPath = "secret/data/claviger/api-key-pepper"
 	}
+	offlineKey, err := offlineKeyFile(s)
+	if err != nil {
+		return err
+	}
 	app, err := New(ctx, Deps{
 		Environment: s.GetEnvironment(), Name: s.GetName(), DataDir: s.GetDataDir(), Keys: intercept.NewTransport(told, rpcmount.NewTransport(keys)), ConfigKey: configKey,
 		Opener: vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
-		NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
+		OfflineKeyFile: offlineKey, NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
 		JournalMaxBytes: s.GetJournalMaxBytes(), MaxBodyBytes: s.GetMaxBodyBytes(),
 		Limits: completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},
 		Media: Media{
@@ -93,6 +98,17 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 		return err
 	}
 	return app.serve(ctx, public, s.GetDrainTimeout().AsDuration())
+}
+
+// offlineKeyFile is the file with the router's own key, empty if nothing opened is kept on disk.
+func offlineKeyFile(s *settingsv1.Router) (string, error) {
+	if s.GetOfflineCredentials() != "sealed" {
+		return "", nil
+	}
+	if s.GetOfflineKeyFile() == "" {
+		return "", errors.New("offline_credentials is sealed: set offline_key_file, best on another disk than data_dir")
+	}
+	return s.GetOfflineKeyFile(), nil
 }
 
 func openVault(ctx context.Context, s *settingsv1.Router, log *slog.Logger) (*transit.Vault, error) {

@@ -26,6 +26,8 @@ var reveals = map[string]string{ //nolint:gosec // names of functions
 	"services/keys/internal/password.Hasher.Verify":        "argon2id, whose result is no secret",
 	"services/keys/internal/session.hash":                  "SHA-256, whose result is no secret",
 	"services/router/internal/snapshot.newHasher":          "HMAC, whose result is no secret: the pepper",
+	"services/router/internal/offline.newFile":             "AES, whose result is no way back: the router's own key",
+	"services/router/internal/offline.encode":              "the file that is sealed under the router's own key, if the operator chose it",
 	"services/router/internal/media.newSealer":             "HKDF, whose result is no way back: the pepper",
 	"services/keys.minter":                                 "HMAC, whose result is no secret",
 	"services/keys/internal/rpc.apiKeyServer.CreateApiKey": "the caller who creates the API key, this once",

@@ -8,10 +8,12 @@ package keyring
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +31,8 @@ const (
 	fresh = 15 * time.Minute
 	// maxStale is how long it is used while the vault does not answer.
 	maxStale = 24 * time.Hour
+	// askAgain is how often a vault that does not answer is asked for the same secret.
+	askAgain = 5 * time.Second
 	// openers bounds how many credentials are opened at once ahead of requests.
 	openers     = 16
 	openTimeout = 5 * time.Second
@@ -42,6 +46,8 @@ type Keyring struct {
 	log         *slog.Logger
 	seen        observer
 	flight      singleflight.Group
+
+	memory memory // nil if opener is none
 
 	mu   sync.RWMutex
 	open map[name]opened
@@ -58,7 +64,14 @@ func nameOf(c *completion.Credential) name { return name{c.ID, c.Revision} }
 type opened struct {
 	of     *completion.Credential // what it was opened as: other bytes or another place are another secret
 	secret secret.Text
-	at     time.Time
+	at     time.Time     // when the vault said so
+	asked  *atomic.Int64 // when it was last asked again, in nanoseconds since 1970
+}
+
+// due reports whether the vault should be asked again now, to one of all who want to know.
+func (o opened) due(now time.Time) bool {
+	last := o.asked.Load()
+	return now.UnixNano()-last >= int64(askAgain) && o.asked.CompareAndSwap(last, now.UnixNano())
 }
 
 // fits reports whether it was opened as c says. A row that was changed since, in what is sealed or in
@@ -68,9 +81,20 @@ func (o opened) fits(c *completion.Credential) bool {
 		o.of.BaseURL == c.BaseURL && settings(o.of).SameUse(settings(c))
 }
 
+// memory is an opener that also knows what the vault said before this process.
+type memory interface {
+	transit.Opener
+	// Confirmed is when the vault has last opened a text.
+	Confirmed(sealed string, bound transit.Context) time.Time
+	// Retain forgets all texts but those given.
+	Retain(texts iter.Seq2[string, transit.Context])
+}
+
 // New returns an empty keyring.
 func New(environment string, opener transit.Opener, now func() time.Time, log *slog.Logger, t *telemetry.Telemetry) *Keyring {
-	return &Keyring{environment: environment, opener: opener, now: now, log: log, seen: newObserver(t), open: map[name]opened{}}
+	k := &Keyring{environment: environment, opener: opener, now: now, log: log, seen: newObserver(t), open: map[name]opened{}}
+	k.memory, _ = opener.(memory)
+	return k
 }
 
 // Len is how many secrets are open.
@@ -91,7 +115,9 @@ func (k *Keyring) Secret(ctx context.Context, c *completion.Credential) (secret.
 			return o.secret, nil
 		}
 		if age < maxStale {
-			go k.refresh(context.WithoutCancel(ctx), c)
+			if o.due(k.now()) {
+				go k.refresh(context.WithoutCancel(ctx), c)
+			}
 			return o.secret, nil
 		}
 	}
@@ -114,8 +140,12 @@ func (k *Keyring) openNow(ctx context.Context, c *completion.Credential) (secret
 		if err != nil {
 			return secret.Text{}, err
 		}
+		at := k.now()
+		if k.memory != nil {
+			at = k.memory.Confirmed(c.Sealed, bound)
+		}
 		k.mu.Lock()
-		k.open[nameOf(c)] = opened{c, plain, k.now()}
+		k.open[nameOf(c)] = opened{of: c, secret: plain, at: at, asked: new(atomic.Int64)}
 		k.mu.Unlock()
 		return plain, nil
 	})
@@ -212,6 +242,15 @@ func (k *Keyring) Keep(ctx context.Context, credentials []*completion.Credential
 		}
 	}
 	k.mu.Unlock()
+	if k.memory != nil {
+		k.memory.Retain(func(yield func(string, transit.Context) bool) {
+			for _, c := range wanted {
+				if !yield(c.Sealed, k.bound(c)) {
+					return
+				}
+			}
+		})
+	}
 	if len(missing) == 0 {
 		return
 	}
