@@ -117,32 +117,22 @@ func (b *Book) Refresh(ctx context.Context) error {
 	return nil
 }
 
-// Price sets cost, its source, price and flags of an attempt from its event. The price book decides, so that
-// an operator's own prices hold. What the provider says stands beside it, and decides in two cases alone,
-// each marked: where a version says that it does, and where the book knows no cost.
+// Price sets cost, its source, price and flags of an attempt from its event, as pricing.Table.Settle says.
 func (b *Book) Price(a *usage.Attempt) {
-	a.CostNano, a.CostSource, a.PriceID = nil, usage.CostUnknown, ""
-	if a.Source == usage.NoUsage && a.ReportedNano == nil && len(a.Units) == 0 && (a.Tokens == nil || *a.Tokens == (pricing.Counts{})) {
-		a.CostNano, a.CostSource = new(int64), usage.CostNothing
-		return
-	}
-	version, ok := b.table.Load().At(a.Model, a.Ended)
 	if a.Tokens != nil && !a.Tokens.Consistent() {
 		a.Flags = append(a.Flags, usage.FlagCounts)
-		ok = false
 	}
-	if ok && (a.Tokens != nil || len(version.Units) > 0 || version.Reported) {
-		a.PriceID = version.ID // also when a rate is unknown: it says which version lacks it
+	settled := b.table.Load().Settle(pricing.Bill{
+		Model: a.Model, Ended: a.Ended, Used: pricing.Used{Tokens: a.Tokens, Units: a.Units}, Reported: a.ReportedNano, Nothing: a.Source == usage.NoUsage,
+	})
+	a.CostNano, a.CostSource, a.PriceID = nil, sources[settled.Basis], settled.PriceID
+	if settled.Basis != pricing.Unknown {
+		a.CostNano = &settled.Nano
 	}
-	if ok && (!version.Reported || a.ReportedNano == nil) {
-		if nano, known, _ := pricing.CostOf(version, pricing.Used{Tokens: a.Tokens, Units: a.Units}); known && nano <= usage.MaxCost {
-			a.CostNano, a.CostSource = &nano, usage.CostByPrice
-			return
-		}
-	}
-	if a.ReportedNano != nil {
-		a.CostNano, a.CostSource = new(*a.ReportedNano), usage.CostByProvider
-	}
+}
+
+var sources = map[pricing.Basis]usage.CostSource{
+	pricing.Unknown: usage.CostUnknown, pricing.ByPrice: usage.CostByPrice, pricing.ByProvider: usage.CostByProvider, pricing.Free: usage.CostNothing,
 }
 
 // Create adds a version.

@@ -73,9 +73,8 @@ const (
 	FlagReckoned = "reckoned_cost_out_of_bounds"
 )
 
-// MaxCost is about 1.15 billion dollars. An attempt cannot cost that much, and sums of less cannot leave 63
-// bits before the store would notice.
-const MaxCost = 1 << 60
+// MaxCost bounds the cost of an attempt; see pricing.MaxCost.
+const MaxCost = pricing.MaxCost
 
 // CostSource says where the cost of an attempt comes from.
 type CostSource string

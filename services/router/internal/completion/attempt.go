@@ -46,6 +46,7 @@ type attempt struct {
 	stopped    string // the stop sequence
 	reported   *Usage // the provider's last count
 	job        *Job   // that was submitted; what it takes is known when it ends
+	settled    bool   // the event says what it took
 	pieces     int
 	pieceBytes int
 
@@ -66,7 +67,7 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 	a.event = usage.Event{
 		AttemptID: id.New("att"), RequestID: req.ID, AttemptNumber: len(attempts) + 1,
 		OrgID: caller.OrgID, APIKeyID: caller.APIKeyID, MemberID: caller.MemberID,
-		CredentialID: t.Credential.ID, Class: t.Class, Provider: t.Provider, Model: t.Model, RequestedModel: req.Model,
+		CredentialID: t.Credential.ID, CredentialRevision: t.Credential.Revision, GroupID: caller.GroupID, Class: t.Class, Provider: t.Provider, Model: t.Model, RequestedModel: req.Model,
 		PolicyID: t.PolicyID, PolicyVersion: t.PolicyVersion, TargetIndex: t.Line, ConfigVersion: plan.ConfigVersion,
 		Dialect: string(req.Dialect), Operation: string(req.Asks()), Streamed: req.Stream, Tags: req.Tags, Session: req.Session, User: req.User,
 		Started: now, Source: usage.Estimated, Tokens: estimate(req, 0, 0),
@@ -76,7 +77,9 @@ func (s *Service) begin(ctx context.Context, caller *Caller, req *Request, plan 
 		a.seen.Ended(err)
 		return nil, err
 	}
-	a.attempts = append(attempts, Attempted{AttemptID: a.event.AttemptID, Provider: t.Provider, Model: t.Model})
+	a.attempts = append(attempts, Attempted{
+		AttemptID: a.event.AttemptID, Provider: t.Provider, Model: t.Model, CredentialID: t.Credential.ID, Class: t.Class,
+	})
 	return a, nil
 }
 
@@ -116,7 +119,7 @@ func (a *attempt) run(ctx context.Context, out Sink) (err error) {
 		}
 		if err != nil {
 			if chunk.Usage != nil { // what failed can have cost something all the same
-				a.reported = chunk.Usage
+				a.reported, a.settled = chunk.Usage, false
 			}
 			a.noteHead(answer.Head())
 			return err
@@ -162,7 +165,12 @@ func (a *attempt) pass(chunk *Chunk, answer Answer, out Sink) error {
 func (a *attempt) commit(head AnswerHead, out Sink) error {
 	a.begun = true
 	a.event.FirstContent = a.s.o.Now().Sub(a.event.Started)
-	if err := out.Begin(Served{Target: a.target, Attempts: a.attempts, Raw: a.raw, Head: head}); err != nil {
+	served := Served{Target: a.target, Attempts: a.attempts, Raw: a.raw, Head: head, ConfigVersion: a.event.ConfigVersion}
+	if !a.req.Stream {
+		a.settle()
+		served.Cost, served.PriceVersion = a.event.ReckonedNanoUSD, a.event.PriceVersion
+	}
+	if err := out.Begin(served); err != nil {
 		return err
 	}
 	if len(a.held) > 0 {
@@ -188,8 +196,28 @@ func (a *attempt) end(head AnswerHead, out Sink) error {
 			return err
 		}
 	}
-	tokens, source := a.counted()
-	return out.End(Final{Finish: a.finish, StopSequence: a.stopped, Tokens: tokens, Source: source})
+	if a.req.Stream {
+		a.settle()
+	}
+	e := &a.event
+	return out.End(Final{
+		Finish: a.finish, StopSequence: a.stopped, Tokens: e.Tokens, Source: e.Source, Cost: e.ReckonedNanoUSD, PriceVersion: e.PriceVersion,
+	})
+}
+
+// settle fills in what the attempt took and costs, by what is known now. What a caller was told stays.
+func (a *attempt) settle() {
+	if a.settled {
+		return
+	}
+	a.settled = true
+	e := &a.event
+	e.Ended = a.s.o.Now()
+	e.Tokens, e.Source = a.counted()
+	if a.reported != nil {
+		e.Units, e.CostNanoUSD = a.reported.Units, a.reported.CostNanoUSD
+	}
+	e.Reckon(a.s.o.Prices)
 }
 
 func (a *attempt) noteHead(head AnswerHead) {
@@ -277,13 +305,10 @@ func estimate(req *Request, pieces, pieceBytes int) *usage.Tokens {
 // conclude fills in how the attempt ended and returns the error for the caller.
 func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	e := &a.event
+	a.settle()
 	e.Ended = a.s.o.Now()
 	e.Duration = e.Ended.Sub(e.Started)
 	e.FinishReason = string(a.finish)
-	e.Tokens, e.Source = a.counted()
-	if a.reported != nil {
-		e.Units, e.CostNanoUSD = a.reported.Units, a.reported.CostNanoUSD
-	}
 	if err == nil {
 		e.Outcome = usage.OK
 		return nil
@@ -293,14 +318,15 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 	case ctx.Err() != nil || (provider == nil && a.begun):
 		e.Outcome, e.ErrorClass = usage.Canceled, "canceled"
 	case provider == nil: // a prompt that this provider cannot carry: nothing was sent
-		e.Outcome, e.Tokens, e.Source = usage.NotSent, &usage.Tokens{}, usage.None
+		e.Outcome = usage.NotSent
+		a.tookNothing()
 		a.fail("unsupported")
 	case a.begun:
 		e.Outcome = usage.Broken
 	default:
 		e.Outcome = usage.Failed
 		if provider.Unbilled || !provider.Sent {
-			e.Tokens, e.Source, e.Units, e.CostNanoUSD = &usage.Tokens{}, usage.None, nil, nil
+			a.tookNothing()
 		}
 		if !provider.Sent && provider.Status == 0 {
 			e.Outcome = usage.NotSent
@@ -331,6 +357,13 @@ func (a *attempt) conclude(ctx, callCtx context.Context, err error) error {
 			With("error_class", string(provider.Class)).Because(provider)
 	}
 	return f
+}
+
+// tookNothing says that the attempt certainly costs nothing.
+func (a *attempt) tookNothing() {
+	e := &a.event
+	e.Tokens, e.Source, e.Units, e.CostNanoUSD = &usage.Tokens{}, usage.None, nil, nil
+	e.Reckon(a.s.o.Prices)
 }
 
 func (a *attempt) fail(class string) {

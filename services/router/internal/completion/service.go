@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
@@ -61,11 +62,18 @@ type Served struct {
 	Attempts []Attempted
 	Raw      bool
 	Head     AnswerHead
+	// ConfigVersion is the configuration that the request is served under.
+	ConfigVersion int64
+	// Cost and PriceVersion are as in Final, of an answer in one piece: it is known before its first byte.
+	Cost         *int64
+	PriceVersion string
 }
 
 // Attempted is one attempt of a request, as provenance tells it.
 type Attempted struct {
 	AttemptID, Provider, Model string
+	CredentialID               string
+	Class                      usage.Class
 	ErrorClass                 string // empty for the one that served
 }
 
@@ -76,6 +84,10 @@ type Final struct {
 	StopSequence string
 	Tokens       *usage.Tokens // nil is unknown
 	Source       usage.Source
+	// Cost is what it costs in nano-USD as the usage event says it, by our price book or, where that knows
+	// none, by the provider; nil is unknown. PriceVersion names the price, empty for none.
+	Cost         *int64
+	PriceVersion string
 }
 
 // Options configures a Service. All fields are required but Limits' zero values, which take defaults.
@@ -94,6 +106,8 @@ type Options struct {
 	Limits   Limits
 	// Observer is told of everything; nil is nobody.
 	Observer Observer
+	// Prices are what callers and events are told that attempts cost; nil is the book that ships.
+	Prices *pricing.Table
 }
 
 // Limits bound a request.
@@ -126,6 +140,9 @@ func New(o Options) *Service {
 	}
 	if o.Limits.Idle == 0 {
 		o.Limits.Idle = 60 * time.Second
+	}
+	if o.Prices == nil {
+		o.Prices = pricing.Book()
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
