@@ -306,9 +306,16 @@ func newStandOver(t *testing.T, slug string, v vendor, s *llmtest.Server, transp
 		t.Fatalf("there is no adapter for %s", slug)
 	}
 	credential := &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: slug, Label: "main", Revision: 1, Settings: v.settings}
+	planner := fixedPlanner{&plan.Planner{Providers: adapters, Health: plan.NewMemory(time.Now)}, oneCredential{credential: credential}}
+	return newStandBy(t, slug, v, s, adapters, planner, credential)
+}
+
+// newStandBy is a stand whose targets come from a planner of the test's.
+func newStandBy(t *testing.T, slug string, v vendor, s *llmtest.Server, adapters map[string]completion.Provider, planner completion.Planner, credential *completion.Credential) *stand {
+	t.Helper()
 	log := &eventLog{}
 	service := completion.New(completion.Options{
-		Planner: fixedPlanner{&plan.Planner{Providers: adapters, Health: plan.NewMemory(time.Now)}, oneCredential{credential: credential}}, Keyring: openKeyring(v.secret), Recorder: log, Evidence: log, Providers: adapters,
+		Planner: planner, Keyring: openKeyring(v.secret), Recorder: log, Evidence: log, Providers: adapters,
 		BaseURLs: map[string]string{slug: v.base(s)}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	told, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
