@@ -23,19 +23,9 @@ const (
 	TimedOut        Class = "timeout"
 	Network         Class = "network"
 	ModelNotFound   Class = "model_not_found"
+	StateRefused    Class = "state_refused"    // the encrypted reasoning of earlier turns is another's
 	CredentialError Class = "credential_error" //nolint:gosec // ours: the credential could not be opened
 )
-
-// MayMoveOn reports whether another target may serve after an error of this class.
-func (c Class) MayMoveOn() bool {
-	switch c {
-	case InvalidRequest, TooLarge, ContentRefused:
-		return false
-	case Unsupported, AuthInvalid, AuthLimited, QuotaExhausted, RateLimited, Overloaded, ServerError, TimedOut, Network, ModelNotFound, CredentialError:
-		return true
-	}
-	return false
-}
 
 // ProviderError is a provider's failure, with what a caller and the accounts need of it.
 type ProviderError struct {

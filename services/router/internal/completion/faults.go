@@ -25,35 +25,13 @@ var (
 // ErrUncertain is a timeout, which clients of RPCs do not send again by themselves.
 var ErrUncertain = fault.New(fault.Timeout, "OUTCOME_UNKNOWN", "nobody knows whether the provider took the call").Blaming(fault.Provider).Hinting("it may be at work and will then be paid for; look at the account at the provider before you send it again")
 
-// byClass says how a provider's failure looks to a caller.
-var byClass = map[Class]*fault.Error{
-	InvalidRequest: fault.New(fault.Invalid, "PROVIDER_REFUSED_REQUEST", "refused the request"),
-	TooLarge:       fault.New(fault.Invalid, "REQUEST_TOO_LARGE", "finds the request too large"),
-	ContentRefused: fault.New(fault.Invalid, "CONTENT_REFUSED", "refuses this content"),
-	Unsupported:    fault.New(fault.Invalid, "UNSUPPORTED_BY_MODEL", "cannot do this with this model"),
-	AuthInvalid:    fault.New(fault.Precondition, "CREDENTIAL_REJECTED", "rejected the credential").Blaming(fault.Provider).Hinting("an owner has to rotate the credential"),
-	AuthLimited:    fault.New(fault.Precondition, "CREDENTIAL_LIMITED", "does not let the credential do this").Blaming(fault.Provider).Hinting("an owner has to widen the rights of the key at the provider"),
-	QuotaExhausted: fault.New(fault.Exhausted, "PROVIDER_QUOTA_EXHAUSTED", "says that the credential's money or quota is used up").Blaming(fault.Provider).Hinting("an owner has to look at the account at the provider"),
-	RateLimited:    fault.New(fault.Exhausted, "PROVIDER_RATE_LIMITED", "limits the rate of this credential").Blaming(fault.Provider).Hinting("try again later"),
-	Overloaded:     fault.New(fault.Unavailable, "PROVIDER_OVERLOADED", "is overloaded").Blaming(fault.Provider).Hinting("try again"),
-	ServerError:    fault.New(fault.Unavailable, "PROVIDER_FAILED", "failed").Blaming(fault.Provider).Hinting("try again"),
-	TimedOut:       fault.New(fault.Timeout, "PROVIDER_TIMED_OUT", "did not answer in time").Blaming(fault.Provider).Hinting("try again"),
-	Network:        fault.New(fault.Unavailable, "PROVIDER_UNREACHABLE", "cannot be reached").Blaming(fault.Provider).Hinting("try again; if it lasts, look at the base URL and the egress rules"),
-	ModelNotFound:  fault.New(fault.NotFound, "MODEL_NOT_FOUND", "does not have this model, or not for this credential").With("param", "model"),
-
-	CredentialError: fault.New(fault.Unavailable, "CREDENTIAL_NOT_USABLE", "could not be called with the credential").Hinting("the fault is this router's or the credential's form; an owner or operator has to look"),
-}
-
 // Fault is the fault of a provider's failure on a target, of a call that is no attempt.
 func Fault(e *ProviderError, t *Target) *fault.Error { return failed(e, t) }
 
 // failed is the fault of a provider's failure on a target. The ProviderError is its cause, for
 // dialects that pass on the provider's own words.
 func failed(e *ProviderError, t *Target) *fault.Error {
-	f := byClass[e.Class]
-	if f == nil {
-		f = byClass[ServerError]
-	}
+	f := e.Class.Handling().Fault
 	message := t.Provider + " " + f.Message()
 	if e.Message != "" {
 		message += ": " + strings.TrimSuffix(e.Message, ".")

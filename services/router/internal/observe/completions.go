@@ -262,13 +262,8 @@ func blameless(e *usage.Event) bool {
 	if e.Outcome == usage.Canceled {
 		return true
 	}
-	switch completion.Class(e.ErrorClass) {
-	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.Unsupported, completion.ModelNotFound, "unsupported":
-		return true
-	case completion.AuthInvalid, completion.AuthLimited, completion.QuotaExhausted, completion.RateLimited, completion.Overloaded,
-		completion.ServerError, completion.TimedOut, completion.Network, completion.CredentialError:
-	}
-	return false
+	class := completion.Class(e.ErrorClass)
+	return class == "unsupported" || class.Handling().Fault.Blame() == fault.Caller
 }
 
 // counted returns the tokens that the provider has counted. An estimate is for the accounts, and would

@@ -59,7 +59,7 @@ func Judge(failure *completion.ProviderError) completion.Verdict {
 		return completion.Verdict{State: "quota_exhausted", Reason: said + "; add credit or raise the limit at the provider"}
 	case completion.ModelNotFound:
 		return completion.Verdict{Reason: "the address has no list of models, so the key cannot be tested there; check the endpoint"}
-	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.Unsupported,
+	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.StateRefused, completion.Unsupported,
 		completion.RateLimited, completion.Overloaded, completion.ServerError, completion.TimedOut,
 		completion.Network, completion.CredentialError:
 	}

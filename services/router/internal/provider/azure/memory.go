@@ -91,7 +91,7 @@ func (m *memory) next(c *completion.Credential, d keyform.AzureDeployment, faile
 		if failed.Sent {
 			return false // it may have been generated, and billed
 		}
-	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.ServerError, completion.TimedOut, completion.CredentialError:
+	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.StateRefused, completion.ServerError, completion.TimedOut, completion.CredentialError:
 		return false
 	}
 	return failed.Unbilled || !failed.Sent

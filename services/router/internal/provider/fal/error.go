@@ -131,7 +131,7 @@ func failedByItself(status int, e *completion.ProviderError) bool {
 	switch e.Class {
 	case completion.AuthInvalid, completion.AuthLimited, completion.QuotaExhausted, completion.RateLimited, completion.ModelNotFound:
 		return false
-	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.Unsupported:
+	case completion.InvalidRequest, completion.TooLarge, completion.ContentRefused, completion.StateRefused, completion.Unsupported:
 		return true
 	case completion.Overloaded, completion.ServerError, completion.TimedOut, completion.Network, completion.CredentialError:
 	}
