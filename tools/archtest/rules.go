@@ -78,8 +78,8 @@ var Rules = []Rule{
 var domainPackages = []string{"pkg/fault", "pkg/id", "pkg/keyform", "pkg/secret", "pkg/transit", "pkg/pricing", "pkg/catalog"}
 
 // domainModules are modules outside the standard library that a domain package may import: pure
-// computation and waiting for goroutines.
-var domainModules = []string{"golang.org/x/crypto/", "golang.org/x/sync/", "golang.org/x/text/"}
+// computation, waiting for goroutines, and a breaker, which is arithmetic over a clock.
+var domainModules = []string{"golang.org/x/crypto/", "golang.org/x/sync/", "golang.org/x/text/", "github.com/sony/gobreaker/"}
 
 // technology is a kind of thing that only edges may know.
 type technology string

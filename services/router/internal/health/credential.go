@@ -1,0 +1,184 @@
+package health
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+const (
+	// patience is the shortest silence that counts as a provider's failure.
+	patience = 10 * time.Second
+	// A credential that failed so often in a row with a model is left alone for a while, which doubles each
+	// time. The breaker alone would not do: it needs twenty calls to judge, and with little traffic each request
+	// would find out anew; and it is shared by organizations, of which one that makes a provider fail by what it
+	// sends must not be able to close it to the others.
+	ejectAfter   = 5
+	minEjection  = 15 * time.Second
+	maxDoublings = 4
+	// window is that of the average; half of it is forgotten in halfLife.
+	window   = 10 * time.Second
+	halfLife = 2 * time.Minute
+	// A limit is low when a twentieth of it is left, or one where it is not told. Where it is not told either when
+	// it is whole again, it is low for a minute.
+	lowPart  = 20
+	lowAtAll = 1
+	lowFor   = time.Minute
+)
+
+// secretKey is a secret of a credential.
+type secretKey struct {
+	id       string
+	revision int
+}
+
+// refusal is a secret that its provider has refused.
+type refusal struct {
+	kept
+	is atomic.Pointer[refused]
+}
+
+type refused struct {
+	reason string
+	until  time.Time
+}
+
+func (r *refusal) heldUntil() int64 {
+	if is := r.is.Load(); is != nil {
+		return is.until.UnixNano()
+	}
+	return 0
+}
+
+type credentialKey struct{ id, model string }
+
+// credential is what is known of a credential with a model. Times are unix nanoseconds.
+type credential struct {
+	kept
+	model string
+
+	cooling, ejected, low atomic.Int64 // until when
+	// average is the moving average in nanoseconds, and measured when it was taken.
+	average, measured atomic.Int64
+
+	mu        sync.Mutex
+	of        *completion.Credential
+	left      completion.Headroom
+	at        time.Time
+	changed   bool
+	row       int // failures in a row
+	ejections int
+}
+
+func (c *credential) heldUntil() int64 { return max(c.cooling.Load(), c.ejected.Load()) }
+
+func (c *credential) provider() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		return ""
+	}
+	return c.of.Provider
+}
+
+// cool leaves it alone until a moment, unless that is longer already.
+func (c *credential) cool(of *completion.Credential, now, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of = of
+	if until.UnixNano() <= c.cooling.Load() {
+		return
+	}
+	c.cooling.Store(until.UnixNano())
+	c.at, c.changed = now, true
+}
+
+// answered notes a good answer.
+func (c *credential) answered(of *completion.Credential, now time.Time, took time.Duration, left completion.Headroom) {
+	c.measure(now, took)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of, c.row, c.ejections = of, 0, 0
+	if !left.Requests.Known && !left.Tokens.Known {
+		return
+	}
+	c.left, c.at, c.changed = left, now, true
+	c.low.Store(max(lowUntil(left.Requests, now), lowUntil(left.Tokens, now)))
+}
+
+// lowUntil is until when next to nothing is left, 0 if more is.
+func lowUntil(a completion.Allowance, now time.Time) int64 {
+	if !a.Known || a.Limit > 0 && a.Remaining > a.Limit/lowPart || a.Limit == 0 && a.Remaining > lowAtAll {
+		return 0
+	}
+	if a.Reset > 0 {
+		return now.Add(a.Reset).UnixNano()
+	}
+	return now.Add(lowFor).UnixNano()
+}
+
+// failed counts a failure, and reports whether it says something of the place too: what a credential that is left
+// alone gives besides says nothing new.
+func (c *credential) failed(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.row++
+	if c.row < ejectAfter {
+		return true
+	}
+	if c.ejected.Load() > now.UnixNano() { // calls that were under way
+		return false
+	}
+	c.ejected.Store(now.Add(minEjection<<min(c.ejections, maxDoublings)).UnixNano())
+	c.ejections++
+	return c.row == ejectAfter
+}
+
+// measure adds a time to the average. One that is longer counts at once, shorter ones by and by (a peak-sensitive
+// average), so that who becomes slow is left at once and has to earn its way back.
+func (c *credential) measure(now time.Time, took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	average := float64(c.latency(now))
+	if measured := c.measured.Load(); measured != 0 && float64(took) < average {
+		weight := math.Exp(-float64(now.UnixNano()-measured) / float64(window))
+		c.average.Store(max(1, int64(average*weight+float64(took)*(1-weight))))
+	} else {
+		c.average.Store(max(1, int64(took)))
+	}
+	c.measured.Store(now.UnixNano())
+}
+
+// latency is the average, which fades: who was slow and is not called any more must be tried again some time.
+func (c *credential) latency(now time.Time) time.Duration {
+	measured := c.measured.Load()
+	if measured == 0 {
+		return 0
+	}
+	idle := max(0, now.UnixNano()-measured)
+	return time.Duration(max(1, float64(c.average.Load())*math.Exp2(-float64(idle)/float64(halfLife))))
+}
+
+// news is what was learned since the last call.
+type news struct {
+	of          *completion.Credential
+	left        completion.Headroom
+	cooling, at time.Time
+}
+
+func (c *credential) news() (news, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.changed {
+		return news{}, false
+	}
+	c.changed = false
+	n := news{of: c.of, left: c.left, at: c.at}
+	if until := c.cooling.Load(); until != 0 {
+		n.cooling = time.Unix(0, until)
+	}
+	return n, true
+}

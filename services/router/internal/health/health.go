@@ -1,0 +1,265 @@
+// Package health keeps what calls teach of credentials and providers: who was told to wait, who fails, how
+// long answers take, what is left of limits. The planner and the attempt loop read it, the loop writes it.
+// Nothing of it is stored: a router that starts knows nothing, and learns it again by the first calls.
+//
+// Memory is bounded, since callers choose the names of models. Of each kind of thing some 65,000 are known at
+// a time, 25 MiB in all; with 100,000 credentials × models those are forgotten that were not called for the
+// longest time. What is lost with them is a preference: they are called as if they were new. Cooldowns go
+// last. Reading takes a shared lock of one of 64 parts, and allocates nothing.
+package health
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+const (
+	// outFor is how long a secret that the provider refused is left alone. By then keys has decided for all
+	// routers; if keys is away, one request in this time tries again.
+	outFor = time.Minute
+	// A provider that limits a rate is left alone as long as it asks, within bounds, and by default for
+	// defaultWait. Up to a tenth is added, so that waiting routers do not come back together.
+	minWait, maxWait = time.Second, 10 * time.Minute
+	defaultWait      = 5 * time.Second
+	jitterPart       = 10
+	// capacity is how many things of a kind are known.
+	capacity = 1 << 16
+)
+
+// Options configures a Health.
+type Options struct {
+	Now func() time.Time
+	// Jitter draws from [0, 1); nil is at random.
+	Jitter func() float64
+	// Capacity is how many things of a kind are known; 0 is 65,536.
+	Capacity int
+}
+
+// Health is what was learned. Its zero value is of no use.
+type Health struct {
+	now    func() time.Time
+	jitter func() float64
+
+	refused     *table[secretKey, refusal]
+	credentials *table[credentialKey, credential]
+	places      *table[placeKey, place]
+	budgets     *table[string, budget]
+}
+
+var _ completion.Health = (*Health)(nil)
+
+// New returns a Health that has learned nothing.
+func New(o Options) *Health {
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	if o.Capacity == 0 {
+		o.Capacity = capacity
+	}
+	return &Health{
+		now: o.Now, jitter: o.Jitter,
+		refused:     newTable(o.Capacity, func(secretKey) *refusal { return &refusal{} }),
+		credentials: newTable(o.Capacity, func(k credentialKey) *credential { return &credential{model: k.model} }),
+		places:      newTable(o.Capacity, newPlace),
+		budgets:     newTable(o.Capacity, func(string) *budget { return &budget{} }),
+	}
+}
+
+// Refused notes that a provider refused a secret. A new revision starts afresh.
+func (h *Health) Refused(c *completion.Credential, reason string) {
+	now := h.now()
+	h.refused.of(secretKey{c.ID, c.Revision}, now).is.Store(&refused{reason, now.Add(outFor)})
+}
+
+// Out says why a secret must not be tried at all, empty if it may. That a provider asked to wait, or fails, is no
+// such reason: the attempt loop passes over who is held for that, and tells the caller how long.
+func (h *Health) Out(c *completion.Credential, _ string) string {
+	known := h.refused.get(secretKey{c.ID, c.Revision})
+	if known == nil {
+		return ""
+	}
+	is := known.is.Load()
+	if is == nil || h.now().After(is.until) {
+		return ""
+	}
+	return is.reason
+}
+
+// Low reports whether the provider's last answers left next to nothing of its limits for a model.
+func (h *Health) Low(c *completion.Credential, model string) bool {
+	known := h.credentials.get(credentialKey{c.ID, model})
+	return known != nil && known.low.Load() > h.now().UnixNano()
+}
+
+// Latency is the moving average of the time to the first content; 0 is not measured yet.
+func (h *Health) Latency(c *completion.Credential, model string) time.Duration {
+	known := h.credentials.get(credentialKey{c.ID, model})
+	if known == nil {
+		return 0
+	}
+	return known.latency(h.now())
+}
+
+// Holding says why a credential had better not be called for a model, and until when.
+func (h *Health) Holding(c *completion.Credential, model string) completion.Hold {
+	now := h.now().UnixNano()
+	var ejected int64
+	if known := h.credentials.get(credentialKey{c.ID, model}); known != nil {
+		if until := known.cooling.Load(); until > now {
+			return completion.Hold{Why: completion.Cooling, Until: time.Unix(0, until)}
+		}
+		ejected = known.ejected.Load()
+	}
+	if at := h.places.get(placeOf(c, model)); at != nil {
+		ejected = max(ejected, at.openUntil.Load())
+	}
+	if ejected > now {
+		return completion.Hold{Why: completion.Broken, Until: time.Unix(0, ejected)}
+	}
+	return completion.Hold{}
+}
+
+// Held implements completion.Health.
+func (h *Health) Held(t *completion.Target) completion.Hold { return h.Holding(t.Credential, t.Model) }
+
+// Begin implements completion.Health.
+func (h *Health) Begin(t *completion.Target) (completion.Trial, bool) {
+	now := h.now()
+	h.budgets.of(t.Provider, now).call(now)
+	done, err := h.places.of(placeOf(t.Credential, t.Model), now).breaker.Allow()
+	if err != nil {
+		return completion.Trial{}, false
+	}
+	return completion.Trial{Done: done}, true
+}
+
+// Answered implements completion.Health. The breaker hears of success here and not at the end of the answer,
+// which may be minutes away: by then its window has moved on, and a provider of long answers would be judged by
+// its failures alone.
+func (h *Health) Answered(t *completion.Target, trial completion.Trial, took time.Duration, left completion.Headroom) {
+	now := h.now()
+	tell(trial, nil)
+	h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).answered(t.Credential, now, took, left)
+	h.places.of(placeOf(t.Credential, t.Model), now).first.add(took)
+}
+
+// Failed implements completion.Health.
+func (h *Health) Failed(t *completion.Target, trial completion.Trial, e *completion.ProviderError, took time.Duration) {
+	now := h.now()
+	switch e.Class.Handling().Effect {
+	case completion.CoolsDown:
+		tell(trial, errNeutral)
+		h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).cool(t.Credential, now, now.Add(h.wait(e.RetryAfter)))
+	case completion.Breaks:
+		h.broke(t, trial, e, now, took)
+	case completion.NoEffect, completion.PutsOut:
+		tell(trial, errNeutral)
+	}
+}
+
+// broke counts a failure. A silence that was shorter than patience is no failure: a policy with a short time for
+// the first byte must not make a provider look broken to other organizations. For the same reason the failures
+// of one credential stop counting against the place once the credential itself is left alone.
+func (h *Health) broke(t *completion.Target, trial completion.Trial, e *completion.ProviderError, now time.Time, took time.Duration) {
+	known := h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now)
+	if e.Class == completion.TimedOut {
+		known.measure(now, took)
+		if took < patience {
+			tell(trial, errNeutral)
+			return
+		}
+	}
+	if !known.failed(now) {
+		tell(trial, errNeutral)
+		return
+	}
+	if trial.Done == nil { // it broke off after its trial had gone well
+		if done, err := h.places.of(placeOf(t.Credential, t.Model), now).breaker.Allow(); err == nil {
+			done(errFailed)
+		}
+		return
+	}
+	tell(trial, errFailed)
+}
+
+// Left implements completion.Health.
+func (h *Health) Left(trial completion.Trial) { tell(trial, errNeutral) }
+
+// Again implements completion.Health.
+func (h *Health) Again(provider string) bool {
+	now := h.now()
+	return h.budgets.of(provider, now).again(now)
+}
+
+// Usual implements completion.Health.
+func (h *Health) Usual(t *completion.Target) time.Duration {
+	at := h.places.get(placeOf(t.Credential, t.Model))
+	if at == nil {
+		return 0
+	}
+	return at.first.most()
+}
+
+// wait is how long a credential is left alone that was asked to wait so long; 0 is not told.
+func (h *Health) wait(asked time.Duration) time.Duration {
+	if asked == 0 {
+		asked = defaultWait
+	}
+	asked = min(max(asked, minWait), maxWait)
+	return asked + time.Duration(h.jitter()*float64(asked/jitterPart))
+}
+
+func tell(trial completion.Trial, err error) {
+	if trial.Done != nil {
+		trial.Done(err)
+	}
+}
+
+// Snapshot calls visit for each credential and model of which something was learned since the last call: what
+// was left of limits, and until when it is left alone, as it was at a moment. A time that never was is zero.
+func (h *Health) Snapshot(visit func(credential *completion.Credential, model string, left completion.Headroom, coolingUntil, at time.Time)) {
+	h.credentials.each(func(c *credential) {
+		if news, ok := c.news(); ok {
+			visit(news.of, c.model, news.left, news.cooling, news.at)
+		}
+	})
+}
+
+// Count is how much of a provider is in a bad way.
+type Count struct{ Cooling, Ejected, Open, Trying int }
+
+// Counts is how many credentials × models of each provider wait or are left alone, and how many of its places ×
+// models are left alone or tried out. It looks at all that is known, for measurements.
+func (h *Health) Counts() map[string]Count {
+	now := h.now().UnixNano()
+	out := map[string]Count{}
+	h.credentials.each(func(c *credential) {
+		provider := c.provider()
+		n := out[provider]
+		if c.cooling.Load() > now {
+			n.Cooling++
+		}
+		if c.ejected.Load() > now {
+			n.Ejected++
+		}
+		out[provider] = n
+	})
+	h.places.each(func(p *place) {
+		n := out[p.key.provider]
+		if p.openUntil.Load() > now {
+			n.Open++
+		} else if p.openUntil.Load() > 0 {
+			n.Trying++
+		}
+		out[p.key.provider] = n
+	})
+	delete(out, "")
+	return out
+}
+
+// Known is how many credentials × models, places × models and refused secrets are known.
+func (h *Health) Known() (credentials, places, refused int) {
+	return h.credentials.len(), h.places.len(), h.refused.len()
+}
