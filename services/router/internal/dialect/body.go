@@ -66,11 +66,11 @@ func Walk(body []byte, field func(name, v []byte) error) error {
 	return wellFormed(body, &m)
 }
 
-// Fields gives each member of a body that is given, and not null, to field. The body was walked before.
+// Fields gives each member of a body that is given, not null and not ours, to field. The body was walked before.
 func Fields(body []byte, field func(name string, v []byte) error) error {
 	m := jsonscan.Object(body)
 	for m.Next() {
-		if !jsonscan.Given(m.Value) {
+		if !jsonscan.Given(m.Value) || Ours(m.Name) {
 			continue
 		}
 		if err := field(string(m.Name), m.Value); err != nil {
@@ -119,32 +119,6 @@ func Model(v []byte) (string, error) { return Text("model", v, maxModel) }
 
 // User reads the name of the caller's end user, as it is kept with the usage.
 func User(param string, v []byte) (string, error) { return Text(param, v, maxKept) }
-
-// Routing reads our own field into a request.
-func Routing(req *completion.Request, v []byte) error {
-	if !jsonscan.Given(v) {
-		return nil
-	}
-	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return Invalid(RoutingField, "must be an object")
-	}
-	m := jsonscan.Object(v)
-	for m.Next() {
-		var err error
-		switch name := RoutingField + "." + string(m.Name); string(m.Name) {
-		case "tags":
-			err = AddTags(req, name, m.Value)
-		case "session":
-			req.Session, err = Text(name, m.Value, maxKept)
-		default:
-			err = Invalid(name, "is not known")
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // AddTags adds an object of strings to a request's tags.
 func AddTags(req *completion.Request, param string, v []byte) error {

@@ -8,10 +8,6 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
-// RoutingField is the one field of a body that is ours and not the dialect's: an object with "tags"
-// and "session". It never reaches a provider.
-const RoutingField = "claviger"
-
 // Encoder writes one converted answer in a dialect. It appends to buffers of the caller's, and lives as
 // long as the answer.
 type Encoder interface {

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -34,3 +35,15 @@ func Unwrap(own completion.StateFormat, carried string) (format completion.State
 
 // Wrapped reports whether a carried state is not the dialect's own.
 func Wrapped(carried string) bool { return strings.HasPrefix(carried, WrappedPrefix) }
+
+// WithFormat adds a format to those that were found in a conversation, each once. Nothing is the format of
+// reasoning without a state.
+func WithFormat(found []completion.StateFormat, f completion.StateFormat) []completion.StateFormat {
+	if f == "" || f == noState || slices.Contains(found, f) {
+		return found
+	}
+	return append(found, f)
+}
+
+// noState is the format of reasoning that nobody signed, where a dialect wants a state all the same.
+const noState completion.StateFormat = "none"

@@ -56,7 +56,10 @@ func (s *CompletionServer) StreamCompletion(ctx context.Context, req *routerv1.S
 // Embed gives the vectors of texts.
 func (s *CompletionServer) Embed(ctx context.Context, req *routerv1.EmbedRequest) (*routerv1.EmbedResponse, error) {
 	caller := s.Caller(ctx)
-	in := embeddingOf(ctx, req)
+	in, err := embeddingOf(ctx, req)
+	if err != nil {
+		return nil, err
+	}
 	out := &outcome{}
 	if err := s.Completions.Complete(ctx, caller, in, out); err != nil {
 		return nil, err

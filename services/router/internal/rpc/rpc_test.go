@@ -31,12 +31,14 @@ import (
 type world struct {
 	completion.Provider
 	completion.Evidence
-	chunks []completion.Chunk
-	asked  *completion.Prompt
-	op     completion.Operation
+	chunks  []completion.Chunk
+	planned completion.Request
+	asked   *completion.Prompt
+	op      completion.Operation
 }
 
-func (w *world) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
+func (w *world) Plan(_ completion.Caller, req *completion.Request) (completion.Plan, error) {
+	w.planned = *req
 	return completion.Plan{Targets: []completion.Target{{Provider: "p", Model: "p/m", Name: "m", Credential: &completion.Credential{}}}}, nil
 }
 

@@ -78,7 +78,7 @@ func (d *decoder) field(name string, v []byte) (err error) {
 func passedOver(name string, v []byte) error {
 	fine := false
 	switch name {
-	case "model", "stream", dialect.RoutingField:
+	case "model", "stream":
 		fine = true
 	case "speed":
 		s, _ := jsonscan.Text(v)

@@ -64,9 +64,10 @@ func decode(body []byte) (completion.Request, *scan, error) {
 
 // scan gathers the fields of one body.
 type scan struct {
-	req                                      completion.Request
-	seen                                     dialect.Once
-	messages, system, tools, ours, maxTokens []byte
+	req                                completion.Request
+	seen                               dialect.Once
+	asked                              dialect.Asked
+	messages, system, tools, maxTokens []byte
 }
 
 const (
@@ -75,7 +76,6 @@ const (
 	seenMessages
 	seenSystem
 	seenMetadata
-	seenOurs
 )
 
 // field takes over one member.
@@ -103,8 +103,8 @@ func (s *scan) field(name, v []byte) (err error) {
 		if jsonscan.Given(v) {
 			s.maxTokens = v
 		}
-	case dialect.RoutingField:
-		s.ours, err = v, s.seen.Seen(dialect.RoutingField, seenOurs)
+	default:
+		err = s.asked.Take(name, v)
 	}
 	return err
 }
@@ -121,7 +121,11 @@ func (s *scan) finish() error {
 		return dialect.Invalid("messages", "must not be empty")
 	}
 	s.req.InputBytes = dialect.PromptSize(s.messages, `"data":"`) + len(s.system) + len(s.tools)
-	return dialect.Routing(&s.req, s.ours)
+	if n, ok := jsonscan.Int(s.maxTokens); ok && n > 0 {
+		s.req.MaxOutput = n
+	}
+	s.req.State = states(s.messages)
+	return s.asked.Into(&s.req)
 }
 
 // user reads metadata. What of the name is too long to keep is left out: the provider gets it whole.

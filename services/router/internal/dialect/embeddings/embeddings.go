@@ -37,7 +37,7 @@ type scan struct {
 	req   *completion.Request
 	seen  dialect.Once
 	input []byte
-	ours  []byte
+	asked dialect.Asked
 }
 
 // Of these fields a body must not have two: the router would read one and the provider another.
@@ -45,7 +45,6 @@ const (
 	seenModel dialect.Once = 1 << iota
 	seenInput
 	seenUser
-	seenOurs
 )
 
 func (s *scan) field(name, v []byte) (err error) {
@@ -60,12 +59,12 @@ func (s *scan) field(name, v []byte) (err error) {
 		if err = s.seen.Seen("user", seenUser); err == nil {
 			s.req.User, err = dialect.User("user", v)
 		}
-	case dialect.RoutingField:
-		s.ours, err = v, s.seen.Seen(dialect.RoutingField, seenOurs)
 	case "encoding_format":
 		if jsonscan.Given(v) {
 			_, err = dialect.OneOf("encoding_format", v, "float", "base64")
 		}
+	default:
+		err = s.asked.Take(name, v)
 	}
 	return err
 }
@@ -82,7 +81,7 @@ func (s *scan) finish() error {
 		return dialect.Invalid("input", fmt.Sprintf("has %d elements, and %d are allowed", count, maxInputs))
 	}
 	s.req.InputBytes = size
-	return dialect.Routing(s.req, s.ours)
+	return s.asked.Into(s.req)
 }
 
 // tokenBytes is what a token in a body counts as, for estimates.
@@ -140,12 +139,12 @@ func decodePrompt(body []byte) (*completion.Prompt, error) {
 	p := &completion.Prompt{Embedding: in}
 	m := jsonscan.Object(body)
 	for m.Next() {
-		if !jsonscan.Given(m.Value) {
+		if !jsonscan.Given(m.Value) || dialect.Ours(m.Name) {
 			continue
 		}
 		var err error
 		switch name := string(m.Name); name {
-		case "model", dialect.RoutingField:
+		case "model":
 		case "input":
 			in.Texts, err = texts(m.Value)
 		case "dimensions":

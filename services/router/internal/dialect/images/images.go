@@ -26,7 +26,7 @@ func Decode(body []byte) (completion.Request, error) {
 		req.User = s.safety
 	}
 	req.InputBytes = jsonscan.TextLen(s.prompt)
-	if err := dialect.Routing(&req, s.ours); err != nil {
+	if err := s.asked.Into(&req); err != nil {
 		return completion.Request{}, err
 	}
 	req.Decode = func() (*completion.Prompt, error) { return decodePrompt(body) }
@@ -38,7 +38,7 @@ type scan struct {
 	req    *completion.Request
 	seen   dialect.Once
 	prompt []byte
-	ours   []byte
+	asked  dialect.Asked
 	safety string
 }
 
@@ -48,7 +48,6 @@ const (
 	seenStream
 	seenPrompt
 	seenUser
-	seenOurs
 )
 
 func (s *scan) field(name, v []byte) (err error) {
@@ -69,8 +68,8 @@ func (s *scan) field(name, v []byte) (err error) {
 		}
 	case "safety_identifier":
 		s.safety, err = dialect.User("safety_identifier", v)
-	case dialect.RoutingField:
-		s.ours, err = v, s.seen.Seen(dialect.RoutingField, seenOurs)
+	default:
+		err = s.asked.Take(name, v)
 	}
 	return err
 }
@@ -92,7 +91,7 @@ func decodePrompt(body []byte) (*completion.Prompt, error) {
 func decodeField(p *completion.Prompt, in *completion.ImageInput, name string, v []byte) (err error) {
 	const word = 64
 	switch name {
-	case "model", dialect.RoutingField:
+	case "model":
 	case "prompt":
 		in.Text, err = dialect.Text(name, v, len(v))
 	case "n":

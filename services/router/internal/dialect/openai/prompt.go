@@ -108,7 +108,7 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 func passedOver(name string, v []byte) error {
 	fine := false
 	switch name {
-	case "model", "stream", "stream_options", "metadata", dialect.RoutingField, "prompt_cache_retention", "prompt_cache_options":
+	case "model", "stream", "stream_options", "metadata", "prompt_cache_retention", "prompt_cache_options":
 		fine = true
 	case "n":
 		n, ok := jsonscan.Int(v)

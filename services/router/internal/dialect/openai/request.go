@@ -37,8 +37,9 @@ type scan struct {
 	messages []byte
 	tools    []byte
 	metadata []byte
-	ours     []byte
+	asked    dialect.Asked
 	safety   string
+	bounded  bool // by the newer name
 }
 
 // Of these fields a body must not have two: the router would read one and the provider another.
@@ -49,7 +50,6 @@ const (
 	seenMessages
 	seenMetadata
 	seenUser
-	seenOurs
 )
 
 // field takes over one member. Names are spelled out, since one that is taken from the body would be
@@ -80,10 +80,22 @@ func (s *scan) field(name, v []byte) (err error) {
 		s.safety, err = dialect.User("safety_identifier", v)
 	case "tools":
 		s.tools = v
-	case dialect.RoutingField:
-		s.ours, err = v, s.seen.Seen(dialect.RoutingField, seenOurs)
+	case "max_tokens":
+		s.bound(v, false)
+	case "max_completion_tokens":
+		s.bound(v, true)
+	default:
+		err = s.asked.Take(name, v)
 	}
 	return err
+}
+
+// bound takes over how long the answer may be, for estimates: the newer name wins. What is wrong with it the
+// provider says.
+func (s *scan) bound(v []byte, wins bool) {
+	if n, ok := jsonscan.Int(v); ok && n > 0 && (wins || !s.bounded) {
+		s.req.MaxOutput, s.bounded = n, wins
+	}
 }
 
 // finish checks what needs the whole body.
@@ -101,10 +113,11 @@ func (s *scan) finish() error {
 		s.req.User = s.safety
 	}
 	s.req.InputBytes = dialect.PromptSize(s.messages, `"data:`) + len(s.tools)
+	s.req.State = states(s.messages)
 	if err := dialect.AddTags(s.req, "metadata", s.metadata); err != nil {
 		return err
 	}
-	return dialect.Routing(s.req, s.ours)
+	return s.asked.Into(s.req)
 }
 
 func includeUsage(v []byte) (bool, error) {

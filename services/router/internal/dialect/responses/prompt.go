@@ -93,7 +93,7 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 func passedOver(name string, v []byte) error {
 	fine := false
 	switch name {
-	case "model", "stream", "stream_options", "metadata", dialect.RoutingField, "store", "background",
+	case "model", "stream", "stream_options", "metadata", "store", "background",
 		"prompt_cache_retention", "prompt_cache_options", "max_tool_calls": // the last one bounds hosted tools
 		fine = true
 	case "truncation":

@@ -44,7 +44,7 @@ type scan struct {
 	input    []byte
 	prompt   bool
 	metadata []byte
-	ours     []byte
+	asked    dialect.Asked
 	safety   string
 	size     int // of what else is part of the prompt
 }
@@ -56,7 +56,6 @@ const (
 	seenInput
 	seenMetadata
 	seenUser
-	seenOurs
 	seenStore
 )
 
@@ -86,8 +85,10 @@ func (s *scan) field(name, v []byte) (err error) {
 		s.size += len(v)
 	case "prompt":
 		s.prompt = jsonscan.Given(v)
-	case dialect.RoutingField:
-		s.ours, err = v, s.seen.Seen(dialect.RoutingField, seenOurs)
+	case "max_output_tokens":
+		if n, ok := jsonscan.Int(v); ok && n > 0 {
+			s.req.MaxOutput = n
+		}
 	case "store":
 		if err = s.seen.Seen("store", seenStore); err == nil {
 			err = refused("store", v, "a later request may go to another provider or credential, so nothing is stored", "leave store out or make it false, and send the whole conversation as input each time")
@@ -98,6 +99,8 @@ func (s *scan) field(name, v []byte) (err error) {
 		if jsonscan.Given(v) {
 			err = stateless(string(name), "it names something stored, and a later request may go to another provider or credential", "send the whole conversation as input; with include reasoning.encrypted_content its reasoning goes on, too")
 		}
+	default:
+		err = s.asked.Take(name, v)
 	}
 	return err
 }
@@ -130,8 +133,9 @@ func (s *scan) finish() error {
 		s.req.User = s.safety
 	}
 	s.req.InputBytes = dialect.PromptSize(s.input, `"data:`) + s.size
+	s.req.State = states(s.input)
 	if err := dialect.AddTags(s.req, "metadata", s.metadata); err != nil {
 		return err
 	}
-	return dialect.Routing(s.req, s.ours)
+	return s.asked.Into(s.req)
 }

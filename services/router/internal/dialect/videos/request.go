@@ -62,6 +62,7 @@ type fields struct {
 	req   completion.Request
 	video completion.VideoInput
 	seen  dialect.Once
+	asked dialect.Asked
 }
 
 const (
@@ -71,7 +72,6 @@ const (
 	seenReference
 	seenParameters
 	seenMetadata
-	seenOurs
 )
 
 // field takes over one member of a JSON body. What is not known is refused by name: its place is in
@@ -113,11 +113,10 @@ func (f *fields) field(name, v []byte) (err error) {
 		if err = f.seen.Seen("metadata", seenMetadata); err == nil {
 			err = dialect.AddTags(&f.req, "metadata", v)
 		}
-	case dialect.RoutingField:
-		if err = f.seen.Seen(dialect.RoutingField, seenOurs); err == nil {
-			err = dialect.Routing(&f.req, v)
-		}
 	default:
+		if dialect.Ours(name) {
+			return f.asked.Take(name, v)
+		}
 		err = dialect.Invalid(dialect.Clip(string(name)), "is not known here; a model's own input goes into parameters")
 	}
 	return err
@@ -225,8 +224,7 @@ func (f *fields) text(name, content string) error {
 	if inner, ok := strings.CutPrefix(name, "input_reference["); ok {
 		return f.field([]byte("input_reference"), member(strings.TrimSuffix(inner, "]"), content))
 	}
-	switch name {
-	case "parameters", "seed", dialect.RoutingField, "metadata":
+	if name == "parameters" || name == "seed" || name == "metadata" || dialect.Ours([]byte(name)) && name != "route" {
 		if !jsonscan.Valid([]byte(content)) {
 			return dialect.Invalid(name, "must be JSON")
 		}
@@ -261,5 +259,5 @@ func (f *fields) finish() error {
 	if f.video.Text == "" && f.video.Parameters == "" {
 		return dialect.Invalid("prompt", "is required")
 	}
-	return nil
+	return f.asked.Into(&f.req)
 }

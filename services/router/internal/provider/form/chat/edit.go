@@ -16,7 +16,7 @@ var errMalformed = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a
 // editBody makes the caller's body the provider's. These are all edits:
 //
 //   - "model" becomes the provider's own name of the model, and is added if it is missing;
-//   - our own routing field is taken out;
+//   - our own routing fields are taken out;
 //   - in a stream, "stream_options.include_usage" becomes true, or is added; where the vendor takes no
 //     stream_options, they are taken out;
 //   - what the vendor's Fields, Only and the model's FixedSampling say of members;
@@ -49,7 +49,7 @@ type edit struct {
 
 // body edits the whole of it.
 func (e *edit) body(ctx context.Context, raw []byte) ([]byte, error) {
-	cut := cutter{edits: make([]jsonscan.Edit, 1, 5)}
+	cut := jsonscan.Cutter{Edits: make([]jsonscan.Edit, 1, 5)}
 	hasModel := false
 	m := jsonscan.Object(raw)
 	for m.Next() {
@@ -59,20 +59,20 @@ func (e *edit) body(ctx context.Context, raw []byte) ([]byte, error) {
 		case name == "model":
 			hasModel = true
 			value.With = quote(e.name)
-			cut.keep(value)
-		case name == dialect.RoutingField, name == "stream_options" && e.vendor.NoStreamOptions, e.model.FixedSampling && slices.Contains(sampling, name):
-			cut.remove(raw, 0, &m)
+			cut.Keep(value)
+		case dialect.Ours(m.Name), name == "stream_options" && e.vendor.NoStreamOptions, e.model.FixedSampling && slices.Contains(sampling, name):
+			cut.Remove(raw, 0, &m)
 		case name == "stream_options" && e.call.Request.Stream:
 			e.ask = false
-			cut.keep(includeUsage(m.Value, m.ValueAt)...)
+			cut.Keep(includeUsage(m.Value, m.ValueAt)...)
 		case name == "messages" && e.looksIntoMessages():
 			edits, err := e.messages(ctx, m.Value, m.ValueAt)
 			if err != nil {
 				return nil, err
 			}
-			cut.keep(edits...)
+			cut.Keep(edits...)
 		case name == "tools" && e.vendor.CleanSchemas:
-			cut.keep(schemas(m.Value, m.ValueAt)...)
+			cut.Keep(schemas(m.Value, m.ValueAt)...)
 		default:
 			if err := e.member(&cut, raw, &m); err != nil {
 				return nil, err
@@ -82,9 +82,9 @@ func (e *edit) body(ctx context.Context, raw []byte) ([]byte, error) {
 	if m.Err() != nil {
 		return nil, errMalformed.Because(m.Err())
 	}
-	cut.close()
-	cut.edits[0] = e.first(raw, hasModel, cut.kept)
-	return jsonscan.Apply(raw, cut.edits), nil
+	cut.Close()
+	cut.Edits[0] = e.first(raw, hasModel, cut.Kept)
+	return jsonscan.Apply(raw, cut.Edits), nil
 }
 
 // sampling are the members that models with fixed sampling refuse.
@@ -107,7 +107,7 @@ func (e *edit) first(raw []byte, hasModel bool, kept int) jsonscan.Edit {
 }
 
 // member edits a member as the vendor's table says.
-func (e *edit) member(cut *cutter, raw []byte, m *jsonscan.Members) error {
+func (e *edit) member(cut *jsonscan.Cutter, raw []byte, m *jsonscan.Members) error {
 	name := string(m.Name)
 	if name == "n" {
 		if n, ok := jsonscan.Int(m.Value); ok && n > 1 && n <= 1024 {
@@ -117,7 +117,7 @@ func (e *edit) member(cut *cutter, raw []byte, m *jsonscan.Members) error {
 	rule, given := e.vendor.Fields[name]
 	if !given {
 		if e.vendor.Only == nil || slices.Contains(e.vendor.Only, name) {
-			cut.keep()
+			cut.Keep()
 			return nil
 		}
 		rule = Refused
@@ -126,11 +126,11 @@ func (e *edit) member(cut *cutter, raw []byte, m *jsonscan.Members) error {
 	case rule.refused && !neutral(name, m.Value):
 		return refused(e.vendor.name(), name)
 	case rule.tidied && !neutral(name, m.Value):
-		cut.keep()
+		cut.Keep()
 	case rule.to == "" || jsonscan.Get(raw, rule.to) != nil:
-		cut.remove(raw, 0, m)
+		cut.Remove(raw, 0, m)
 	default:
-		cut.keep(jsonscan.Edit{Start: m.NameAt, End: m.NameAt + nameLen(raw[m.NameAt:]), With: quote(rule.to)})
+		cut.Keep(jsonscan.Edit{Start: m.NameAt, End: m.NameAt + nameLen(raw[m.NameAt:]), With: quote(rule.to)})
 	}
 	return nil
 }
@@ -190,7 +190,7 @@ func offset(data, part []byte) int { return cap(data) - cap(part) }
 
 // message edits one message.
 func (e *edit) message(ctx context.Context, data []byte, at int) ([]jsonscan.Edit, error) {
-	var cut cutter
+	var cut jsonscan.Cutter
 	calls, thought := false, false
 	m := jsonscan.Object(data)
 	for m.Next() {
@@ -201,33 +201,33 @@ func (e *edit) message(ctx context.Context, data []byte, at int) ([]jsonscan.Edi
 		case given && rule.refused && !neutral(name, m.Value) && !named(name, data):
 			return nil, refused(e.vendor.name(), "messages."+name)
 		case given && rule.to == "":
-			cut.remove(data, at, &m)
+			cut.Remove(data, at, &m)
 		case name == "role":
-			cut.keep(e.role(m.Value, start)...)
+			cut.Keep(e.role(m.Value, start)...)
 		case name == "tool_call_id":
-			cut.keep(e.toolID(m.Value, start)...)
+			cut.Keep(e.toolID(m.Value, start)...)
 		case name == "tool_calls":
 			calls = jsonscan.KindOf(m.Value) == jsonscan.ArrayKind && !neutral(name, m.Value)
-			cut.keep(e.toolCalls(m.Value, start)...)
+			cut.Keep(e.toolCalls(m.Value, start)...)
 		case name == "content" && e.vendor.InlineImages:
 			edits, err := e.pictures(ctx, m.Value, start)
 			if err != nil {
 				return nil, err
 			}
-			cut.keep(edits...)
+			cut.Keep(edits...)
 		default:
 			thought = thought || name == "reasoning_content" && jsonscan.TextLen(m.Value) > 0
-			cut.keep()
+			cut.Keep()
 		}
 	}
-	cut.close()
-	if calls && !thought && e.model.NeedsReasoning && cut.kept > 0 {
+	cut.Close()
+	if calls && !thought && e.model.NeedsReasoning && cut.Kept > 0 {
 		first := at + slices.Index(data, '{') + 1
 		// A second member of this name would be read in place of the first, so an empty one goes.
-		edits := slices.Insert(cut.edits, 0, jsonscan.Edit{Start: first, End: first, With: `"reasoning_content":` + quote(noThinking) + `,`})
+		edits := slices.Insert(cut.Edits, 0, jsonscan.Edit{Start: first, End: first, With: `"reasoning_content":` + quote(noThinking) + `,`})
 		return withoutEmptyThinking(edits, data, at), nil
 	}
-	return cut.edits, nil
+	return cut.Edits, nil
 }
 
 // noThinking stands for the thinking of a turn that another model, or a client that forgot it, made.
@@ -273,17 +273,17 @@ func withoutSchema(schema []byte, at int) []jsonscan.Edit {
 	if jsonscan.KindOf(schema) != jsonscan.ObjectKind {
 		return nil
 	}
-	var cut cutter
+	var cut jsonscan.Cutter
 	m := jsonscan.Object(schema)
 	for m.Next() {
 		if string(m.Name) == "$schema" {
-			cut.remove(schema, at, &m)
+			cut.Remove(schema, at, &m)
 		} else {
-			cut.keep()
+			cut.Keep()
 		}
 	}
-	cut.close()
-	return cut.edits
+	cut.Close()
+	return cut.Edits
 }
 
 func (e *edit) role(v []byte, at int) []jsonscan.Edit {
@@ -346,54 +346,6 @@ func (e *edit) pictures(ctx context.Context, v []byte, at int) ([]jsonscan.Edit,
 		edits = append(edits, jsonscan.Edit{Start: start, End: start + len(address), With: quote(data)})
 	}
 	return edits, nil
-}
-
-// cutter gathers the edits of an object's members so that commas stay right.
-type cutter struct {
-	edits []jsonscan.Edit
-	// run are members that go, one after the other, and comma is what stands before the first; kept counts
-	// those that stay.
-	run  jsonscan.Edit
-	gone bool
-	last bool // no comma followed the run
-	kept int
-	at   int // the comma before the run, or -1
-}
-
-// keep takes over the edits of a member that stays.
-func (c *cutter) keep(edits ...jsonscan.Edit) {
-	c.close()
-	c.kept++
-	c.edits = append(c.edits, edits...)
-}
-
-// remove takes the current member out, with the comma that follows it. Data begins at an offset.
-func (c *cutter) remove(data []byte, offset int, m *jsonscan.Members) {
-	start, end := m.NameAt, m.ValueAt+len(m.Value)
-	if !c.gone {
-		c.gone, c.run.Start, c.at = true, offset+start, -1
-		if m.CommaAt >= 0 {
-			c.at = offset + m.CommaAt
-		}
-	}
-	next := jsonscan.Trailing(data, end)
-	c.last = next < 0 || data[next] != ','
-	if !c.last {
-		end = next + 1
-	}
-	c.run.End = offset + end
-}
-
-// close ends a run of members that go. At the end of the object the comma before it goes, too.
-func (c *cutter) close() {
-	if !c.gone {
-		return
-	}
-	if c.last && c.at >= 0 && c.kept > 0 {
-		c.run.Start = c.at
-	}
-	c.edits = append(c.edits, c.run)
-	c.gone, c.run = false, jsonscan.Edit{}
 }
 
 // includeUsage asks for the usage in given options, which begin at an offset.

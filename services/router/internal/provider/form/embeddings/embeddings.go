@@ -1,7 +1,7 @@
 // Package embeddings is the form of OpenAI's embeddings, which many vendors speak: vectors of texts.
 //
 // A call whose caller speaks the same dialect passes byte for byte, but for the model's name and our own
-// routing field. Every other call is encoded from the neutral input.
+// routing fields. Every other call is encoded from the neutral input.
 package embeddings
 
 import (

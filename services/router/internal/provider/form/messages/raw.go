@@ -9,7 +9,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider"
 )
 
-// rawBody is a caller's body as it goes out. The only edits: the model's name, our own routing field, and
+// rawBody is a caller's body as it goes out. The only edits: the model's name, our own routing fields, and
 // reasoning of other vendors, which their answers brought into the conversation and this API would refuse.
 func rawBody(call completion.Call) ([]byte, error) {
 	var each func(*jsonscan.Members) []jsonscan.Edit

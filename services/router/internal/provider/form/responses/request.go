@@ -29,7 +29,7 @@ func (p *Form) body(call completion.Call) ([]byte, error) {
 // editBody makes the caller's body the provider's. These are all edits:
 //
 //   - "model" becomes the provider's own name of the model, and is added if it is missing;
-//   - our own routing field is taken out;
+//   - our own routing fields are taken out;
 //   - "store" becomes false where it is null, and is added so if it is missing: nothing is stored at a
 //     provider unasked, and the provider's default is to store. Callers who ask for it are refused before;
 //   - reasoning of other vendors, which their answers brought into the conversation and this API would
