@@ -64,7 +64,7 @@ func startProviders(t *testing.T) *edge {
 	}
 	doc := &seed.Document{
 		Organization: seed.Organization{Slug: "acme"},
-		Policies:     []seed.Policy{{Name: "main", Targets: []seed.Target{{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}}}},
+		Policies:     []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
 		APIKeys:      []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "acme.key"}},
 	}
 	for slug := range scriptedURLs(provider) {

@@ -29,7 +29,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/claviger/claviger/pkg/llmtest"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/tools/e2e/cluster"
 	"github.com/claviger/claviger/tools/seed"
@@ -180,10 +179,10 @@ func TestTheExampleClientsKeepTheirPromises(t *testing.T) {
 			u := &user{example: e, w: startEdge(t), key: filepath.Join(t.TempDir(), "api.key")}
 			u.w.plant(t, &seed.Document{
 				Organization: seed.Organization{Slug: "acme"},
-				Policies: []seed.Policy{{Name: "two", Targets: []seed.Target{
-					{Model: direct, Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-					{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM},
-				}}},
+				Policies: []seed.Policy{{Name: "two", Spec: seed.Rule(
+					seed.Own(direct),
+					seed.Platform("anthropic/claude-haiku-4-5"),
+				)}},
 			})
 			_, key := u.w.newKey(t, &keysv1.CreateApiKeyRequest{Name: "full", Provenance: keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL})
 			u.w.await(t, key, "policy/two", 200, "")

@@ -67,10 +67,10 @@ func startStudio(t *testing.T) *studio {
 				{Provider: "pollo", Label: "more films", Secret: secret.New("pollo_" + slug + "_0123456789abcdef"), Priority: 1},
 				{Provider: "xai", Label: "grok", Secret: secret.New("xai-" + slug + "-0123456789abcdef"), Priority: 1},
 			},
-			Policies: []seed.Policy{{Name: "films", Targets: []seed.Target{
-				{Model: "fal/minimax/h3-max/text-to-video", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-				{Model: "pollo/kling-ai/kling-v1-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-			}}},
+			Policies: []seed.Policy{{Name: "films", Spec: seed.Rule(
+				seed.Own("fal/minimax/h3-max/text-to-video"),
+				seed.Own("pollo/kling-ai/kling-v1-5"),
+			)}},
 			APIKeys: []seed.APIKey{{Name: "app", Policy: "films", WriteTo: slug + ".key"}},
 		}
 		if err := s.Seed(t.Context(), doc, func(seed.Change) {}); err != nil {

@@ -59,13 +59,13 @@ func startEdge(t *testing.T) *edge {
 		Organization:        seed.Organization{Slug: "acme"},
 		PlatformCredentials: []seed.Credential{{Provider: "anthropic", Label: "house", Secret: secret.New("sk-ant-platform-0123456789")}},
 		Policies: []seed.Policy{
-			{Name: "claude", Targets: []seed.Target{{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM}}},
-			{Name: "bare", Targets: []seed.Target{{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}}},
+			{Name: "claude", Spec: seed.Rule(seed.Platform("anthropic/claude-haiku-4-5"))},
+			{Name: "bare", Spec: seed.Rule(seed.Own("anthropic/claude-haiku-4-5"))},
 		},
 	})
 	w.plant(t, &seed.Document{
 		Organization: seed.Organization{Slug: "rival"},
-		Policies:     []seed.Policy{{Name: "secret-plan", Targets: []seed.Target{{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}}}},
+		Policies:     []seed.Policy{{Name: "secret-plan", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
 	})
 	for _, key := range w.keys {
 		w.await(t, key, "", http.StatusOK, "")

@@ -172,7 +172,7 @@ func (w *town) found(t *testing.T, slug string) string {
 		Organization: seed.Organization{Slug: slug, Name: slug},
 		Owner:        seed.Owner{Email: ownerOf(slug).Email, Password: ownerOf(slug).Password},
 		Credentials:  []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New("sk-" + slug + "-0123456789abcdef"), BaseURL: w.provider.OpenAIURL(), Priority: 1}},
-		Policies:     []seed.Policy{{Name: "main", Targets: []seed.Target{{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}}}},
+		Policies:     []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
 		APIKeys:      []seed.APIKey{{Name: "app", Policy: "main", WriteTo: slug + ".key"}},
 	}
 	if err := w.Seed(t.Context(), doc, func(seed.Change) {}); err != nil {

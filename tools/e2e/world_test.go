@@ -19,7 +19,6 @@ import (
 
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	"github.com/claviger/claviger/tools/e2e/cluster"
@@ -78,10 +77,10 @@ func (w *world) seed(slug string, owner seed.Login, openAIKey string) string {
 		Owner:               seed.Owner(owner),
 		PlatformCredentials: platform,
 		Credentials:         []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(openAIKey), BaseURL: w.Provider.OpenAIURL(), Priority: 1}},
-		Policies: []seed.Policy{{Name: "main", Targets: []seed.Target{
-			{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-			{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM},
-		}}},
+		Policies: []seed.Policy{{Name: "main", Spec: seed.Rule(
+			seed.Own("openai/gpt-4o-mini"),
+			seed.Platform("anthropic/claude-haiku-4-5"),
+		)}},
 		APIKeys: []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
 	}, func(seed.Change) {})
 	if err != nil {

@@ -3,13 +3,15 @@ package seed
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/secret"
@@ -87,25 +89,14 @@ func Apply(ctx context.Context, in Installation, doc *Document, report func(Chan
 	if err != nil {
 		return fmt.Errorf("sign in as owner of %s with the address and password of the file (a password that was changed since stays changed): %w", doc.Organization.Slug, err)
 	}
-	for _, part := range []struct {
-		session     *connect.Client
-		org         string
-		kind        string
-		credentials []Credential
-	}{
-		{operator, authn.PlatformSlug, "platform credential", doc.PlatformCredentials},
-		{owner, doc.Organization.Slug, "credential", doc.Credentials},
-	} {
-		a := credentials{client: keysv1connect.NewCredentialServiceClient(part.session), org: part.org, kind: part.kind, state: store, report: report}
-		if err := a.apply(ctx, part.credentials); err != nil {
-			return err
-		}
+	platform := credentials{
+		client: keysv1connect.NewCredentialServiceClient(operator), org: authn.PlatformSlug, kind: "platform credential",
+		state: store, report: report, ids: map[string]string{},
 	}
-	policies, err := applyPolicies(ctx, owner, doc.Policies, report)
-	if err != nil {
+	if err := platform.apply(ctx, doc.PlatformCredentials); err != nil {
 		return err
 	}
-	return applyAPIKeys(ctx, owner, doc.APIKeys, policies, store, report)
+	return newTenant(owner, doc, store, report).apply(ctx)
 }
 
 // signIn begins a session and returns a client that uses it. An access token lives for minutes,
@@ -182,6 +173,9 @@ type credentials struct {
 	kind   string
 	state  *state
 	report func(Change)
+	// ids are those of the credentials that were applied, by label; scope is theirs as the API has it.
+	ids   map[string]string
+	scope func(Scope) (*keysv1.CredentialScope, error)
 }
 
 func (a credentials) apply(ctx context.Context, wanted []Credential) error {
@@ -206,30 +200,55 @@ func (a credentials) one(ctx context.Context, c Credential) (Change, error) {
 	if err != nil {
 		return Change{}, err
 	}
+	var scope *keysv1.CredentialScope
+	if a.scope != nil {
+		if scope, err = a.scope(c.Scope); err != nil {
+			return Change{}, err
+		}
+	}
 	change := Change{Action: Created}
 	if found == nil {
-		_, err = a.client.CreateCredential(ctx, &keysv1.CreateCredentialRequest{
+		var made *keysv1.CreateCredentialResponse
+		made, err = a.client.CreateCredential(ctx, &keysv1.CreateCredentialRequest{
 			Provider: c.Provider, Label: c.Label, Secret: c.Secret.Reveal(), BaseUrl: c.BaseURL, Priority: c.Priority,
+			Weight: c.Weight, Scope: scope, ExpireTime: instant(c.Expires),
 			// Whoever writes a key into a seed file may use it here.
 			AcceptTerms: true, IdempotencyKey: rand.Text(),
 		})
+		found = made.GetCredential()
 	} else {
-		change, err = a.update(ctx, found, c)
+		change, err = a.update(ctx, found, c, scope)
 	}
 	if err != nil {
 		return Change{}, err
 	}
+	a.ids[c.Label] = found.GetId()
 	return change, a.state.remember(a.org, c)
 }
 
 // update makes found be what the file says.
-func (a credentials) update(ctx context.Context, found *keysv1.Credential, c Credential) (Change, error) {
+func (a credentials) update(ctx context.Context, found *keysv1.Credential, c Credential, scope *keysv1.CredentialScope) (Change, error) {
 	known, remembered := a.state.credential(a.org, c)
 	var notes []string
 	update := &keysv1.UpdateCredentialRequest{Id: found.GetId(), Etag: found.GetEtag(), IdempotencyKey: rand.Text()}
 	if found.GetPriority() != c.Priority {
 		update.Priority = new(c.Priority)
 		notes = append(notes, "priority")
+	}
+	if weight := max(c.Weight, 1); max(found.GetWeight(), 1) != weight {
+		update.Weight = &weight
+		notes = append(notes, "weight")
+	}
+	if !sameScope(found.GetScope(), scope) {
+		update.Scope = scope
+		if scope == nil {
+			update.Scope = &keysv1.CredentialScope{}
+		}
+		notes = append(notes, "scope")
+	}
+	if expires := instant(c.Expires); !proto.Equal(found.GetExpireTime(), expires) {
+		update.ExpireTime, update.ClearExpireTime = expires, expires == nil
+		notes = append(notes, "expires")
 	}
 	// What the installation shows may be written in another way than in the file, and to set an endpoint
 	// discards the secret: so the file is compared with the file of the time before.
@@ -276,94 +295,20 @@ func sameURL(a, b string) bool {
 	return normal(a) == normal(b)
 }
 
-// applyPolicies returns the ids of the policies by name.
-func applyPolicies(ctx context.Context, owner *connect.Client, wanted []Policy, report func(Change)) (map[string]string, error) {
-	client := keysv1connect.NewPolicyServiceClient(owner)
-	ids := map[string]string{}
-	for _, p := range wanted {
-		id, change, err := applyPolicy(ctx, client, p)
-		if err != nil {
-			return nil, fmt.Errorf("policy %s: %w", p.Name, err)
-		}
-		ids[p.Name] = id
-		change.Kind, change.Name = "policy", p.Name
-		report(change)
+// instant is a time as the API has it; zero is none.
+func instant(at time.Time) *timestamppb.Timestamp {
+	if at.IsZero() {
+		return nil
 	}
-	return ids, nil
+	return timestamppb.New(at)
 }
 
-// Rule is a rule of one group, whose targets are tried in order.
-func Rule(targets ...*keysv1.Target) *keysv1.PolicySpec {
-	return &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: targets}}}
+// sameScope reports whether two scopes narrow alike; none narrows nothing.
+func sameScope(a, b *keysv1.CredentialScope) bool {
+	return sameTexts(a.GetModels(), b.GetModels()) && sameTexts(a.GetApiKeyIds(), b.GetApiKeyIds()) && sameTexts(a.GetGroupIds(), b.GetGroupIds())
 }
 
-func applyPolicy(ctx context.Context, client keysv1connect.PolicyServiceClient, p Policy) (string, Change, error) {
-	found, err := find(func(token string) ([]*keysv1.Policy, string, error) {
-		page, err := client.ListPolicies(ctx, &keysv1.ListPoliciesRequest{PageSize: pageSize, PageToken: token})
-		return page.GetPolicies(), page.GetNextPageToken(), err
-	}, func(o *keysv1.Policy) bool { return o.GetName() == p.Name })
-	if err != nil {
-		return "", Change{}, err
-	}
-	targets := make([]*keysv1.Target, len(p.Targets))
-	for i, t := range p.Targets {
-		targets[i] = &keysv1.Target{Model: t.Model, Use: t.Use}
-	}
-	if found == nil {
-		created, err := client.CreatePolicy(ctx, &keysv1.CreatePolicyRequest{Name: p.Name, Spec: Rule(targets...), Publish: true, IdempotencyKey: rand.Text()})
-		return created.GetPolicy().GetId(), Change{Action: Created}, err
-	}
-	if proto.Equal(found.GetSpec(), Rule(targets...)) {
-		return found.GetId(), Change{Action: Unchanged}, nil
-	}
-	updated, err := client.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{
-		Id: found.GetId(), Spec: Rule(targets...), Publish: true, Etag: found.GetEtag(), IdempotencyKey: rand.Text(),
-	})
-	return found.GetId(), Change{Action: Updated, Note: fmt.Sprintf("version %d", updated.GetPolicy().GetVersion())}, err
-}
-
-func applyAPIKeys(ctx context.Context, owner *connect.Client, wanted []APIKey, policies map[string]string, store *state, report func(Change)) error {
-	client := keysv1connect.NewApiKeyServiceClient(owner)
-	for _, k := range wanted {
-		change, err := applyAPIKey(ctx, client, k, policies[k.Policy], store)
-		if err != nil {
-			return fmt.Errorf("API key %s: %w", k.Name, err)
-		}
-		change.Kind, change.Name = "API key", k.Name
-		report(change)
-	}
-	return nil
-}
-
-func applyAPIKey(ctx context.Context, client keysv1connect.ApiKeyServiceClient, k APIKey, policyID string, store *state) (Change, error) {
-	found, err := find(func(token string) ([]*keysv1.ApiKey, string, error) {
-		page, err := client.ListApiKeys(ctx, &keysv1.ListApiKeysRequest{PageSize: pageSize, PageToken: token})
-		return page.GetApiKeys(), page.GetNextPageToken(), err
-	}, func(o *keysv1.ApiKey) bool { return o.GetName() == k.Name && o.GetRevokeTime() == nil })
-	if err != nil {
-		return Change{}, err
-	}
-	if found != nil {
-		change := Change{Action: Unchanged}
-		switch {
-		case !store.exists(k.WriteTo):
-			change.Note = k.WriteTo + " is gone, and a key is shown only once: revoke the key and seed again for a new one"
-		case found.GetPolicyId() != policyID:
-			change.Note = "its policy stays: a key's policy is fixed, revoke the key and seed again for another"
-		}
-		return change, nil
-	}
-	// The place is made sure of before the key exists, since it is shown only once.
-	file, err := store.reserve(k.WriteTo)
-	if err != nil {
-		return Change{}, err
-	}
-	created, err := client.CreateApiKey(ctx, &keysv1.CreateApiKeyRequest{Name: k.Name, PolicyId: policyID, IdempotencyKey: rand.Text()})
-	if err != nil {
-		return Change{}, errors.Join(err, file.discard())
-	}
-	if err := file.keep(secret.New(created.GetSecret())); err != nil {
-		return Change{}, err
-	}
-	return Change{Action: Created, Note: "written to " + k.WriteTo}, nil
+// sameTexts compares lists whose order means nothing.
+func sameTexts(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }

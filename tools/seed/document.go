@@ -9,8 +9,13 @@
 package seed
 
 import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
 	"github.com/claviger/claviger/pkg/secret"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 )
 
 // Document is a seed file.
@@ -19,8 +24,14 @@ type Document struct {
 	Owner               Owner
 	PlatformCredentials []Credential
 	Credentials         []Credential
+	Groups              []Group
 	Policies            []Policy
 	APIKeys             []APIKey
+	// Preferences of the organization; nil leaves those that it has.
+	Preferences *Preferences
+	// ApprovedModels are patterns of "provider/model"; nil leaves those that it has, and none of them approves
+	// every model.
+	ApprovedModels *[]string
 }
 
 // Organization is the tenant that the file is about.
@@ -39,23 +50,67 @@ type Credential struct {
 	Secret   secret.Text
 	BaseURL  string
 	Priority int32
+	// Weight is its share among credentials of the same priority; 0 is 1.
+	Weight int32
+	Scope  Scope
+	// Expires is when it stops serving; zero is never.
+	Expires time.Time
 }
 
-// Policy is a routing rule.
+// Scope narrows what a credential may be used for. What is empty narrows nothing.
+type Scope struct {
+	Models, APIKeys, Groups []string
+}
+
+// proto is the scope in the API's form, with the ids that objects are called by.
+func (s Scope) proto(naming Naming) (*keysv1.CredentialScope, error) {
+	if len(s.Models)+len(s.APIKeys)+len(s.Groups) == 0 {
+		return nil, nil //nolint:nilnil // nil is a scope that narrows nothing
+	}
+	out := &keysv1.CredentialScope{Models: s.Models, ApiKeyIds: slices.Clone(s.APIKeys), GroupIds: slices.Clone(s.Groups)}
+	return out, errors.Join(rename(out.ApiKeyIds, naming.APIKey), rename(out.GroupIds, naming.Group))
+}
+
+// Policy is a routing rule. Its spec has names where the API has ids: labels of credentials, names of API
+// keys and of groups. See Resolve.
 type Policy struct {
-	Name    string
-	Targets []Target
+	Name string
+	Spec *keysv1.PolicySpec
 }
 
-// Target is one line of a policy.
-type Target struct {
-	Model string
-	Use   eventsv1.CredentialClass
+// Group is a group of API keys.
+type Group struct {
+	Name    string
+	Policy  string
+	Enforce bool
+	// ApprovedModels are patterns of "provider/model"; none is all that the organization approves.
+	ApprovedModels []string
 }
 
 // APIKey is a key for clients. Its secret is written to WriteTo, a path below the data folder.
 type APIKey struct {
-	Name    string
-	Policy  string
-	WriteTo string
+	Name       string
+	Policy     string
+	Enforce    bool
+	Group      string
+	Provenance keysv1.ProvenanceLevel
+	WriteTo    string
+}
+
+// Preferences hold for all requests of the organization.
+type Preferences struct {
+	Order, Ignore []string
+	Platform      keysv1.PlatformRule
+	Providers     map[string]keysv1.PlatformRule
+	Policy        string
+	Enforce       bool
+}
+
+// proto is the preferences in the API's form.
+func (p *Preferences) proto(policyID string) *keysv1.RoutingPreferences {
+	out := &keysv1.RoutingPreferences{Order: p.Order, Ignore: p.Ignore, Platform: p.Platform, PolicyId: policyID, EnforcePolicy: p.Enforce}
+	for _, provider := range slices.Sorted(maps.Keys(p.Providers)) {
+		out.Providers = append(out.Providers, &keysv1.ProviderRule{Provider: provider, Platform: p.Providers[provider]})
+	}
+	return out
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/claviger/claviger/pkg/secret"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 )
 
@@ -39,37 +38,101 @@ func Parse(path string, text []byte, lookup func(string) (string, bool)) (*Docum
 	if len(p.problems) == 0 {
 		return doc, p.warnings, nil
 	}
-	slices.SortStableFunc(p.problems, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-	return nil, p.warnings, p.problems
+	return nil, p.warnings, p.sorted()
 }
 
 type parsing struct {
 	reader
 	dir    string
 	lookup func(string) (string, bool)
+	names  []reference
+}
+
+// sorted are the problems as they stand in the file.
+func (p *parsing) sorted() FileError {
+	slices.SortStableFunc(p.problems, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return p.problems
+}
+
+// reference is a place that names another object of the file.
+type reference struct {
+	kind, name string
+	place      ast.Node
+}
+
+// name notes that a place names objects.
+func (p *parsing) name(kind string, place ast.Node, names ...string) {
+	for _, name := range names {
+		if place != nil && name != "" {
+			p.names = append(p.names, reference{kind, name, place})
+		}
+	}
 }
 
 func (p *parsing) document(n ast.Node, doc *Document) {
-	keys, policies := map[string]bool{}, map[string]bool{}
-	uses := map[ast.Node]string{}
+	known := map[string]map[string]bool{"policy": {}, "API key": {}, "group": {}, "credential": {}}
 	p.object(n, "the file", map[string]field{
-		"organization":         {required: true, read: func(n ast.Node) { p.organization(n, &doc.Organization) }},
-		"owner":                {required: true, read: func(n ast.Node) { p.owner(n, &doc.Owner) }},
-		"platform_credentials": {read: func(n ast.Node) { doc.PlatformCredentials = p.credentials(n, "platform_credentials") }},
-		"credentials":          {read: func(n ast.Node) { doc.Credentials = p.credentials(n, "credentials") }},
+		"organization": {required: true, read: func(n ast.Node) { p.organization(n, &doc.Organization) }},
+		"owner":        {required: true, read: func(n ast.Node) { p.owner(n, &doc.Owner) }},
+		"platform_credentials": {read: func(n ast.Node) {
+			doc.PlatformCredentials = p.credentials(n, "platform_credentials", map[string]bool{})
+		}},
+		"credentials": {read: func(n ast.Node) { doc.Credentials = p.credentials(n, "credentials", known["credential"]) }},
+		"groups": {read: func(n ast.Node) {
+			p.list(n, "groups", func(n ast.Node) { doc.Groups = append(doc.Groups, p.group(n, known["group"])) })
+		}},
 		"policies": {read: func(n ast.Node) {
-			p.list(n, "policies", func(n ast.Node) { doc.Policies = append(doc.Policies, p.policy(n, policies)) })
+			p.list(n, "policies", func(n ast.Node) { doc.Policies = append(doc.Policies, p.policy(n, known["policy"])) })
 		}},
 		"api_keys": {read: func(n ast.Node) {
-			p.list(n, "api_keys", func(n ast.Node) { doc.APIKeys = append(doc.APIKeys, p.apiKey(n, keys, uses)) })
+			p.list(n, "api_keys", func(n ast.Node) { doc.APIKeys = append(doc.APIKeys, p.apiKey(n, known["API key"])) })
 		}},
+		"preferences":     {read: func(n ast.Node) { doc.Preferences = p.preferences(n) }},
+		"approved_models": {read: func(n ast.Node) { doc.ApprovedModels = p.approved(n) }},
 	})
-	for place, policy := range uses {
-		if !policies[policy] {
-			p.fail(place, "the policy %q is not in the file", policy)
+	for _, named := range p.names {
+		if !known[named.kind][named.name] {
+			p.fail(named.place, "the %s %q is not in the file", named.kind, named.name)
 		}
+	}
+	p.inOrder(doc.Policies)
+}
+
+// inOrder puts policies behind those that they name, so that each can be saved.
+func (p *parsing) inOrder(policies []Policy) {
+	state, out := map[string]int{}, make([]Policy, 0, len(policies))
+	var add func(policy Policy) bool
+	add = func(policy Policy) bool {
+		switch state[policy.Name] {
+		case 1:
+			return false
+		case 2:
+			return true
+		}
+		state[policy.Name] = 1
+		for _, group := range policy.Spec.GetGroups() {
+			for _, target := range group.GetTargets() {
+				name, isPolicy := strings.CutPrefix(target.GetModel(), policyPrefix)
+				i := slices.IndexFunc(policies, func(other Policy) bool { return other.Name == name })
+				if isPolicy && i >= 0 && !add(policies[i]) {
+					place := slices.IndexFunc(p.names, func(r reference) bool { return r.kind == "policy" && r.name == name })
+					p.fail(p.names[place].place, "the policy %q names itself in the end: no request would leave it", name)
+					state[policy.Name] = 2
+					return true
+				}
+			}
+		}
+		state[policy.Name] = 2
+		out = append(out, policy)
+		return true
+	}
+	for _, policy := range policies {
+		add(policy)
+	}
+	if len(out) == len(policies) {
+		copy(policies, out)
 	}
 }
 
@@ -99,9 +162,8 @@ func (p *parsing) owner(n ast.Node, to *Owner) {
 	p.check(request, map[string]ast.Node{"owner_email": places["email"], "owner_password": places["password"]})
 }
 
-func (p *parsing) credentials(n ast.Node, what string) []Credential {
+func (p *parsing) credentials(n ast.Node, what string, seen map[string]bool) []Credential {
 	var all []Credential
-	seen := map[string]bool{}
 	p.list(n, what, func(n ast.Node) {
 		var c Credential
 		places := p.object(n, "a credential", map[string]field{
@@ -110,10 +172,15 @@ func (p *parsing) credentials(n ast.Node, what string) []Credential {
 			"secret":   required(p.secret("the key", &c.Secret)),
 			"base_url": p.text(&c.BaseURL),
 			"priority": p.number(&c.Priority),
+			"weight":   p.number(&c.Weight),
+			"scope":    {read: func(n ast.Node) { c.Scope = p.scope(n) }},
+			"expires":  p.moment(&c.Expires),
 		})
 		request := &keysv1.CreateCredentialRequest{
 			Provider: c.Provider, Label: c.Label, Secret: c.Secret.Reveal(), BaseUrl: c.BaseURL, Priority: c.Priority,
+			Weight: c.Weight,
 		}
+		request.Scope, _ = c.Scope.proto(Naming{}) // names in place of ids break no rule
 		if c.Secret.Empty() {
 			delete(places, "secret") // reported where it was read
 		}
@@ -127,65 +194,118 @@ func (p *parsing) credentials(n ast.Node, what string) []Credential {
 	return all
 }
 
-func (p *parsing) policy(n ast.Node, seen map[string]bool) Policy {
-	var policy Policy
-	places := p.object(n, "a policy", map[string]field{
-		"name": required(p.text(&policy.Name)),
-		"targets": {required: true, read: func(n ast.Node) {
-			p.list(n, "targets", func(n ast.Node) { policy.Targets = append(policy.Targets, p.target(n)) })
-		}},
+func (p *parsing) scope(n ast.Node) Scope {
+	var scope Scope
+	places := p.object(n, "scope", map[string]field{
+		"models":   p.texts("models", &scope.Models),
+		"api_keys": p.texts("api_keys", &scope.APIKeys),
+		"groups":   p.texts("groups", &scope.Groups),
 	})
-	request := &keysv1.CreatePolicyRequest{Name: policy.Name, Spec: Rule()}
-	for range policy.Targets { // each has been checked where it stands
-		request.Spec.Groups[0].Targets = append(request.Spec.Groups[0].Targets, &keysv1.Target{Model: "openai/any", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN})
-	}
-	p.check(request, places)
-	if policy.Name != "" && seen[policy.Name] {
-		p.fail(places["name"], "the policy %q is there twice", policy.Name)
-	}
-	seen[policy.Name] = true
-	return policy
+	p.name("API key", places["api_keys"], scope.APIKeys...)
+	p.name("group", places["groups"], scope.Groups...)
+	return scope
 }
 
-func (p *parsing) target(n ast.Node) Target {
-	target := Target{Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}
-	places := p.object(n, "a target", map[string]field{
-		"model": required(p.text(&target.Model)),
-		"use": {read: func(n ast.Node) {
-			switch n.GetToken().Value {
-			case "own":
-				target.Use = eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN
-			case "platform":
-				target.Use = eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM
-			default:
-				p.fail(n, `use must be "own" or "platform"`)
-			}
-		}},
+func (p *parsing) group(n ast.Node, seen map[string]bool) Group {
+	var group Group
+	places := p.object(n, "a group", map[string]field{
+		"name":            required(p.text(&group.Name)),
+		"policy":          p.text(&group.Policy),
+		"enforce":         p.flag(&group.Enforce),
+		"approved_models": p.texts("approved_models", &group.ApprovedModels),
 	})
-	p.check(&keysv1.Target{Model: target.Model, Use: target.Use}, places)
-	return target
+	p.check(&keysv1.CreateGroupRequest{Name: group.Name, ApprovedModels: group.ApprovedModels}, places)
+	p.name("policy", places["policy"], group.Policy)
+	p.enforced(places, group.Policy, group.Enforce)
+	if group.Name != "" && seen[group.Name] {
+		p.fail(places["name"], "the group %q is there twice", group.Name)
+	}
+	seen[group.Name] = true
+	return group
 }
 
-// apiKey reads an API key and notes in uses where it names a policy.
-func (p *parsing) apiKey(n ast.Node, seen map[string]bool, uses map[ast.Node]string) APIKey {
+// enforced checks that there is a policy to enforce.
+func (p *parsing) enforced(places map[string]ast.Node, policy string, enforce bool) {
+	if enforce && policy == "" {
+		p.fail(places["enforce"], "there is no policy here that could be enforced")
+	}
+}
+
+func (p *parsing) apiKey(n ast.Node, seen map[string]bool) APIKey {
 	var key APIKey
 	places := p.object(n, "an API key", map[string]field{
-		"name":     required(p.text(&key.Name)),
-		"policy":   p.text(&key.Policy),
-		"write_to": required(p.text(&key.WriteTo)),
+		"name":       required(p.text(&key.Name)),
+		"policy":     p.text(&key.Policy),
+		"enforce":    p.flag(&key.Enforce),
+		"group":      p.text(&key.Group),
+		"provenance": choice(&p.reader, "provenance", &key.Provenance, levels),
+		"write_to":   required(p.text(&key.WriteTo)),
 	})
 	p.check(&keysv1.CreateApiKeyRequest{Name: key.Name}, places)
 	if place := places["write_to"]; place != nil && key.WriteTo != "" && !filepath.IsLocal(filepath.FromSlash(key.WriteTo)) {
 		p.fail(place, "write_to must be a path inside the data folder, without \"..\" and not absolute")
 	}
-	if place := places["policy"]; place != nil && key.Policy != "" {
-		uses[place] = key.Policy
-	}
+	p.name("policy", places["policy"], key.Policy)
+	p.name("group", places["group"], key.Group)
+	p.enforced(places, key.Policy, key.Enforce)
 	if key.Name != "" && seen[key.Name] {
 		p.fail(places["name"], "the API key %q is there twice", key.Name)
 	}
 	seen[key.Name] = true
 	return key
+}
+
+var (
+	levels = map[string]keysv1.ProvenanceLevel{
+		"none":  keysv1.ProvenanceLevel_PROVENANCE_LEVEL_NONE,
+		"basic": keysv1.ProvenanceLevel_PROVENANCE_LEVEL_BASIC,
+		"full":  keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL,
+	}
+	platformRules = map[string]keysv1.PlatformRule{
+		"policies":   keysv1.PlatformRule_PLATFORM_RULE_POLICIES,
+		"never":      keysv1.PlatformRule_PLATFORM_RULE_NEVER,
+		"after_own":  keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN,
+		"before_own": keysv1.PlatformRule_PLATFORM_RULE_BEFORE_OWN,
+	}
+)
+
+func (p *parsing) preferences(n ast.Node) *Preferences {
+	prefs := &Preferences{Platform: keysv1.PlatformRule_PLATFORM_RULE_POLICIES, Providers: map[string]keysv1.PlatformRule{}}
+	places := p.object(n, "preferences", map[string]field{
+		"order":     p.texts("order", &prefs.Order),
+		"ignore":    p.texts("ignore", &prefs.Ignore),
+		"platform":  choice(&p.reader, "platform", &prefs.Platform, platformRules),
+		"providers": {read: func(n ast.Node) { p.providerRules(n, prefs.Providers) }},
+		"policy":    p.text(&prefs.Policy),
+		"enforce":   p.flag(&prefs.Enforce),
+	})
+	if places == nil {
+		return prefs
+	}
+	p.check(prefs.proto(""), places)
+	p.name("policy", places["policy"], prefs.Policy)
+	p.enforced(places, prefs.Policy, prefs.Enforce)
+	return prefs
+}
+
+func (p *parsing) providerRules(n ast.Node, rules map[string]keysv1.PlatformRule) {
+	mapping, ok := n.(ast.MapNode)
+	if !ok {
+		p.fail(n, "providers must be an object, such as {openai: never}")
+		return
+	}
+	for i := mapping.MapRange(); i.Next(); {
+		var rule keysv1.PlatformRule
+		choice(&p.reader, "the rule of a provider", &rule, platformRules).read(i.Value())
+		rules[i.Key().GetToken().Value] = rule
+	}
+}
+
+func (p *parsing) approved(n ast.Node) *[]string {
+	models := []string{}
+	p.texts("approved_models", &models).read(n)
+	p.check(&keysv1.UpdateApprovedModelsRequest{ApprovedModels: models}, map[string]ast.Node{"approved_models": n})
+	return &models
 }
 
 // secret reads {value}, {env} or {file}.

@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/claviger/claviger/pkg/secret"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/tools/seed"
 )
 
@@ -49,13 +51,13 @@ func TestAFullFileIsRead(t *testing.T) {
 		Owner:               seed.Owner{Email: "owner@acme.example", Password: secret.New("correct horse battery")},
 		PlatformCredentials: []seed.Credential{{Provider: "anthropic", Label: "house", Secret: secret.New("sk-ant-house-0123456789")}},
 		Credentials:         []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(canary), BaseURL: "http://127.0.0.1:9001/v1", Priority: 1}},
-		Policies: []seed.Policy{{Name: "main", Targets: []seed.Target{
-			{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
-			{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM},
-		}}},
+		Policies: []seed.Policy{{Name: "main", Spec: seed.Rule(
+			&keysv1.Target{Model: "openai/gpt-4o-mini", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN},
+			&keysv1.Target{Model: "anthropic/claude-haiku-4-5", Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM},
+		)}},
 		APIKeys: []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Fatalf("Parse (-want +got):\n%s", diff)
 	}
 }

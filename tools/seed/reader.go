@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"buf.build/go/protovalidate"
 	"github.com/goccy/go-yaml"
@@ -14,6 +15,7 @@ import (
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/claviger/claviger/tools/spelling"
 )
@@ -162,12 +164,110 @@ func (r *reader) text(to *string) field {
 // number reads a whole number into to.
 func (r *reader) number(to *int32) field {
 	return field{read: func(n ast.Node) {
-		value, err := strconv.ParseInt(n.GetToken().Value, 10, 32)
-		if _, ok := n.(*ast.IntegerNode); !ok || err != nil {
-			r.fail(n, "this must be a whole number")
+		if value, ok := r.whole(n, 32); ok {
+			*to = int32(value)
+		}
+	}}
+}
+
+// count is a large whole number.
+func (r *reader) count(to *int64) field {
+	return field{read: func(n ast.Node) { *to, _ = r.whole(n, 64) }}
+}
+
+func (r *reader) whole(n ast.Node, bits int) (int64, bool) {
+	value, err := strconv.ParseInt(n.GetToken().Value, 10, bits)
+	if _, ok := n.(*ast.IntegerNode); !ok || err != nil {
+		r.fail(n, "this must be a whole number")
+		return 0, false
+	}
+	return value, true
+}
+
+// decimal reads a number, such as 0.7.
+func (r *reader) decimal(to **float64) field {
+	return field{read: func(n ast.Node) {
+		value, err := strconv.ParseFloat(n.GetToken().Value, 64)
+		switch n.(type) {
+		case *ast.IntegerNode, *ast.FloatNode:
+			if err == nil {
+				*to = &value
+				return
+			}
+		default:
+		}
+		r.fail(n, "this must be a number")
+	}}
+}
+
+// flag reads true or false.
+func (r *reader) flag(to *bool) field {
+	return field{read: func(n ast.Node) {
+		value, ok := n.(*ast.BoolNode)
+		if !ok {
+			r.fail(n, "this must be true or false")
 			return
 		}
-		*to = int32(value)
+		*to = value.Value
+	}}
+}
+
+// duration reads a time span, such as "250ms" or "1m30s".
+func (r *reader) duration(to **durationpb.Duration) field {
+	return field{read: func(n ast.Node) {
+		value, err := time.ParseDuration(n.GetToken().Value)
+		if err != nil {
+			r.fail(n, `this must be a time span such as "250ms", "5s" or "1m30s"`)
+			return
+		}
+		*to = durationpb.New(value)
+	}}
+}
+
+// moment reads a date or a point in time.
+func (r *reader) moment(to *time.Time) field {
+	return field{read: func(n ast.Node) {
+		for _, layout := range []string{time.RFC3339, time.DateOnly} {
+			if at, err := time.Parse(layout, n.GetToken().Value); err == nil {
+				*to = at
+				return
+			}
+		}
+		r.fail(n, `this must be a date such as "2027-01-31", or a time such as "2027-01-31T08:30:00Z"`)
+	}}
+}
+
+// texts reads a list of texts, or one text.
+func (r *reader) texts(what string, to *[]string) field {
+	return field{read: func(n ast.Node) {
+		var one string
+		if _, scalar := n.(ast.ScalarNode); scalar {
+			r.text(&one).read(n)
+			*to = []string{one}
+			return
+		}
+		*to = []string{}
+		r.list(n, what, func(n ast.Node) {
+			r.text(&one).read(n)
+			*to = append(*to, one)
+		})
+	}}
+}
+
+// choice reads one of several words.
+func choice[E any](r *reader, name string, to *E, words map[string]E) field {
+	return field{read: func(n ast.Node) {
+		value, ok := words[n.GetToken().Value]
+		if !ok {
+			quoted := slices.Sorted(maps.Keys(words))
+			for i, w := range quoted {
+				quoted[i] = strconv.Quote(w)
+			}
+			last := len(quoted) - 1
+			r.fail(n, "%s must be %s or %s", name, strings.Join(quoted[:last], ", "), quoted[last])
+			return
+		}
+		*to = value
 	}}
 }
 
@@ -177,17 +277,33 @@ func required(f field) field {
 }
 
 // check applies the rules of the contract to what the file will become, so that they are written down
-// once. Fields without a place have been reported already.
+// once. Places are where fields stand, by their path in the message. Fields without a place have been
+// reported already.
 func (r *reader) check(message proto.Message, places map[string]ast.Node) {
 	var invalid *protovalidate.ValidationError
 	if err := protovalidate.Validate(message); !errors.As(err, &invalid) {
 		return
 	}
 	for _, v := range invalid.Violations {
-		name, _, _ := strings.Cut(protovalidate.FieldPathString(v.Proto.GetField()), ".")
-		name, _, _ = strings.Cut(name, "[")
-		if place := places[name]; place != nil && !empty(place) {
-			r.fail(place, "%s %s", strings.TrimPrefix(name, "owner_"), v.Proto.GetMessage())
+		for path := protovalidate.FieldPathString(v.Proto.GetField()); path != ""; path = parent(path) {
+			place, known := places[path]
+			if !known {
+				continue
+			}
+			if place != nil && !empty(place) {
+				r.fail(place, "%s %s", strings.TrimPrefix(lastName(path), "owner_"), v.Proto.GetMessage())
+			}
+			break
 		}
 	}
+}
+
+// parent is a path without its last part, be that a field or an index.
+func parent(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
+
+// lastName is the last field of a path, without an index.
+func lastName(path string) string {
+	name := path[strings.LastIndexByte(path, '.')+1:]
+	name, _, _ = strings.Cut(name, "[")
+	return name
 }

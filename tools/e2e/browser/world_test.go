@@ -24,7 +24,6 @@ import (
 
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	optionsv1 "github.com/claviger/claviger/proto/gen/claviger/options/v1"
@@ -173,14 +172,6 @@ func (w *world) know(p person, role string) {
 	w.people[p.Organization+" "+role] = p
 }
 
-func own(model string) seed.Target {
-	return seed.Target{Model: model, Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}
-}
-
-func platform(model string) seed.Target {
-	return seed.Target{Model: model, Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM}
-}
-
 func (w *world) fillFresh(t *testing.T) error {
 	_, err := w.found(t, &seed.Document{Organization: seed.Organization{Slug: "fresh", Name: "Fresh"}})
 	return err
@@ -202,8 +193,8 @@ func (w *world) fillAcme(t *testing.T) error {
 			{Provider: "anthropic", Label: "Research", Secret: secret.New("sk-ant-invalid-0123456789"), Priority: 1},
 		},
 		Policies: []seed.Policy{
-			{Name: "main", Targets: []seed.Target{own("openai/gpt-4o-mini"), platform("anthropic/claude-haiku-4-5")}},
-			{Name: "careful", Targets: []seed.Target{platform("anthropic/claude-haiku-4-5")}},
+			{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"), seed.Platform("anthropic/claude-haiku-4-5"))},
+			{Name: "careful", Spec: seed.Rule(seed.Platform("anthropic/claude-haiku-4-5"))},
 		},
 		APIKeys: []seed.APIKey{{Name: "shop assistant", Policy: "main", WriteTo: "app.key"}},
 	})
@@ -256,7 +247,7 @@ func (w *world) fillStudio(t *testing.T) error {
 			{Provider: "fal", Label: "Pictures", Secret: secret.New("id-studio:0123456789abcdef"), Priority: 1},
 			{Provider: "pollo", Label: "Films", Secret: secret.New("pollo_studio_0123456789abcdef"), Priority: 1},
 		},
-		Policies: []seed.Policy{{Name: "main", Targets: []seed.Target{own("fal/fal-ai/flux/dev"), own("pollo/kling-ai/kling-v1-5")}}},
+		Policies: []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("fal/fal-ai/flux/dev"), seed.Own("pollo/kling-ai/kling-v1-5"))}},
 		APIKeys:  []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
 	})
 	if err != nil {
@@ -302,7 +293,7 @@ func (w *world) fillBusy(t *testing.T) error {
 	client, err := w.found(t, &seed.Document{
 		Organization: seed.Organization{Slug: "busy", Name: "Busy"},
 		Credentials:  []seed.Credential{{Provider: "openai", Label: "Team key", Secret: secret.New("sk-busy-0123456789abcdef"), Priority: 1}},
-		Policies:     []seed.Policy{{Name: "main", Targets: []seed.Target{own("openai/gpt-4o-mini")}}},
+		Policies:     []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
 		APIKeys:      []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
 	})
 	if err != nil {
@@ -334,7 +325,7 @@ func (w *world) fillHostile(t *testing.T) error {
 	client, err := w.found(t, &seed.Document{
 		Organization: seed.Organization{Slug: "hostile", Name: "Hostile " + xss},
 		Credentials:  []seed.Credential{{Provider: "openai", Label: xss, Secret: secret.New("sk-hostile-0123456789abcdef"), Priority: 1}},
-		Policies:     []seed.Policy{{Name: "main", Targets: []seed.Target{own("openai/gpt-4o-mini")}}},
+		Policies:     []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
 		APIKeys:      []seed.APIKey{{Name: "javascript:globalThis.__xss=1//" + xss, Policy: "main", WriteTo: "app.key"}},
 	})
 	if err != nil {
