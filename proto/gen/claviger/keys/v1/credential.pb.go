@@ -1788,7 +1788,9 @@ func (x *RotateCredentialResponse) GetWarnings() []*SecretWarning {
 type TestCredentialRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "cred_…".
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// revision is the secret to try: 0 is the one that serves, else it is that one or the second one.
+	Revision      int32 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1828,6 +1830,13 @@ func (x *TestCredentialRequest) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *TestCredentialRequest) GetRevision() int32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 // TestCredentialResponse is the answer of TestCredential.
@@ -2777,9 +2786,10 @@ const file_claviger_keys_v1_credential_proto_rawDesc = "" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
 	"credential\x12;\n" +
-	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.SecretWarningR\bwarnings\"2\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.SecretWarningR\bwarnings\"W\n" +
 	"\x15TestCredentialRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"n\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12#\n" +
+	"\brevision\x18\x02 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\brevision\"n\n" +
 	"\x16TestCredentialResponse\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.claviger.keys.v1.CredentialR\n" +
