@@ -224,7 +224,10 @@ type oneCredential struct {
 	credential *completion.Credential
 }
 
-func (c oneCredential) Version() int64 { return 1 }
+func (c oneCredential) Version() int64                     { return 1 }
+func (oneCredential) PlatformOrgID() string                { return "org_platform" }
+func (oneCredential) Preferences(string) *plan.Preferences { return &plan.Preferences{} }
+func (oneCredential) Drills(string) []completion.Drill     { return nil }
 func (c oneCredential) Credentials(_, slug string) []*completion.Credential {
 	if slug != c.credential.Provider {
 		return nil

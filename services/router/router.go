@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/claviger/claviger/pkg/authn"
+	"github.com/claviger/claviger/pkg/catalog"
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/pkg/intercept"
 	"github.com/claviger/claviger/pkg/pricing"
@@ -74,7 +75,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.ring = keyring.New(d.Environment, a.d.Opener, d.Now, d.Log, d.Telemetry)
 	a.used = uses.Keyring{Ring: a.ring, Log: uses.New(), Now: d.Now}
 	client := snapshot.NewClient(d.Keys)
-	a.planner = &plan.Planner{Providers: adapters, Health: memory}
+	a.planner = &plan.Planner{Providers: adapters, Health: memory, Offers: catalog.Offers, Now: d.Now}
 	a.reporter = report.New(report.Options{
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
 		Credential: a.credential, Version: a.version, Uses: a.used.Log, Log: d.Log, Now: d.Now,

@@ -63,7 +63,7 @@ func setUp() (*config, *plan.Planner, *plan.Memory) {
 		policies: map[string]*plan.Policy{
 			"org_a/main": {ID: "pol_1", Name: "main", Version: 4, Groups: []plan.TargetGroup{{Lines: []plan.Line{
 				{Provider: "openai", Model: "openai/m", Name: "m", Class: usage.Own},
-				{Provider: "anthropic", Model: "anthropic/c", Name: "c", Class: usage.Platform},
+				{Provider: "anthropic", Model: "anthropic/c", Name: "c", Class: usage.Platform, Index: 1},
 			}}}},
 		},
 		credentials: map[string][]*completion.Credential{
@@ -171,7 +171,7 @@ func TestPlanningAllocatesOnce(t *testing.T) {
 		if _, err := p.Make(c, caller, &completion.Request{Model: "openai/o4"}); err != nil {
 			t.Fatal(err)
 		}
-	}); n > 2 { // the targets, and the test configuration's own look-up key
+	}); n > 3 { // the targets, and what the test configuration makes for itself
 		t.Fatalf("Make allocates %v times", n)
 	}
 }

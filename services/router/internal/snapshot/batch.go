@@ -89,7 +89,7 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 	}
 	for _, g := range batch.GetGroups() {
 		b.org(g.GetOrgId()).groups[g.GetId()] = &plan.Group{
-			ID: g.GetId(), Name: g.GetName(), PolicyID: g.GetPolicyId(), EnforcePolicy: g.GetEnforcePolicy(), Approved: g.GetApprovedModels(),
+			ID: g.GetId(), Name: g.GetName(), PolicyID: g.GetPolicyId(), EnforcePolicy: g.GetEnforcePolicy(), Approved: plan.Compile(g.GetApprovedModels()),
 		}
 	}
 	for _, d := range batch.GetDrills() {

@@ -31,9 +31,19 @@ func credentialOf(c *keysv1.CredentialConfig) *completion.Credential {
 	if n := c.GetNext(); n != nil {
 		next := *out
 		next.Revision, next.Sealed, next.Settings, next.Models = int(n.GetRevision()), n.GetSealed(), settingsOf(n.GetSettings()), n.GetModels()
+		next.Out = outOf(nextState(c.GetState()), c.GetProvider())
 		out.Next, out.Share = &next, int(n.GetSharePercent())
 	}
 	return out
+}
+
+// nextState is the state of a credential as far as it is also that of its second secret: what a provider
+// said of the current one says nothing of the other.
+func nextState(s keysv1.CredentialState) keysv1.CredentialState {
+	if s == keysv1.CredentialState_CREDENTIAL_STATE_REJECTED || s == keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET {
+		return keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE
+	}
+	return s
 }
 
 func scopeOf(s *keysv1.CredentialScope) *completion.Scope {
@@ -66,11 +76,14 @@ func preferencesOf(o *keysv1.OrganizationConfig) *plan.Preferences {
 	p := o.GetPreferences()
 	out := &plan.Preferences{
 		Order: p.GetOrder(), Ignore: p.GetIgnore(), Rule: platformRules[p.GetPlatform()], PolicyID: p.GetPolicyId(),
-		EnforcePolicy: p.GetEnforcePolicy(), Approved: o.GetApprovedModels(),
+		EnforcePolicy: p.GetEnforcePolicy(), Approved: plan.Compile(o.GetApprovedModels()),
 	}
 	if len(p.GetProviders()) > 0 {
 		out.Rules = make(map[string]plan.PlatformRule, len(p.GetProviders()))
 		for _, r := range p.GetProviders() {
+			if r.GetPlatform() == keysv1.PlatformRule_PLATFORM_RULE_UNSPECIFIED {
+				continue // says nothing, and must not widen what holds for all
+			}
 			out.Rules[r.GetProvider()] = platformRules[r.GetPlatform()]
 		}
 	}

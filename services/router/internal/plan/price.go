@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/claviger/claviger/pkg/pricing"
+	"github.com/claviger/claviger/services/router/internal/completion"
+)
+
+// Prices is the price book.
+type Prices interface {
+	// At returns the price of a model that holds at a time, if there is one.
+	At(model string, t time.Time) (pricing.Price, bool)
+}
+
+// assumedOutput is the size in tokens of an answer that the request does not bound, where costs are compared.
+const assumedOutput = 500
+
+// oneCall counts what every call is.
+var oneCall = []pricing.Unit{{Name: "request", Milli: 1000}}
+
+// cost is what a call takes by the price book, as far as that can be known beforehand.
+type cost struct {
+	nano    int64
+	version string
+	known   bool
+}
+
+// costOf estimates a call from the sizes of its prompt and answer, in tokens.
+func (p *Planner) costOf(model string, op completion.Operation, input, output int64, at time.Time) cost {
+	price, ok := p.price(model, at)
+	if !ok {
+		return cost{}
+	}
+	out := cost{version: price.ID}
+	switch op {
+	case completion.CountTokens:
+		out.known = true // takes none
+		return out
+	case completion.Images, completion.Videos:
+		return out // nobody knows how many there will be, and of what size
+	case completion.Embeddings:
+		output = 0
+	case completion.Chat:
+	}
+	counts := pricing.Counts{InputTotal: input, InputUncached: input, OutputTotal: output}
+	out.nano, out.known, _ = pricing.CostOf(price, pricing.Used{Tokens: &counts, Units: oneCall})
+	return out
+}
+
+func (p *Planner) price(model string, at time.Time) (pricing.Price, bool) {
+	if p.Prices == nil {
+		return pricing.Book().At(model, at)
+	}
+	return p.Prices.At(model, at)
+}
+
+// dearer says why a model's price is not within the bounds of a request; empty if it is.
+func (p *Planner) dearer(model string, r *completion.Routing, input int64, at time.Time) Reason {
+	price, ok := p.price(model, at)
+	if !ok {
+		return PriceUnknown
+	}
+	if len(price.Tiers) == 0 {
+		return PriceUnknown // paid otherwise than by tokens
+	}
+	tier := &price.Tiers[0]
+	for i := range price.Tiers {
+		if price.Tiers[i].MinInput <= input {
+			tier = &price.Tiers[i]
+		}
+	}
+	for _, bound := range [...]struct{ rate, most *int64 }{{tier.Input, r.MaxInput}, {tier.Output, r.MaxOutput}} {
+		switch {
+		case bound.most == nil:
+		case bound.rate == nil:
+			return PriceUnknown
+		case *bound.rate > *bound.most:
+			return PriceTooHigh
+		}
+	}
+	return ""
+}
+
+// inputTokens is the size of a request's prompt, as the accounts estimate it.
+func inputTokens(req *completion.Request) int64 { return int64(req.InputBytes+3) / 4 }
+
+// outputTokens is the most that an answer may have under a line's rule; 0 is no bound.
+func outputTokens(req *completion.Request, rule *completion.Rule) int64 {
+	most := req.MaxOutput
+	if rule != nil && rule.Overrides != nil && rule.Overrides.MaxOutputTokens != nil {
+		if bound := *rule.Overrides.MaxOutputTokens; most == 0 || bound < most {
+			most = bound
+		}
+	}
+	return most
+}
