@@ -21,7 +21,7 @@ type Health interface {
 	// Again asks whether a provider may be called once more for a request for which it has failed: retries
 	// must not double a storm.
 	Again(provider string) bool
-	// Usual is how long 95 of 100 answers of a target take to their first content; 0 is not known.
+	// Usual is how long 95 of 100 streams of a target take to their first content; 0 is not known.
 	Usual(t *Target) time.Duration
 }
 
@@ -48,6 +48,8 @@ const (
 type Trial struct {
 	// Done is told how the call ended; nil is nobody.
 	Done func(error)
+	// Whole says that the answer comes in one piece, which is later than the first piece of a stream.
+	Whole bool
 }
 
 // unlearned is a Health that knows nothing.

@@ -73,18 +73,34 @@ func (h *Health) Refused(c *completion.Credential, reason string) {
 	h.refused.of(secretKey{c.ID, c.Revision}, now).is.Store(&refused{reason, now.Add(outFor)})
 }
 
-// Out says why a secret must not be tried at all, empty if it may. That a provider asked to wait, or fails, is no
-// such reason: the attempt loop passes over who is held for that, and tells the caller how long.
-func (h *Health) Out(c *completion.Credential, _ string) string {
-	known := h.refused.get(secretKey{c.ID, c.Revision})
-	if known == nil {
-		return ""
+// Out says why a credential must not be tried now for a model, empty if it may: the provider has refused its
+// secret, or asked to wait. That calls fail again and again is no such reason: if there is nobody else, the attempt
+// loop calls it all the same.
+func (h *Health) Out(c *completion.Credential, model string) string {
+	now := h.now()
+	if known := h.refused.get(secretKey{c.ID, c.Revision}); known != nil {
+		if is := known.is.Load(); is != nil && !now.After(is.until) {
+			return is.reason
+		}
 	}
-	is := known.is.Load()
-	if is == nil || h.now().After(is.until) {
-		return ""
+	if !h.until(c, model, now).IsZero() {
+		return "cools down after its provider limited its rate"
 	}
-	return is.reason
+	return ""
+}
+
+// Until is when a credential has cooled down for a model; zero if it need not, or if time alone does not mend it.
+func (h *Health) Until(c *completion.Credential, model string) time.Time {
+	return h.until(c, model, h.now())
+}
+
+func (h *Health) until(c *completion.Credential, model string, now time.Time) time.Time {
+	if known := h.credentials.get(credentialKey{c.ID, model}); known != nil {
+		if until := known.cooling.Load(); until > now.UnixNano() {
+			return time.Unix(0, until)
+		}
+	}
+	return time.Time{}
 }
 
 // Low reports whether the provider's last answers left next to nothing of its limits for a model.
@@ -142,7 +158,9 @@ func (h *Health) Answered(t *completion.Target, trial completion.Trial, took tim
 	now := h.now()
 	tell(trial, nil)
 	h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).answered(t.Credential, now, took, left)
-	h.places.of(placeOf(t.Credential, t.Model), now).first.add(took)
+	if !trial.Whole {
+		h.places.of(placeOf(t.Credential, t.Model), now).first.add(took)
+	}
 }
 
 // Failed implements completion.Health.

@@ -69,6 +69,9 @@ func TestACooldownIsTheLatestThatWasAskedForWithinBounds(t *testing.T) {
 				if held.Why != completion.Cooling || held.Until.Sub(begun) != test.want {
 					t.Fatalf("held for %v until %v, want cooling for %v", held.Why, held.Until.Sub(begun), test.want)
 				}
+				if out, until := h.Out(at.Credential, at.Model), h.Until(at.Credential, at.Model); out == "" || !until.Equal(held.Until) {
+					t.Errorf("Out = %q, Until = %v", out, until)
+				}
 				other := *at
 				other.Model = "openai/other"
 				if h.Held(&other).Why != completion.NotHeld || h.Held(target("cred_2")).Why != completion.NotHeld {
@@ -465,7 +468,7 @@ func TestARefusedSecretIsOutForAMinuteAndNotItsSuccessor(t *testing.T) {
 		next := *c
 		next.Revision++
 		h.Refused(c, "was refused by openai just now")
-		if got := h.Out(c, "openai/m"); got != "was refused by openai just now" {
+		if got := h.Out(c, "openai/m"); got != "was refused by openai just now" || !h.Until(c, "openai/m").IsZero() {
 			t.Errorf("Out = %q", got)
 		}
 		if got := h.Out(&next, "openai/m"); got != "" {
@@ -520,6 +523,7 @@ func TestReadingAllocatesNothing(t *testing.T) {
 		h.Out(at.Credential, at.Model)
 		h.Low(at.Credential, at.Model)
 		h.Latency(at.Credential, at.Model)
+		h.Until(at.Credential, at.Model)
 		h.Held(at)
 	}); n != 0 {
 		t.Errorf("reading allocates %v times", n)
