@@ -104,7 +104,7 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 	stranger := r.other("rival")
 	c, p := r.owner.credential("main"), r.owner.policy("fast")
 	k := r.owner.apiKey("ci", p.GetId()).GetApiKey()
-	ids := map[string]string{"cred": c.GetId(), "pol": p.GetId(), "key": k.GetId(), "mem": r.owner.id}
+	ids := map[string]string{"cred": c.GetId(), "pol": p.GetId(), "key": k.GetId(), "mem": r.owner.id, "grp": r.owner.group("team").GetId()}
 	calls := map[string]func(id string) error{
 		"cred/Get": func(id string) error {
 			_, err := stranger.creds.GetCredential(t.Context(), &keysv1.GetCredentialRequest{Id: id})
@@ -142,6 +142,52 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 		},
 		"pol/as a default": func(id string) error {
 			_, err := stranger.apiKeys.CreateApiKey(t.Context(), &keysv1.CreateApiKeyRequest{Name: "x", PolicyId: id, IdempotencyKey: id})
+			return err
+		},
+		"pol/Publish": func(id string) error {
+			_, err := stranger.policies.PublishPolicy(t.Context(), &keysv1.PublishPolicyRequest{Id: id, Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"pol/Discard": func(id string) error {
+			_, err := stranger.policies.DiscardPolicyDraft(t.Context(), &keysv1.DiscardPolicyDraftRequest{Id: id, Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"pol/RollBack": func(id string) error {
+			_, err := stranger.policies.RollBackPolicy(t.Context(), &keysv1.RollBackPolicyRequest{Id: id, Version: 1, Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"pol/Versions": func(id string) error {
+			_, err := stranger.policies.ListPolicyVersions(t.Context(), &keysv1.ListPolicyVersionsRequest{Id: id})
+			return err
+		},
+		"pol/as a group's default": func(id string) error {
+			_, err := stranger.groups.CreateGroup(t.Context(), &keysv1.CreateGroupRequest{Name: "x", PolicyId: id, IdempotencyKey: id})
+			return err
+		},
+		"pol/as an organization's default": func(id string) error {
+			_, err := stranger.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{
+				Preferences: &keysv1.RoutingPreferences{PolicyId: id}, Etag: "1", IdempotencyKey: id,
+			})
+			return err
+		},
+		"grp/Get": func(id string) error {
+			_, err := stranger.groups.GetGroup(t.Context(), &keysv1.GetGroupRequest{Id: id})
+			return err
+		},
+		"grp/Update": func(id string) error {
+			_, err := stranger.groups.UpdateGroup(t.Context(), &keysv1.UpdateGroupRequest{Id: id, Name: "x", Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"grp/Delete": func(id string) error {
+			_, err := stranger.groups.DeleteGroup(t.Context(), &keysv1.DeleteGroupRequest{Id: id, IdempotencyKey: id})
+			return err
+		},
+		"grp/of a key": func(id string) error {
+			_, err := stranger.apiKeys.CreateApiKey(t.Context(), &keysv1.CreateApiKeyRequest{Name: "x", GroupId: id, IdempotencyKey: id})
+			return err
+		},
+		"key/Update": func(id string) error {
+			_, err := stranger.apiKeys.UpdateApiKey(t.Context(), &keysv1.UpdateApiKeyRequest{Id: id, Name: new("x"), Etag: "1", IdempotencyKey: id})
 			return err
 		},
 		"key/Revoke": func(id string) error {

@@ -67,6 +67,35 @@ var changes = map[string]func(r *rig, p *person) proto.Message{
 	"DeletePolicy": func(_ *rig, p *person) proto.Message {
 		return &keysv1.DeletePolicyRequest{Id: p.policy("to-delete").GetId(), IdempotencyKey: p.id}
 	},
+	"PublishPolicy": func(_ *rig, p *person) proto.Message {
+		return &keysv1.PublishPolicyRequest{Id: p.draft("to-publish").GetId(), Etag: "1", IdempotencyKey: p.id}
+	},
+	"DiscardPolicyDraft": func(_ *rig, p *person) proto.Message {
+		was := p.policy("to-discard")
+		return &keysv1.DiscardPolicyDraftRequest{Id: was.GetId(), Etag: p.update(was, false, "openai/o3").GetEtag(), IdempotencyKey: p.id}
+	},
+	"RollBackPolicy": func(_ *rig, p *person) proto.Message {
+		was := p.policy("to-roll-back")
+		return &keysv1.RollBackPolicyRequest{Id: was.GetId(), Version: 1, Etag: p.update(was, true, "openai/o3").GetEtag(), IdempotencyKey: p.id}
+	},
+	"CreateGroup": func(_ *rig, p *person) proto.Message {
+		return &keysv1.CreateGroupRequest{Name: "fresh", ApprovedModels: []string{"openai/*"}, IdempotencyKey: p.id}
+	},
+	"UpdateGroup": func(_ *rig, p *person) proto.Message {
+		return &keysv1.UpdateGroupRequest{Id: p.group("to update").GetId(), Name: "updated", Etag: "1", IdempotencyKey: p.id}
+	},
+	"DeleteGroup": func(_ *rig, p *person) proto.Message {
+		return &keysv1.DeleteGroupRequest{Id: p.group("to delete").GetId(), IdempotencyKey: p.id}
+	},
+	"UpdateRoutingPreferences": func(_ *rig, p *person) proto.Message {
+		return &keysv1.UpdateRoutingPreferencesRequest{Preferences: &keysv1.RoutingPreferences{Order: []string{"groq"}}, Etag: "1", IdempotencyKey: p.id}
+	},
+	"UpdateApprovedModels": func(_ *rig, p *person) proto.Message {
+		return &keysv1.UpdateApprovedModelsRequest{ApprovedModels: []string{"*"}, Etag: "1", IdempotencyKey: p.id}
+	},
+	"UpdateApiKey": func(_ *rig, p *person) proto.Message {
+		return &keysv1.UpdateApiKeyRequest{Id: p.apiKey("to update", "").GetApiKey().GetId(), Name: new("updated"), Etag: "1", IdempotencyKey: p.id}
+	},
 	"CreateApiKey": func(_ *rig, p *person) proto.Message {
 		return &keysv1.CreateApiKeyRequest{Name: "fresh", IdempotencyKey: p.id}
 	},
@@ -198,6 +227,7 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	c, p, m := r.owner.credential("main"), r.owner.policy("fast"), r.add("m", viewer)
+	g, k := r.owner.group("team"), r.owner.apiKey("ci", "").GetApiKey()
 	ctx := t.Context()
 	calls := map[string]func(key string) error{
 		"UpdateCredential": func(key string) error {
@@ -206,6 +236,22 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 		},
 		"UpdatePolicy": func(key string) error {
 			_, err := r.owner.policies.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{Id: p.GetId(), Publish: true, Spec: p.GetSpec(), Etag: p.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"UpdateGroup": func(key string) error {
+			_, err := r.owner.groups.UpdateGroup(ctx, &keysv1.UpdateGroupRequest{Id: g.GetId(), Name: key, Etag: g.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"UpdateRoutingPreferences": func(key string) error {
+			_, err := r.owner.routing.UpdateRoutingPreferences(ctx, &keysv1.UpdateRoutingPreferencesRequest{Preferences: &keysv1.RoutingPreferences{}, Etag: "1", IdempotencyKey: key})
+			return err
+		},
+		"UpdateApprovedModels": func(key string) error {
+			_, err := r.owner.models.UpdateApprovedModels(ctx, &keysv1.UpdateApprovedModelsRequest{Etag: "1", IdempotencyKey: key})
+			return err
+		},
+		"UpdateApiKey": func(key string) error {
+			_, err := r.owner.apiKeys.UpdateApiKey(ctx, &keysv1.UpdateApiKeyRequest{Id: k.GetId(), Name: new(key), Etag: k.GetEtag(), IdempotencyKey: key})
 			return err
 		},
 		"UpdateMember": func(key string) error {
@@ -268,7 +314,7 @@ func TestPolicyLinesAreCheckedTogether(t *testing.T) {
 		&keysv1.Target{Model: "openai/gpt-4o", Use: 1}, &keysv1.Target{Model: "acme/x", Use: 1},
 		&keysv1.Target{Model: "openai/gpt-4o", Use: 2}, &keysv1.Target{Model: "openai/gpt-4o", Use: 1},
 	)})
-	refused(t, "CreatePolicy", err, connect.CodeInvalidArgument, "POLICY_TARGETS_INVALID")
+	refused(t, "CreatePolicy", err, connect.CodeInvalidArgument, "POLICY_INVALID")
 	want := `line 2: unknown provider "acme": known are ` + provider.Names() + `; line 4: the same as line 1`
 	if ce := connect.CodeOf(err); ce != connect.CodeInvalidArgument || !contains(err.Error(), want) {
 		t.Errorf("error = %v, want %s", err, want)

@@ -23,11 +23,13 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/password"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/rpc"
 	"github.com/claviger/claviger/services/keys/internal/session"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
@@ -85,7 +87,9 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Store: a.store, Members: a.members, Credentials: a.creds, Probes: a.probes,
 		Organizations: &organization.Service{Now: a.now},
 		Sessions:      session.New(a.store, passwords, a.now),
-		Policies:      &policy.Service{Now: a.now},
+		Policies:      &policy.Service{Prices: book{a.now}, Now: a.now},
+		Groups:        &group.Service{Now: a.now},
+		Routing:       &routing.Service{},
 		APIKeys:       &apikey.Service{Mint: minter(d.Pepper), Now: a.now},
 		Tokens:        token.NewSigner(a.ownKey.KeyID, d.TokenKey),
 		Environment:   d.Environment, Now: a.now,

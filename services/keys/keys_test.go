@@ -172,6 +172,9 @@ type person struct {
 	creds       keysv1connect.CredentialServiceClient
 	policies    keysv1connect.PolicyServiceClient
 	apiKeys     keysv1connect.ApiKeyServiceClient
+	groups      keysv1connect.GroupServiceClient
+	routing     keysv1connect.RoutingServiceClient
+	models      keysv1connect.ModelServiceClient
 }
 
 // anonymous has clients and is nobody.
@@ -189,6 +192,8 @@ func (r *rig) anonymous() *person {
 	p.orgs, p.members = keysv1connect.NewOrganizationServiceClient(p.client), keysv1connect.NewMemberServiceClient(p.client)
 	p.sessions, p.creds = keysv1connect.NewSessionServiceClient(p.client), keysv1connect.NewCredentialServiceClient(p.client)
 	p.policies, p.apiKeys = keysv1connect.NewPolicyServiceClient(p.client), keysv1connect.NewApiKeyServiceClient(p.client)
+	p.groups, p.routing = keysv1connect.NewGroupServiceClient(p.client), keysv1connect.NewRoutingServiceClient(p.client)
+	p.models = keysv1connect.NewModelServiceClient(p.client)
 	return p
 }
 
@@ -244,6 +249,33 @@ func (p *person) policy(name string) *keysv1.Policy {
 	})
 	p.r.must(err)
 	return res.GetPolicy()
+}
+
+// draft makes a policy that is not published.
+func (p *person) draft(name string) *keysv1.Policy {
+	p.r.t.Helper()
+	res, err := p.policies.CreatePolicy(p.r.t.Context(), &keysv1.CreatePolicyRequest{
+		Name: name, Spec: rule(&keysv1.Target{Model: "openai/gpt-4o", Use: 1}), IdempotencyKey: "draft " + name,
+	})
+	p.r.must(err)
+	return res.GetPolicy()
+}
+
+// update replaces a policy's lines by one with another model.
+func (p *person) update(was *keysv1.Policy, publish bool, model string) *keysv1.Policy {
+	p.r.t.Helper()
+	res, err := p.policies.UpdatePolicy(p.r.t.Context(), &keysv1.UpdatePolicyRequest{
+		Id: was.GetId(), Publish: publish, Spec: rule(&keysv1.Target{Model: model, Use: 1}), Etag: was.GetEtag(), IdempotencyKey: was.GetId() + was.GetEtag(),
+	})
+	p.r.must(err)
+	return res.GetPolicy()
+}
+
+func (p *person) group(name string) *keysv1.Group {
+	p.r.t.Helper()
+	res, err := p.groups.CreateGroup(p.r.t.Context(), &keysv1.CreateGroupRequest{Name: name, IdempotencyKey: "group " + name})
+	p.r.must(err)
+	return res.GetGroup()
 }
 
 func (p *person) apiKey(name, policyID string) *keysv1.CreateApiKeyResponse {

@@ -10,9 +10,12 @@ import (
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/etag"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/label"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/policy"
+	"github.com/claviger/claviger/services/keys/internal/routing"
 )
 
 // The errors of this package.
@@ -20,7 +23,12 @@ var (
 	ErrNotFound = fault.New(fault.NotFound, "API_KEY_NOT_FOUND", "API key not found")
 	ErrExists   = fault.New(fault.Conflict, "API_KEY_EXISTS", "an API key with this name exists already").Hinting("choose another name or revoke that key")
 	ErrExpiry   = fault.New(fault.Invalid, "EXPIRE_TIME_INVALID", "the expire time is not in the future")
-	ErrShown    = fault.New(fault.Precondition, "SECRET_ALREADY_SHOWN", "this API key was created before and its secret is shown only once").
+	// ErrRevoked means that a key is dead for good.
+	ErrRevoked = fault.New(fault.Precondition, "API_KEY_REVOKED", "the API key is revoked").Hinting("create another")
+	// ErrRestricted means that a member asked for what owners and admins decide.
+	ErrRestricted = fault.New(fault.Denied, "ADMIN_ONLY", "only an owner or admin may choose an API key's policy, group or expiry").
+			Hinting("ask an owner or admin of your organization")
+	ErrShown = fault.New(fault.Precondition, "SECRET_ALREADY_SHOWN", "this API key was created before and its secret is shown only once").
 			Hinting("if the secret is lost, revoke the key and create another with a fresh idempotency key")
 )
 
@@ -44,22 +52,35 @@ type Key struct {
 	// Hash stands for the whole key.
 	Hash     []byte
 	MemberID string
-	// PolicyID is the default policy, "" for none.
-	PolicyID   string
+	// PolicyID is the default policy, "" for the group's or the organization's; Enforce sends every request
+	// through it.
+	PolicyID string
+	Enforce  bool
+	// GroupID is the group that it is in, "" for none.
+	GroupID    string
 	Provenance Provenance
 	CreatedAt  time.Time
 	// ExpiresAt and RevokedAt are zero for never.
 	ExpiresAt time.Time
 	RevokedAt time.Time
+	// Version counts the changes, from 1.
+	Version int64
 }
+
+// ETag names the state of k.
+func (k Key) ETag() string { return etag.Of(k.Version) }
 
 // Tx is what changes of API keys need from the store.
 type Tx interface {
 	audit.Recorder
 	APIKey(ctx context.Context, id string) (Key, error)
 	InsertAPIKey(ctx context.Context, k Key) error
+	// UpdateAPIKey stores what people set of k.
+	UpdateAPIKey(ctx context.Context, k Key) error
 	RevokeAPIKey(ctx context.Context, id string, at time.Time) error
-	Policy(ctx context.Context, id string) (policy.Policy, error)
+	policy.Library
+	Group(ctx context.Context, id string) (group.Group, error)
+	Routing(ctx context.Context) (routing.State, error)
 }
 
 // Mint makes a fresh key with its public id and hash. It fails while the pepper cannot be had.
@@ -75,6 +96,8 @@ type Service struct {
 type New struct {
 	Name       string
 	PolicyID   string
+	Enforce    bool
+	GroupID    string
 	Provenance Provenance
 	ExpiresAt  time.Time
 }
@@ -94,21 +117,24 @@ func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Key,
 	}
 	return Key{
 		OrgID: caller.OrgID, ID: id.New("key"), Name: in.Name, PublicID: publicID, Hash: hash, MemberID: caller.MemberID,
-		PolicyID: in.PolicyID, Provenance: in.Provenance, CreatedAt: now, ExpiresAt: in.ExpiresAt,
+		PolicyID: in.PolicyID, Enforce: in.Enforce, GroupID: in.GroupID, Provenance: in.Provenance, CreatedAt: now, ExpiresAt: in.ExpiresAt, Version: 1,
 	}, plain, nil
 }
 
 // Create adds a drafted key.
-func (s *Service) Create(ctx context.Context, tx Tx, k Key) error {
-	if k.PolicyID != "" {
-		if _, err := tx.Policy(ctx, k.PolicyID); err != nil {
-			return err
-		}
+func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key) error {
+	if err := mayChoose(ctx, tx, caller, k); err != nil {
+		return err
+	}
+	if err := bound(ctx, tx, k); err != nil {
+		return err
 	}
 	if err := tx.InsertAPIKey(ctx, k); err != nil {
 		return err
 	}
-	detail := audit.Detail{"name": k.Name, "public_id": k.PublicID, "policy_id": k.PolicyID, "provenance": k.Provenance}
+	detail := audit.Detail{
+		"name": k.Name, "public_id": k.PublicID, "policy_id": k.PolicyID, "enforce_policy": k.Enforce, "group_id": k.GroupID, "provenance": k.Provenance,
+	}
 	if !k.ExpiresAt.IsZero() {
 		detail["expire_time"] = k.ExpiresAt
 	}
@@ -125,7 +151,7 @@ func (s *Service) Revoke(ctx context.Context, tx Tx, caller member.Caller, keyID
 		return Key{}, ErrNotFound // as if it were another organization's
 	}
 	if k.RevokedAt.IsZero() {
-		k.RevokedAt = s.Now()
+		k.RevokedAt, k.Version = s.Now(), k.Version+1
 		if err := tx.RevokeAPIKey(ctx, k.ID, k.RevokedAt); err != nil {
 			return Key{}, err
 		}

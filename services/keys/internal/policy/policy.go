@@ -1,168 +1,97 @@
 // Package policy holds the named, versioned routing rules of an organization.
+//
+// A policy has one draft at most and any number of published versions, of which the newest serves.
+// Versions never change. What is saved is checked first, and all that is wrong is told at once.
 package policy
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
-	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/etag"
-	"github.com/claviger/claviger/services/keys/internal/member"
-	"github.com/claviger/claviger/services/keys/internal/provider"
 )
 
 // The errors of this package.
 var (
 	ErrNotFound = fault.New(fault.NotFound, "POLICY_NOT_FOUND", "policy not found")
 	ErrExists   = fault.New(fault.Conflict, "POLICY_EXISTS", "a policy with this name exists already").Hinting("choose another name or update that policy")
-	ErrTargets  = fault.New(fault.Invalid, "POLICY_TARGETS_INVALID", "the policy's lines are not valid")
-	ErrInUse    = fault.New(fault.Precondition, "POLICY_IN_USE", "API keys have this policy as their default").Hinting("revoke them first")
+	ErrInvalid  = fault.New(fault.Invalid, "POLICY_INVALID", "the policy's lines are not valid").Hinting("mend the lines that are named and save again")
+	ErrInUse    = fault.New(fault.Precondition, "POLICY_IN_USE", "the policy is in use").Hinting("take it out of what names it first")
+	// ErrVersion means that a policy has no such version.
+	ErrVersion = fault.New(fault.NotFound, "POLICY_VERSION_NOT_FOUND", "the policy has no such version")
+	// ErrNoDraft means that there is nothing to publish, to discard or to compare with.
+	ErrNoDraft = fault.New(fault.Precondition, "POLICY_NO_DRAFT", "the policy has no draft").Hinting("update the policy without publishing to make one")
+	// ErrNotPublished means that a policy has no version that could serve.
+	ErrNotPublished = fault.New(fault.Precondition, "POLICY_NOT_PUBLISHED", "the policy was never published").Hinting("publish it first")
+	// ErrOnlyDraft means that a policy would be left with nothing.
+	ErrOnlyDraft = fault.New(fault.Precondition, "POLICY_ONLY_DRAFT", "the draft is all that the policy has").Hinting("delete the policy instead")
 )
-
-// Class says whose credentials serve.
-type Class string
-
-// The classes.
-const (
-	Own      Class = "own"
-	Platform Class = "platform"
-)
-
-// Target is one line.
-type Target struct {
-	// Model is "provider/model".
-	Model string `json:"model"`
-	Use   Class  `json:"use"`
-}
 
 // Policy is a routing rule.
 type Policy struct {
 	OrgID string
 	ID    string
 	Name  string
-	// Version counts the changes, from 1.
-	Version   int64
-	Targets   []Target
+	// Version is the version that serves, from 1; 0 if none was published yet. Spec is its rule.
+	Version     int64
+	Spec        Spec
+	PublishedAt time.Time
+	PublishedBy string
+	// Draft is the rule that is not published yet; nil if there is none.
+	Draft *Spec
+	// Revision counts all changes, from 1.
+	Revision  int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	UpdatedBy string
 }
 
-// ETag names the state of p.
-func (p Policy) ETag() string { return etag.Of(p.Version) }
+// ETag names the state of p, its draft included.
+func (p Policy) ETag() string { return etag.Of(p.Revision) }
+
+// Version is a published rule.
+type Version struct {
+	Version     int64
+	Spec        Spec
+	PublishedAt time.Time
+	PublishedBy string
+	// RolledBackTo is the version that it repeats; 0 if it is new.
+	RolledBackTo int64
+}
 
 // Tx is what changes of policies need from the store.
 type Tx interface {
 	audit.Recorder
+	Facts
 	Policy(ctx context.Context, id string) (Policy, error)
 	InsertPolicy(ctx context.Context, p Policy) error
+	// UpdatePolicy stores all of p. Routers hear of it if Version is another than before.
 	UpdatePolicy(ctx context.Context, p Policy) error
+	// DeletePolicy also removes its versions.
 	DeletePolicy(ctx context.Context, id string) error
-	// KeysWithDefault returns the names of up to limit API keys that can still be used and have the
-	// policy as their default.
-	KeysWithDefault(ctx context.Context, policyID string, at time.Time, limit int) ([]string, error)
+	// InsertPolicyVersion adds a version, which never changes. What it names takes the place of what the
+	// version before named.
+	InsertPolicyVersion(ctx context.Context, policyID string, v Version) error
+	PolicyVersion(ctx context.Context, policyID string, version int64) (Version, error)
+	// PolicyUsers returns what names a policy, up to limit of each kind.
+	PolicyUsers(ctx context.Context, p Policy, at time.Time, limit int) (Users, error)
+}
+
+// Users are what names a policy.
+type Users struct {
+	// APIKeys that can still be used, and Groups, have it as their default, by name; so has the
+	// organization if Organization is true.
+	APIKeys, Groups []string
+	Organization    bool
+	// Policies have a line with its name in the version that serves, by name.
+	Policies []string
 }
 
 // Service changes policies.
 type Service struct {
-	Now func() time.Time
-}
-
-// Create adds a policy.
-func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, name string, targets []Target) (Policy, error) {
-	if err := check(targets); err != nil {
-		return Policy{}, err
-	}
-	now := s.Now()
-	p := Policy{
-		OrgID: caller.OrgID, ID: id.New("pol"), Name: name, Version: 1, Targets: targets,
-		CreatedAt: now, UpdatedAt: now, UpdatedBy: caller.MemberID,
-	}
-	if err := tx.InsertPolicy(ctx, p); err != nil {
-		return Policy{}, err
-	}
-	return p, tx.Record(ctx, "policy.create", p.ID, audit.Detail{"name": p.Name, "targets": p.Targets})
-}
-
-// Update replaces the lines of a policy.
-func (s *Service) Update(ctx context.Context, tx Tx, caller member.Caller, policyID string, targets []Target, tag string) (Policy, error) {
-	if err := check(targets); err != nil {
-		return Policy{}, err
-	}
-	p, err := tx.Policy(ctx, policyID)
-	if err != nil {
-		return Policy{}, err
-	}
-	if err := etag.Check("policy", p.Version, tag); err != nil {
-		return Policy{}, err
-	}
-	before := p.Targets
-	p.Targets, p.Version, p.UpdatedAt, p.UpdatedBy = targets, p.Version+1, s.Now(), caller.MemberID
-	if err := tx.UpdatePolicy(ctx, p); err != nil {
-		return Policy{}, err
-	}
-	return p, tx.Record(ctx, "policy.update", p.ID, audit.Detail{"name": p.Name, "targets": audit.Change{From: before, To: targets}})
-}
-
-// Delete removes a policy that no usable API key has as its default.
-func (s *Service) Delete(ctx context.Context, tx Tx, policyID string) error {
-	p, err := tx.Policy(ctx, policyID)
-	if err != nil {
-		return err
-	}
-	const named = 5
-	keys, err := tx.KeysWithDefault(ctx, p.ID, s.Now(), named+1)
-	if err != nil {
-		return err
-	}
-	if len(keys) > 0 {
-		more := ""
-		if len(keys) > named {
-			keys, more = keys[:named], " and others"
-		}
-		names := strings.Join(keys, ", ") + more
-		return ErrInUse.Saying("policy %s is the default of the API keys %s", p.Name, names).With("api_keys", names)
-	}
-	if err := tx.DeletePolicy(ctx, p.ID); err != nil {
-		return err
-	}
-	return tx.Record(ctx, "policy.delete", p.ID, audit.Detail{"name": p.Name})
-}
-
-// check gathers what is wrong with the lines, so that a client sees all of it at once.
-func check(targets []Target) error {
-	var broken []fault.Violation
-	var words []string
-	bad := func(line int, format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
-		broken = append(broken, fault.Violation{Field: fmt.Sprintf("targets[%d]", line), Description: text})
-		words = append(words, fmt.Sprintf("line %d: %s", line+1, text))
-	}
-	first := map[Target]int{}
-	for i, t := range targets {
-		slug, model, ok := strings.Cut(t.Model, "/")
-		if !ok || model == "" {
-			bad(i, `%q is not "provider/model"`, t.Model)
-			continue
-		}
-		if err := provider.Check(slug); err != nil {
-			bad(i, "%s", err.Error())
-		}
-		if seen, twice := first[t]; twice {
-			bad(i, "the same as line %d", seen+1)
-			continue
-		}
-		first[t] = i
-	}
-	if len(targets) == 0 {
-		words = append(words, "a policy has at least one line")
-	}
-	if len(words) > 0 {
-		return ErrTargets.Saying("%s", strings.Join(words, "; ")).Violating(broken...)
-	}
-	return nil
+	// Prices is the price book.
+	Prices Prices
+	Now    func() time.Time
 }

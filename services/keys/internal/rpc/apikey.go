@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/secret"
@@ -13,10 +14,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
 
-type apiKeyServer struct {
-	*API
-	keysv1connect.UnimplementedApiKeyServiceHandler
-}
+type apiKeyServer struct{ *API }
 
 var _ keysv1connect.ApiKeyServiceHandler = (*apiKeyServer)(nil)
 
@@ -30,13 +28,13 @@ func (s *apiKeyServer) CreateApiKey(ctx context.Context, req *keysv1.CreateApiKe
 	res, replayed, err := change(ctx, s.API, req, steps[*keysv1.CreateApiKeyResponse]{
 		Prepare: func(ctx context.Context) (err error) {
 			key, plain, err = s.APIKeys.Draft(ctx, caller(ctx), apikey.New{
-				Name: req.GetName(), PolicyID: req.GetPolicyId(), ExpiresAt: fromTimestamp(req.GetExpireTime()),
+				Name: req.GetName(), PolicyID: req.GetPolicyId(), Enforce: req.GetEnforcePolicy(), GroupID: req.GetGroupId(), ExpiresAt: fromTimestamp(req.GetExpireTime()),
 				Provenance: from(provenances, req.GetProvenance(), apikey.Basic),
 			})
 			return err
 		},
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreateApiKeyResponse, error) {
-			return &keysv1.CreateApiKeyResponse{ApiKey: apiKeyToProto(key)}, s.APIKeys.Create(ctx, tx, key)
+			return &keysv1.CreateApiKeyResponse{ApiKey: apiKeyToProto(key)}, s.APIKeys.Create(ctx, tx, caller(ctx), key)
 		},
 	})
 	if err != nil {
@@ -61,6 +59,29 @@ func (s *apiKeyServer) ListApiKeys(ctx context.Context, req *keysv1.ListApiKeysR
 			func(after string, limit int) ([]apikey.Key, error) { return tx.APIKeys(ctx, owner, after, limit) })
 		return &keysv1.ListApiKeysResponse{ApiKeys: each(items, apiKeyToProto), NextPageToken: next}, err
 	})
+}
+
+// UpdateApiKey changes an API key, not its secret.
+func (s *apiKeyServer) UpdateApiKey(ctx context.Context, req *keysv1.UpdateApiKeyRequest) (*keysv1.UpdateApiKeyResponse, error) {
+	edit := apikey.Edit{ID: req.GetId(), Name: req.Name, PolicyID: req.PolicyId, Enforce: req.EnforcePolicy, GroupID: req.GroupId, ETag: req.GetEtag()}
+	if req.Provenance != nil {
+		edit.Provenance = new(from(provenances, req.GetProvenance(), apikey.Basic))
+	}
+	switch expire := req.GetExpireTime(); {
+	case expire != nil && (req.GetClearExpireTime() || expire.CheckValid() != nil):
+		return nil, apikey.ErrExpiry.Saying("expire_time is no time, or is to be cleared and set at once").
+			Violating(fault.Violation{Field: "expire_time", Description: "is no time, or is to be cleared, too"})
+	case expire != nil:
+		edit.ExpiresAt = new(fromTimestamp(expire))
+	case req.GetClearExpireTime():
+		edit.ExpiresAt = new(time.Time)
+	}
+	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateApiKeyResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateApiKeyResponse, error) {
+			k, err := s.APIKeys.Update(ctx, tx, caller(ctx), edit)
+			return &keysv1.UpdateApiKeyResponse{ApiKey: apiKeyToProto(k)}, err
+		},
+	}))
 }
 
 // RevokeApiKey ends an API key for good.

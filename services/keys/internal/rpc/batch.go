@@ -12,7 +12,7 @@ import (
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
-	"github.com/claviger/claviger/services/keys/internal/organization"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
 )
@@ -69,7 +69,7 @@ func (s *signer) pack(v view, from int64, h snapshot.Header) *packer {
 // add puts objects into the batch.
 func (p *packer) add(o snapshot.Objects) error {
 	for _, x := range o.Organizations {
-		if err := put(p, &p.batch.Organizations, organizationConfig(x)); err != nil {
+		if err := put(p, &p.batch.Organizations, p.view.organizationConfig(x)); err != nil {
 			return err
 		}
 	}
@@ -81,8 +81,15 @@ func (p *packer) add(o snapshot.Objects) error {
 		}
 	}
 	for _, x := range o.Policies {
-		if err := put(p, &p.batch.Policies, policyConfig(x)); err != nil {
+		if err := put(p, &p.batch.Policies, p.view.policyConfig(x)); err != nil {
 			return err
+		}
+	}
+	if p.view == routerView {
+		for _, x := range o.Groups {
+			if err := put(p, &p.batch.Groups, groupConfig(x)); err != nil {
+				return err
+			}
 		}
 	}
 	for _, x := range o.Credentials {
@@ -141,12 +148,24 @@ func (p *packer) finish() ([]*keysv1.SignedConfig, error) {
 	return p.parts, err
 }
 
-func organizationConfig(o organization.Organization) *keysv1.OrganizationConfig {
-	return &keysv1.OrganizationConfig{Id: o.ID, Slug: o.Slug}
+func (v view) organizationConfig(o snapshot.Organization) *keysv1.OrganizationConfig {
+	out := &keysv1.OrganizationConfig{Id: o.ID, Slug: o.Slug}
+	if v == routerView {
+		out.Preferences, out.ApprovedModels = preferencesToProto(o.Routing.Preferences), o.Routing.Approved
+	}
+	return out
 }
 
-func policyConfig(p policy.Policy) *keysv1.PolicyConfig {
-	return &keysv1.PolicyConfig{OrgId: p.OrgID, Id: p.ID, Name: p.Name, Version: p.Version, Spec: specToProto(p.Targets)}
+func (v view) policyConfig(p policy.Policy) *keysv1.PolicyConfig {
+	out := &keysv1.PolicyConfig{OrgId: p.OrgID, Id: p.ID, Name: p.Name, Version: p.Version}
+	if v == routerView {
+		out.Spec = specToProto(p.Spec)
+	}
+	return out
+}
+
+func groupConfig(g group.Group) *keysv1.GroupConfig {
+	return &keysv1.GroupConfig{OrgId: g.OrgID, Id: g.ID, Name: g.Name, PolicyId: g.PolicyID, EnforcePolicy: g.Enforce, ApprovedModels: g.Approved}
 }
 
 func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig {
@@ -166,7 +185,7 @@ func (v view) apiKeyConfig(k apikey.Key) *keysv1.ApiKeyConfig {
 		ExpireTime: timestamp(k.ExpiresAt), Revoked: !k.RevokedAt.IsZero(), Name: k.Name,
 	}
 	if v == routerView {
-		out.Hash = k.Hash
+		out.Hash, out.GroupId, out.EnforcePolicy = k.Hash, k.GroupID, k.Enforce
 	}
 	return out
 }

@@ -9,13 +9,11 @@ import (
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/keyform"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
-	"github.com/claviger/claviger/services/keys/internal/policy"
 )
 
 var roles = map[member.Role]authn.Role{
@@ -30,10 +28,6 @@ var states = map[credential.State]keysv1.CredentialState{
 	credential.Rejected:       keysv1.CredentialState_CREDENTIAL_STATE_REJECTED,
 	credential.Disabled:       keysv1.CredentialState_CREDENTIAL_STATE_DISABLED,
 	credential.NoSecret:       keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET,
-}
-
-var classes = map[policy.Class]eventsv1.CredentialClass{
-	policy.Own: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN, policy.Platform: eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM,
 }
 
 var provenances = map[apikey.Provenance]keysv1.ProvenanceLevel{
@@ -62,34 +56,6 @@ func fromVerdict(s keysv1.CredentialState) credential.State {
 	case credential.Unverified, credential.Disabled, credential.NoSecret:
 	}
 	return ""
-}
-
-func fromSpec(in *keysv1.PolicySpec) []policy.Target {
-	var out []policy.Target
-	for _, g := range in.GetGroups() {
-		out = append(out, fromTargets(g.GetTargets())...)
-	}
-	return out
-}
-
-func specToProto(in []policy.Target) *keysv1.PolicySpec {
-	return &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{{Targets: targetsToProto(in)}}}
-}
-
-func fromTargets(in []*keysv1.Target) []policy.Target {
-	out := make([]policy.Target, len(in))
-	for i, t := range in {
-		out[i] = policy.Target{Model: t.GetModel(), Use: from(classes, t.GetUse(), "")}
-	}
-	return out
-}
-
-func targetsToProto(in []policy.Target) []*keysv1.Target {
-	out := make([]*keysv1.Target, len(in))
-	for i, t := range in {
-		out[i] = &keysv1.Target{Model: t.Model, Use: classes[t.Use]}
-	}
-	return out
 }
 
 // timestamp returns nil for never.
@@ -161,17 +127,11 @@ func revision(c credential.Credential) int32 {
 	return int32(c.Revision)
 }
 
-func policyToProto(p policy.Policy) *keysv1.Policy {
-	return &keysv1.Policy{
-		Id: p.ID, Name: p.Name, Version: p.Version, Spec: specToProto(p.Targets), CreateTime: timestamp(p.CreatedAt),
-		UpdateTime: timestamp(p.UpdatedAt), UpdatedBy: p.UpdatedBy, Etag: p.ETag(),
-	}
-}
-
 func apiKeyToProto(k apikey.Key) *keysv1.ApiKey {
 	return &keysv1.ApiKey{
 		Id: k.ID, Name: k.Name, Display: keyformat.Display(k.PublicID), MemberId: k.MemberID, PolicyId: k.PolicyID,
 		Provenance: provenances[k.Provenance], CreateTime: timestamp(k.CreatedAt), ExpireTime: timestamp(k.ExpiresAt), RevokeTime: timestamp(k.RevokedAt),
+		GroupId: k.GroupID, EnforcePolicy: k.Enforce, Etag: k.ETag(),
 	}
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"strconv"
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
@@ -17,12 +18,12 @@ type policyServer struct {
 
 var _ keysv1connect.PolicyServiceHandler = (*policyServer)(nil)
 
-// CreatePolicy creates a policy.
+// CreatePolicy creates a policy: as a draft, or published.
 func (s *policyServer) CreatePolicy(ctx context.Context, req *keysv1.CreatePolicyRequest) (*keysv1.CreatePolicyResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.CreatePolicyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreatePolicyResponse, error) {
-			p, err := s.Policies.Create(ctx, tx, caller(ctx), req.GetName(), fromSpec(req.GetSpec()))
-			return &keysv1.CreatePolicyResponse{Policy: policyToProto(p)}, err
+			p, warnings, err := s.Policies.Create(ctx, tx, caller(ctx), req.GetName(), fromSpec(req.GetSpec()), req.GetPublish())
+			return &keysv1.CreatePolicyResponse{Policy: policyToProto(p), Warnings: each(warnings, problemToProto)}, err
 		},
 	}))
 }
@@ -45,17 +46,74 @@ func (s *policyServer) ListPolicies(ctx context.Context, req *keysv1.ListPolicie
 	})
 }
 
-// UpdatePolicy replaces the targets of a policy.
+// UpdatePolicy replaces the draft of a policy, or publishes the new rule at once.
 func (s *policyServer) UpdatePolicy(ctx context.Context, req *keysv1.UpdatePolicyRequest) (*keysv1.UpdatePolicyResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdatePolicyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdatePolicyResponse, error) {
-			p, err := s.Policies.Update(ctx, tx, caller(ctx), req.GetId(), fromSpec(req.GetSpec()), req.GetEtag())
-			return &keysv1.UpdatePolicyResponse{Policy: policyToProto(p)}, err
+			p, warnings, err := s.Policies.Update(ctx, tx, caller(ctx), req.GetId(), fromSpec(req.GetSpec()), req.GetPublish(), req.GetEtag())
+			return &keysv1.UpdatePolicyResponse{Policy: policyToProto(p), Warnings: each(warnings, problemToProto)}, err
 		},
 	}))
 }
 
-// DeletePolicy removes a policy that no API key has as its default.
+// PublishPolicy makes the draft the next version.
+func (s *policyServer) PublishPolicy(ctx context.Context, req *keysv1.PublishPolicyRequest) (*keysv1.PublishPolicyResponse, error) {
+	return answer(change(ctx, s.API, req, steps[*keysv1.PublishPolicyResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.PublishPolicyResponse, error) {
+			p, warnings, err := s.Policies.Publish(ctx, tx, caller(ctx), req.GetId(), req.GetEtag())
+			return &keysv1.PublishPolicyResponse{Policy: policyToProto(p), Warnings: each(warnings, problemToProto)}, err
+		},
+	}))
+}
+
+// DiscardPolicyDraft forgets the draft of a published policy.
+func (s *policyServer) DiscardPolicyDraft(ctx context.Context, req *keysv1.DiscardPolicyDraftRequest) (*keysv1.DiscardPolicyDraftResponse, error) {
+	return answer(change(ctx, s.API, req, steps[*keysv1.DiscardPolicyDraftResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.DiscardPolicyDraftResponse, error) {
+			p, err := s.Policies.Discard(ctx, tx, caller(ctx), req.GetId(), req.GetEtag())
+			return &keysv1.DiscardPolicyDraftResponse{Policy: policyToProto(p)}, err
+		},
+	}))
+}
+
+// RollBackPolicy publishes an older version again, as the next version.
+func (s *policyServer) RollBackPolicy(ctx context.Context, req *keysv1.RollBackPolicyRequest) (*keysv1.RollBackPolicyResponse, error) {
+	return answer(change(ctx, s.API, req, steps[*keysv1.RollBackPolicyResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.RollBackPolicyResponse, error) {
+			p, warnings, err := s.Policies.RollBack(ctx, tx, caller(ctx), req.GetId(), req.GetVersion(), req.GetEtag())
+			return &keysv1.RollBackPolicyResponse{Policy: policyToProto(p), Warnings: each(warnings, problemToProto)}, err
+		},
+	}))
+}
+
+// ListPolicyVersions lists the published versions of a policy, newest first.
+func (s *policyServer) ListPolicyVersions(ctx context.Context, req *keysv1.ListPolicyVersionsRequest) (*keysv1.ListPolicyVersionsResponse, error) {
+	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.ListPolicyVersionsResponse, error) {
+		if _, err := tx.Policy(ctx, req.GetId()); err != nil {
+			return nil, err
+		}
+		items, next, err := page.Of("policy_versions "+req.GetId(), req.GetPageSize(), req.GetPageToken(),
+			func(v policy.Version) string { return strconv.FormatInt(v.Version, 10) },
+			func(after string, limit int) ([]policy.Version, error) {
+				before, err := strconv.ParseInt("0"+after, 10, 64)
+				if err != nil {
+					return nil, page.ErrToken
+				}
+				return tx.PolicyVersions(ctx, req.GetId(), before, limit)
+			})
+		return &keysv1.ListPolicyVersionsResponse{Versions: each(items, policyVersionToProto), NextPageToken: next}, err
+	})
+}
+
+// CheckPolicy tells what is wrong with a rule, without keeping it.
+func (s *policyServer) CheckPolicy(ctx context.Context, req *keysv1.CheckPolicyRequest) (*keysv1.CheckPolicyResponse, error) {
+	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.CheckPolicyResponse, error) {
+		problems, err := s.Policies.Check(ctx, tx, req.GetName(), fromSpec(req.GetSpec()))
+		return &keysv1.CheckPolicyResponse{Problems: each(problems, problemToProto)}, err
+	})
+}
+
+// DeletePolicy removes a policy that is nobody's default and that no other policy names.
 func (s *policyServer) DeletePolicy(ctx context.Context, req *keysv1.DeletePolicyRequest) (*keysv1.DeletePolicyResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.DeletePolicyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.DeletePolicyResponse, error) {

@@ -21,11 +21,13 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/idempotency"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/session"
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
@@ -39,6 +41,8 @@ type API struct {
 	Credentials   *credential.Service
 	Policies      *policy.Service
 	APIKeys       *apikey.Service
+	Groups        *group.Service
+	Routing       *routing.Service
 	Probes        *probe.Dispatcher
 	Tokens        *token.Signer
 	Environment   string
@@ -52,7 +56,10 @@ func (a *API) Register(server *connect.Server) {
 	keysv1connect.RegisterSessionServiceHandler(server, &sessionServer{a})
 	keysv1connect.RegisterCredentialServiceHandler(server, &credentialServer{API: a})
 	keysv1connect.RegisterPolicyServiceHandler(server, &policyServer{API: a})
-	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{API: a})
+	keysv1connect.RegisterGroupServiceHandler(server, &groupServer{a})
+	keysv1connect.RegisterRoutingServiceHandler(server, &routingServer{a})
+	keysv1connect.RegisterModelServiceHandler(server, &modelServer{a})
+	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{a})
 }
 
 // caller is the member who calls.

@@ -12,20 +12,28 @@ import (
 
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
-	"github.com/claviger/claviger/services/keys/internal/organization"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/policy"
+	"github.com/claviger/claviger/services/keys/internal/routing"
 )
 
 // Ref names an object. The prefix of the id tells its kind.
 type Ref struct{ OrgID, ID string }
 
+// Organization is what is to be known of one.
+type Organization struct {
+	ID, Slug string
+	Routing  routing.State
+}
+
 // Objects are objects of the configuration, as they are at one version.
 type Objects struct {
-	Organizations []organization.Organization
+	Organizations []Organization
 	Members       []Ref
 	Policies      []policy.Policy
 	Credentials   []credential.Credential
 	APIKeys       []apikey.Key
+	Groups        []group.Group
 	// Removed are gone. There are none in a whole configuration.
 	Removed []Ref
 }

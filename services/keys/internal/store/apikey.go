@@ -25,6 +25,9 @@ type apiKeyRow struct {
 	CreatedAt  int64  `bun:"created_at"`
 	ExpiresAt  int64  `bun:"expires_at"`
 	RevokedAt  int64  `bun:"revoked_at"`
+	GroupID    string `bun:"group_id"`
+	Enforce    bool   `bun:"enforce_policy"`
+	Version    int64  `bun:"version"`
 }
 
 func (r apiKeyRow) domain() apikey.Key {
@@ -33,7 +36,7 @@ func (r apiKeyRow) domain() apikey.Key {
 	return apikey.Key{
 		OrgID: r.OrgID, ID: r.ID, Name: r.Name, PublicID: r.PublicID, Hash: hash, MemberID: r.MemberID, PolicyID: r.PolicyID,
 		Provenance: apikey.Provenance(r.Provenance), CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicros(r.ExpiresAt),
-		RevokedAt: fromMicros(r.RevokedAt),
+		RevokedAt: fromMicros(r.RevokedAt), GroupID: r.GroupID, Enforce: r.Enforce, Version: r.Version,
 	}
 }
 
@@ -41,7 +44,7 @@ func toAPIKeyRow(k apikey.Key) *apiKeyRow {
 	return &apiKeyRow{
 		OrgID: k.OrgID, ID: k.ID, Name: k.Name, PublicID: k.PublicID, Hash: hex.EncodeToString(k.Hash), MemberID: k.MemberID,
 		PolicyID: k.PolicyID, Provenance: string(k.Provenance), CreatedAt: micros(k.CreatedAt), ExpiresAt: micros(k.ExpiresAt),
-		RevokedAt: micros(k.RevokedAt),
+		RevokedAt: micros(k.RevokedAt), GroupID: k.GroupID, Enforce: k.Enforce, Version: k.Version,
 	}
 }
 
@@ -84,9 +87,21 @@ func (t *Tx) InsertAPIKeys(ctx context.Context, keys []apikey.Key) error {
 	return orTaken(err, apikey.ErrExists, "insert API key")
 }
 
+// UpdateAPIKey stores what people set of k.
+func (t *Tx) UpdateAPIKey(ctx context.Context, k apikey.Key) error {
+	k.OrgID = t.orgID
+	t.touch(t.orgID, k.ID)
+	result, err := t.tx.NewUpdate().Model(toAPIKeyRow(k)).
+		Column("name", "policy_id", "enforce_policy", "group_id", "provenance", "expires_at", "version").WherePK().Exec(ctx)
+	if err != nil {
+		return orTaken(err, apikey.ErrExists, "update API key")
+	}
+	return orMissing(affected(result, nil), apikey.ErrNotFound, "update API key")
+}
+
 // RevokeAPIKey ends a key.
 func (t *Tx) RevokeAPIKey(ctx context.Context, keyID string, at time.Time) error {
 	t.touch(t.orgID, keyID)
-	err := affected(t.tx.NewUpdate().Model(&apiKeyRow{OrgID: t.orgID, ID: keyID}).Set("revoked_at = ?", micros(at)).WherePK().Exec(ctx))
+	err := affected(t.tx.NewUpdate().Model(&apiKeyRow{OrgID: t.orgID, ID: keyID}).Set("revoked_at = ?", micros(at)).Set("version = version + 1").WherePK().Exec(ctx))
 	return orMissing(err, apikey.ErrNotFound, "revoke API key")
 }

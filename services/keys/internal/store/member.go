@@ -80,7 +80,7 @@ func (t *Tx) DeleteMember(ctx context.Context, memberID string, at time.Time) ([
 		return nil, err
 	}
 	var revoked []string
-	err := t.tx.NewRaw("UPDATE api_key SET revoked_at = ? WHERE org_id = ? AND member_id = ? AND revoked_at = 0 RETURNING id",
+	err := t.tx.NewRaw("UPDATE api_key SET revoked_at = ?, version = version + 1 WHERE org_id = ? AND member_id = ? AND revoked_at = 0 RETURNING id",
 		micros(at), t.orgID, memberID).Scan(ctx, &revoked)
 	if err != nil {
 		return nil, fmt.Errorf("revoke the member's API keys: %w", err)

@@ -87,14 +87,17 @@ func (s *Store) Whole(ctx context.Context, begin func(snapshot.Header), page fun
 		}
 		begin(h)
 		return errors.Join(
-			pages(ctx, tx, func(rows []organizationRow) error {
-				return page(snapshot.Objects{Organizations: each(rows, organizationRow.domain)})
+			pages(ctx, tx, func(rows []routingRow) error {
+				return page(snapshot.Objects{Organizations: each(rows, routingRow.organization)})
 			}),
 			pages(ctx, tx, func(rows []memberRow) error {
 				return page(snapshot.Objects{Members: each(rows, memberRow.ref)})
 			}),
 			pages(ctx, tx, func(rows []policyRow) error {
-				return page(snapshot.Objects{Policies: each(rows, policyRow.domain)})
+				return page(snapshot.Objects{Policies: each(published(rows), policyRow.domain)})
+			}),
+			pages(ctx, tx, func(rows []groupRow) error {
+				return page(snapshot.Objects{Groups: each(rows, groupRow.domain)})
 			}),
 			pages(ctx, tx, func(rows []credentialRow) error {
 				return page(snapshot.Objects{Credentials: each(rows, credentialRow.domain)})
@@ -113,17 +116,17 @@ type objectRow interface {
 	orgColumn() bun.Ident
 }
 
-func (r organizationRow) ref() snapshot.Ref { return snapshot.Ref{OrgID: r.ID, ID: r.ID} }
-func (r memberRow) ref() snapshot.Ref       { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
-func (r policyRow) ref() snapshot.Ref       { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
-func (r credentialRow) ref() snapshot.Ref   { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
-func (r apiKeyRow) ref() snapshot.Ref       { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
+func (r routingRow) ref() snapshot.Ref    { return snapshot.Ref{OrgID: r.ID, ID: r.ID} }
+func (r memberRow) ref() snapshot.Ref     { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
+func (r policyRow) ref() snapshot.Ref     { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
+func (r credentialRow) ref() snapshot.Ref { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
+func (r apiKeyRow) ref() snapshot.Ref     { return snapshot.Ref{OrgID: r.OrgID, ID: r.ID} }
 
-func (organizationRow) orgColumn() bun.Ident { return "id" }
-func (memberRow) orgColumn() bun.Ident       { return "org_id" }
-func (policyRow) orgColumn() bun.Ident       { return "org_id" }
-func (credentialRow) orgColumn() bun.Ident   { return "org_id" }
-func (apiKeyRow) orgColumn() bun.Ident       { return "org_id" }
+func (routingRow) orgColumn() bun.Ident    { return "id" }
+func (memberRow) orgColumn() bun.Ident     { return "org_id" }
+func (policyRow) orgColumn() bun.Ident     { return "org_id" }
+func (credentialRow) orgColumn() bun.Ident { return "org_id" }
+func (apiKeyRow) orgColumn() bun.Ident     { return "org_id" }
 
 // pages reads all rows of a table in the order of the primary key, a bounded number at a time.
 func pages[R objectRow](ctx context.Context, tx bun.Tx, page func([]R) error) error {
@@ -192,11 +195,13 @@ func readObjects(ctx context.Context, tx bun.Tx, changes []change, into *snapsho
 		for orgID, ids := range byOrg {
 			switch prefix {
 			case "org":
-				err = objects(ctx, tx, orgID, ids, into, &into.Organizations, organizationRow.domain)
+				err = objects(ctx, tx, orgID, ids, into, &into.Organizations, routingRow.organization)
 			case "mem":
 				err = objects(ctx, tx, orgID, ids, into, &into.Members, memberRow.ref)
 			case "pol":
 				err = objects(ctx, tx, orgID, ids, into, &into.Policies, policyRow.domain)
+			case "grp":
+				err = objects(ctx, tx, orgID, ids, into, &into.Groups, groupRow.domain)
 			case "cred":
 				err = objects(ctx, tx, orgID, ids, into, &into.Credentials, credentialRow.domain)
 			case "key":

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,23 +29,35 @@ type Config map[snapshot.Ref]string
 // Apply applies objects.
 func (c Config) Apply(o snapshot.Objects) {
 	for _, x := range o.Organizations {
-		c[snapshot.Ref{OrgID: x.ID, ID: x.ID}] = fmt.Sprint(x.Slug)
+		c[snapshot.Ref{OrgID: x.ID, ID: x.ID}] = printed(x.Slug, x.Routing)
 	}
 	for _, x := range o.Members {
 		c[x] = ""
 	}
 	for _, x := range o.Policies {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.Version, x.Targets)
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x.Name, x.Version, x.Spec)
 	}
 	for _, x := range o.Credentials {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Provider, x.Label, x.BaseURL, x.Priority, x.Revision, x.Sealed, x.State())
 	}
 	for _, x := range o.APIKeys {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt)
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt, x.GroupID, x.Enforce)
+	}
+	for _, x := range o.Groups {
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x)
 	}
 	for _, x := range o.Removed {
 		delete(c, x)
 	}
+}
+
+// printed shows what is behind pointers, too.
+func printed(values ...any) string {
+	text, err := json.Marshal(values)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // Whole reads the whole configuration.

@@ -120,8 +120,9 @@ func (f *Fixture) Member(orgID, email string, role member.Role) member.Member {
 // Policy returns a policy that is not stored.
 func (f *Fixture) Policy(orgID, name string) policy.Policy {
 	return policy.Policy{
-		OrgID: orgID, ID: id.New("pol"), Name: name, Version: 1, Targets: []policy.Target{{Model: "openai/gpt-4o", Use: policy.Own}},
-		CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now(),
+		OrgID: orgID, ID: id.New("pol"), Name: name, Version: 1, Revision: 1,
+		Spec:        policy.Spec{Groups: []policy.Group{{Targets: []policy.Target{{Model: "openai/gpt-4o", Use: policy.Own}}}}},
+		PublishedAt: f.Clock.Now(), CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now(),
 	}
 }
 
@@ -140,7 +141,7 @@ func (f *Fixture) Key(orgID, memberID, name string) apikey.Key {
 	keyID := id.New("key")
 	return apikey.Key{
 		OrgID: orgID, ID: keyID, Name: name, PublicID: keyID[len(keyID)-20:], Hash: []byte("0123456789abcdef0123456789abcdef"), MemberID: memberID,
-		Provenance: apikey.Basic, CreatedAt: f.Clock.Now(),
+		Provenance: apikey.Basic, CreatedAt: f.Clock.Now(), Version: 1,
 	}
 }
 

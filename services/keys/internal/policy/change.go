@@ -1,0 +1,229 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/claviger/claviger/pkg/id"
+	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/etag"
+	"github.com/claviger/claviger/services/keys/internal/member"
+)
+
+// Create adds a policy: as a draft, or published. The problems are warnings.
+func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, name string, spec Spec, publish bool) (Policy, []Problem, error) {
+	warnings, err := s.checked(ctx, tx, name, spec, publish)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	now := s.Now()
+	p := Policy{OrgID: caller.OrgID, ID: id.New("pol"), Name: name, Revision: 1, CreatedAt: now, UpdatedAt: now, UpdatedBy: caller.MemberID}
+	detail := audit.Detail{"name": p.Name, "spec": spec}
+	if !publish {
+		p.Draft = &spec
+		if err := tx.InsertPolicy(ctx, p); err != nil {
+			return Policy{}, nil, err
+		}
+		return p, warnings, tx.Record(ctx, "policy.create", p.ID, detail)
+	}
+	v := s.version(&p, caller, spec)
+	detail["version"] = p.Version
+	if err := tx.InsertPolicy(ctx, p); err != nil {
+		return Policy{}, nil, err
+	}
+	if err := tx.InsertPolicyVersion(ctx, p.ID, v); err != nil {
+		return Policy{}, nil, err
+	}
+	return p, warnings, tx.Record(ctx, "policy.create", p.ID, detail)
+}
+
+// version makes spec the version of p that serves.
+func (s *Service) version(p *Policy, caller member.Caller, spec Spec) Version {
+	p.Version, p.Spec, p.PublishedAt, p.PublishedBy = p.Version+1, spec, s.Now(), caller.MemberID
+	return Version{Version: p.Version, Spec: spec, PublishedAt: p.PublishedAt, PublishedBy: p.PublishedBy}
+}
+
+// open reads a policy that the caller has read with the given etag.
+func (s *Service) open(ctx context.Context, tx Tx, policyID, tag string) (Policy, error) {
+	p, err := tx.Policy(ctx, policyID)
+	if err != nil {
+		return Policy{}, err
+	}
+	return p, etag.Check("policy", p.Revision, tag)
+}
+
+// save stores a changed policy.
+func (s *Service) save(ctx context.Context, tx Tx, caller member.Caller, p *Policy) error {
+	p.Revision, p.UpdatedAt, p.UpdatedBy = p.Revision+1, s.Now(), caller.MemberID
+	return tx.UpdatePolicy(ctx, *p)
+}
+
+// publish makes spec the next version that serves, and tells in the audit how it differs from the one
+// before.
+func (s *Service) publish(ctx context.Context, tx Tx, caller member.Caller, p *Policy, spec Spec, rolledBackTo int64, action string) error {
+	detail := audit.Detail{"name": p.Name, "version": audit.Change{From: p.Version, To: p.Version + 1}, "changes": Summary(Diff(p.Spec, spec, nil))}
+	if p.Version == 0 {
+		detail["version"], detail["spec"] = p.Version+1, spec
+		delete(detail, "changes")
+	}
+	v := s.version(p, caller, spec)
+	if v.RolledBackTo = rolledBackTo; rolledBackTo > 0 {
+		detail["rolled_back_to"] = rolledBackTo
+	}
+	if err := s.save(ctx, tx, caller, p); err != nil {
+		return err
+	}
+	if err := tx.InsertPolicyVersion(ctx, p.ID, v); err != nil {
+		return err
+	}
+	return tx.Record(ctx, action, p.ID, detail)
+}
+
+// Update replaces the draft of a policy, or publishes the rule at once; then there is no draft any more.
+func (s *Service) Update(ctx context.Context, tx Tx, caller member.Caller, policyID string, spec Spec, publish bool, tag string) (Policy, []Problem, error) {
+	p, err := s.open(ctx, tx, policyID, tag)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	warnings, err := s.checked(ctx, tx, p.Name, spec, publish)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	if publish {
+		p.Draft = nil
+		err = s.publish(ctx, tx, caller, &p, spec, 0, "policy.update")
+		return p, warnings, err
+	}
+	before := p.Spec
+	if p.Draft != nil {
+		before = *p.Draft
+	}
+	p.Draft = &spec
+	if err := s.save(ctx, tx, caller, &p); err != nil {
+		return Policy{}, nil, err
+	}
+	return p, warnings, tx.Record(ctx, "policy.update", p.ID, audit.Detail{"name": p.Name, "draft": true, "changes": Summary(Diff(before, spec, nil))})
+}
+
+// Publish makes the draft the next version. It is checked again: what it names may have changed since
+// it was saved.
+func (s *Service) Publish(ctx context.Context, tx Tx, caller member.Caller, policyID, tag string) (Policy, []Problem, error) {
+	p, err := s.open(ctx, tx, policyID, tag)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	if p.Draft == nil {
+		return Policy{}, nil, ErrNoDraft.Saying("policy %s has no draft to publish", p.Name)
+	}
+	spec := *p.Draft
+	warnings, err := s.checked(ctx, tx, p.Name, spec, true)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	p.Draft = nil
+	err = s.publish(ctx, tx, caller, &p, spec, 0, "policy.publish")
+	return p, warnings, err
+}
+
+// Discard forgets the draft.
+func (s *Service) Discard(ctx context.Context, tx Tx, caller member.Caller, policyID, tag string) (Policy, error) {
+	p, err := s.open(ctx, tx, policyID, tag)
+	switch {
+	case err != nil:
+		return Policy{}, err
+	case p.Draft == nil:
+		return Policy{}, ErrNoDraft.Saying("policy %s has no draft to discard", p.Name)
+	case p.Version == 0:
+		return Policy{}, ErrOnlyDraft.Saying("policy %s was never published: its draft is all that it has", p.Name)
+	}
+	forgotten := Summary(Diff(p.Spec, *p.Draft, nil))
+	p.Draft = nil
+	if err := s.save(ctx, tx, caller, &p); err != nil {
+		return Policy{}, err
+	}
+	return p, tx.Record(ctx, "policy.discard_draft", p.ID, audit.Detail{"name": p.Name, "changes": forgotten})
+}
+
+// RollBack publishes an older version again, as the next one. The draft stays. The version is checked
+// as a new one is: what it names may be gone.
+func (s *Service) RollBack(ctx context.Context, tx Tx, caller member.Caller, policyID string, version int64, tag string) (Policy, []Problem, error) {
+	p, err := s.open(ctx, tx, policyID, tag)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	old, err := s.at(ctx, tx, p, version)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	warnings, err := s.checked(ctx, tx, p.Name, old.Spec, true)
+	if err != nil {
+		return Policy{}, nil, err
+	}
+	err = s.publish(ctx, tx, caller, &p, old.Spec, old.Version, "policy.roll_back")
+	return p, warnings, err
+}
+
+func (s *Service) at(ctx context.Context, tx Tx, p Policy, version int64) (Version, error) {
+	if version < 1 || version > p.Version {
+		return Version{}, ErrVersion.Saying("policy %s has no version %d: its newest is %d", p.Name, version, p.Version)
+	}
+	return tx.PolicyVersion(ctx, p.ID, version)
+}
+
+// Delete removes a policy that is nobody's default and that no other policy names.
+func (s *Service) Delete(ctx context.Context, tx Tx, policyID string) error {
+	p, err := tx.Policy(ctx, policyID)
+	if err != nil {
+		return err
+	}
+	users, err := tx.PolicyUsers(ctx, p, s.Now(), named+1)
+	if err != nil {
+		return err
+	}
+	if err := users.inUse(p.Name); err != nil {
+		return err
+	}
+	if err := tx.DeletePolicy(ctx, p.ID); err != nil {
+		return err
+	}
+	return tx.Record(ctx, "policy.delete", p.ID, audit.Detail{"name": p.Name, "version": p.Version, "spec": p.Spec})
+}
+
+// named is how many of each kind an error names.
+const named = 5
+
+// Names lists names for people, the first few of them.
+func Names(all []string) string {
+	if len(all) > named {
+		return strings.Join(all[:named], ", ") + " and others"
+	}
+	return strings.Join(all, ", ")
+}
+
+// inUse says who needs the policy, nil if nobody does.
+func (u Users) inUse(name string) error {
+	var why []string
+	out := ErrInUse
+	if u.Organization {
+		why = append(why, "it is the organization's default")
+		out = out.With("organization", "default")
+	}
+	for _, kind := range []struct {
+		fact, words string
+		names       []string
+	}{
+		{"groups", "it is the default of the groups %s", u.Groups},
+		{"api_keys", "it is the default of the API keys %s", u.APIKeys},
+		{"policies", "the policies %s name it", u.Policies},
+	} {
+		if len(kind.names) > 0 {
+			why = append(why, fmt.Sprintf(kind.words, Names(kind.names)))
+			out = out.With(kind.fact, Names(kind.names))
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return out.Saying("policy %s is in use: %s", name, strings.Join(why, "; "))
+}
