@@ -3,7 +3,6 @@ import { common, confirm, errors, shell } from "./en/common";
 import { credentials } from "./en/credentials";
 import { members } from "./en/members";
 import { overview } from "./en/overview";
-import { policies } from "./en/policies";
 import { requests } from "./en/requests";
 import { usage } from "./en/usage";
 
@@ -19,7 +18,6 @@ export const en = {
   account,
   overview,
   credentials,
-  policies,
   usage,
   requests,
   members,

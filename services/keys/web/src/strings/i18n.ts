@@ -3,6 +3,7 @@ import { initReactI18next } from "react-i18next";
 import { en } from "./en";
 import type { apiKeys } from "./en/apikeys";
 import type { firstKey } from "./en/firstkey";
+import type { policies } from "./en/policies";
 import type { request } from "./en/request";
 import type { secret } from "./en/secret";
 
@@ -10,6 +11,7 @@ import type { secret } from "./en/secret";
 export type Late = {
   apiKeys: typeof apiKeys;
   firstKey: typeof firstKey;
+  policies: typeof policies;
   secret: typeof secret;
   requests: typeof request;
 };

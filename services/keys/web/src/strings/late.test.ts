@@ -2,6 +2,7 @@ import i18next from "i18next";
 import { describe, expect, test } from "vitest";
 import { apiKeys } from "./en/apikeys";
 import { firstKey } from "./en/firstkey";
+import { policies } from "./en/policies";
 import { request } from "./en/request";
 import { secret } from "./en/secret";
 
@@ -14,6 +15,7 @@ const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.
 const late: Record<string, [section: string, words: object]> = {
   apikeys: ["apiKeys", apiKeys],
   firstkey: ["firstKey", firstKey],
+  policies: ["policies", policies],
   request: ["requests", request],
   secret: ["secret", secret],
 };

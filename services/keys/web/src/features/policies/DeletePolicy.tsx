@@ -1,3 +1,4 @@
+import "@/strings/late/policies";
 import { useTranslation } from "react-i18next";
 import { type Policy, PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { useClient } from "@/session/context";
@@ -14,7 +15,7 @@ type Props = {
   onDeleted?: () => void;
 };
 
-/** DeletePolicy asks before a policy is deleted, and says which API keys stand in the way. */
+/** DeletePolicy asks before a policy is deleted, and says what stands in the way. */
 export function DeletePolicy({ policy, defaultOf, onClose, onDeleted }: Props) {
   const { t } = useTranslation();
   const client = useClient(PolicyService);
@@ -22,7 +23,7 @@ export function DeletePolicy({ policy, defaultOf, onClose, onDeleted }: Props) {
   const once = useIdempotencyKey();
   if (!policy) return null;
   const { id, name } = policy;
-  const keys = defaultOf?.(id) ?? [];
+  const names = defaultOf?.(id) ?? [];
   return (
     <ConfirmDialog
       opened
@@ -37,11 +38,7 @@ export function DeletePolicy({ policy, defaultOf, onClose, onDeleted }: Props) {
       }}
     >
       {t("policies.remove.body")}{" "}
-      {keys.length > 0 &&
-        t("policies.remove.bodyKeys", {
-          count: keys.length,
-          names: keys.map((key) => key.name).join(", "),
-        })}
+      {names.length > 0 && t("policies.remove.inUse", { names: names.join(", ") })}
     </ConfirmDialog>
   );
 }

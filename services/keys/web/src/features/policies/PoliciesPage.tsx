@@ -1,3 +1,4 @@
+import "@/strings/late/policies";
 import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Anchor, Button } from "@mantine/core";
 import { IconPencil, IconPlus, IconRoute, IconTrash } from "@tabler/icons-react";
@@ -13,9 +14,9 @@ import { Empty, Loaded, LoadMore } from "@/shared/states";
 import { Time } from "@/shared/Time";
 import { useNames } from "@/shared/useNames";
 import { DeletePolicy } from "./DeletePolicy";
-import { allTargets } from "./lines";
 import classes from "./PoliciesPage.module.css";
-import { TargetLines } from "./TargetLines";
+import { RuleView } from "./RuleView";
+import { specOfPolicy } from "./rule";
 import { type DefaultOf, useDefaultOf } from "./useDefaultOf";
 
 /** PoliciesPage lists the policies. */
@@ -106,19 +107,32 @@ function List({ policies }: { policies: Policy[] }) {
     {
       id: "lines",
       header: t("policies.columns.lines"),
-      cell: (row) => <TargetLines targets={allTargets(row)} />,
+      cell: (row) => <RuleView spec={row.spec ?? specOfPolicy(row)} brief />,
     },
     {
       id: "keys",
       header: t("policies.columns.keys"),
-      cell: (row) => <DefaultKeys keys={defaultOf?.(row.id)} />,
+      cell: (row) => <DefaultNames names={defaultOf?.(row.id)} />,
       wide: true,
     },
     {
       id: "version",
       header: t("policies.columns.version"),
       align: "end",
-      cell: (row) => String(row.version),
+      cell: (row) => (
+        <div className={classes.version}>
+          {row.version > 0n ? (
+            String(row.version)
+          ) : (
+            <span className={classes.quiet}>{t("policies.unpublished")}</span>
+          )}
+          {row.draft && (
+            <span className={classes.badge}>
+              {t(row.version > 0n ? "policies.draftBeside" : "policies.draft")}
+            </span>
+          )}
+        </div>
+      ),
     },
     {
       id: "updated",
@@ -171,23 +185,27 @@ function List({ policies }: { policies: Policy[] }) {
   );
 }
 
-/** DefaultKeys names the API keys that have a policy as their default. */
-export function DefaultKeys({ keys }: { keys: ReturnType<DefaultOf> | undefined }) {
+/** DefaultNames says whose default a policy is. */
+export function DefaultNames({ names }: { names: ReturnType<DefaultOf> | undefined }) {
   const { t } = useTranslation();
   const { may } = useSession();
-  if (!keys) return <span className={classes.quiet}>…</span>;
-  if (keys.length === 0) {
+  if (!names) return <span className={classes.quiet}>…</span>;
+  if (names.length === 0) {
     const all = may.manageApiKeys || may.seeMembers;
-    return <span className={classes.quiet}>{t(all ? "policies.noKeys" : "policies.noKeysOfYours")}</span>;
+    return (
+      <span className={classes.quiet}>
+        {t(all ? "policies.defaultOf.none" : "policies.defaultOf.noneOfYours")}
+      </span>
+    );
   }
-  const shown = keys.slice(0, 3).map(({ name }) => name);
+  const shown = names.slice(0, 3);
   return (
     <span>
       {shown.join(", ")}
-      {keys.length > shown.length && (
+      {names.length > shown.length && (
         <span className={classes.quiet}>
           {" "}
-          {t("policies.keysMore", { count: keys.length - shown.length })}
+          {t("policies.defaultOf.more", { count: names.length - shown.length })}
         </span>
       )}
     </span>

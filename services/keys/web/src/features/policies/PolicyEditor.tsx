@@ -1,78 +1,113 @@
-import { Button, Input, TextInput } from "@mantine/core";
-import { IconPlus } from "@tabler/icons-react";
-import { useBlocker } from "@tanstack/react-router";
-import { useRef, useState } from "react";
+import "@/strings/late/policies";
+import { Button, TextInput } from "@mantine/core";
+import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
 import { type Policy, PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { useClient } from "@/session/context";
 import { ClassTag } from "@/shared/ClassTag";
+import { ConfirmDialog } from "@/shared/ConfirmDialog";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
-import { problemOf } from "@/shared/errors/problem";
-import { problemWords } from "@/shared/errors/words";
-import { useAction, useIdempotencyKey } from "@/shared/useAction";
+import { done } from "@/shared/errors/toast";
+import { Status } from "@/shared/Status";
+import { useIdempotencyKey } from "@/shared/useAction";
 import { useNames } from "@/shared/useNames";
 import { useRefresh } from "@/shared/useRefresh";
-import { LineList } from "./LineList";
-import { allTargets, check, type Errors, errorsOf, linesOf, newLine, sameLines, targetsOf } from "./lines";
 import classes from "./PolicyPage.module.css";
-import { TargetLines } from "./TargetLines";
-import { useModels } from "./useModels";
+import { PublishDialog } from "./PublishDialog";
+import { RuleEditor } from "./RuleEditor";
+import { RuleView } from "./RuleView";
+import { linesOf, specOfPolicy } from "./rule";
+import { useChoices } from "./useChoices";
+import { type Saving, usePolicyEditor } from "./usePolicyEditor";
 
-const none: Errors = new Map();
-const mostLines = 32;
+type Props = {
+  policy?: Policy;
+  onSaved: (policy: Policy, how: Saving) => void;
+  /** Another version that serves meanwhile, such as after a roll-back: changes build on it. */
+  latest?: Policy | undefined;
+};
 
-type Props = { policy?: Policy; onSaved: (policy: Policy) => void };
-
-/** PolicyEditor creates a policy or changes the lines of one. */
-export function PolicyEditor({ policy, onSaved }: Props) {
+/** PolicyEditor creates a policy or changes the rule of one. */
+export function PolicyEditor({ policy, onSaved, latest }: Props) {
   const { t } = useTranslation();
-  const models = useModels();
-  const editor = usePolicyEditor(policy, onSaved);
-  const { lines, setLines, errors, save, conflict } = editor;
-  const problem = save.error === null ? undefined : problemOf(save.error);
-  const onLines = errors.size > 0;
+  const choices = useChoices(policy?.name);
+  const [reviewed, setReviewed] = useState<Policy>();
+  const [discarding, setDiscarding] = useState(false);
+  const editor = usePolicyEditor({
+    policy,
+    onSaved: (saved, how) => {
+      if (how === "review") setReviewed(saved);
+      onSaved(saved, how);
+    },
+  });
+  const { rule, problems, conflict, save, base } = editor;
+  const form = useRef<HTMLFormElement>(null);
+  useFocusOnWrong(form, editor.refused);
+  const { rebase } = editor;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once for each
+  useEffect(() => {
+    if (latest) rebase(latest);
+  }, [latest]);
+  const numbers = new Map(linesOf(rule).map(({ key }, index) => [key, index + 1]));
+  const warnings = problems
+    .filter(({ warning }) => warning)
+    .map(({ line, what }) =>
+      line === undefined ? what : t("policies.edit.problem", { line: numbers.get(line) ?? 0, what }),
+    );
+  const errors = problems.filter(({ warning }) => !warning);
+  // What belongs to no line, group or field is said above the buttons.
+  const loose = errors.filter(
+    ({ line, group, field }) =>
+      line === undefined && group === undefined && !/^(max_attempts|hedge)/.test(field),
+  );
+  const review = () => {
+    if (base?.draft && !editor.changed) setReviewed(base);
+    else editor.submit("review");
+  };
 
   return (
-    <form
-      className={classes.form}
-      noValidate
-      onSubmit={(event) => {
-        event.preventDefault();
-        editor.submit();
-      }}
-    >
-      {!policy && (
-        <TextInput
-          label={t("policies.edit.name")}
-          description={t("policies.edit.nameHint")}
-          value={editor.name}
-          error={editor.nameError}
-          onChange={(event) => editor.setName(event.currentTarget.value)}
-          maw="24rem"
-          maxLength={63}
-          spellCheck={false}
-          autoComplete="off"
-          classNames={{ input: "mono" }}
+    <>
+      <form
+        ref={form}
+        className={classes.form}
+        noValidate
+        onSubmit={(event) => {
+          event.preventDefault();
+          if (policy) review();
+          else editor.submit("publish");
+        }}
+      >
+        {base?.draft && (
+          <div className={classes.draft} role="note">
+            <span className={classes.badge}>{t("policies.draft")}</span>{" "}
+            {base.version > 0n
+              ? t("policies.edit.isDraft", { version: String(base.version) })
+              : t("policies.edit.onlyDraft")}
+          </div>
+        )}
+        {!policy && (
+          <TextInput
+            label={t("policies.edit.name")}
+            description={t("policies.edit.nameHint")}
+            value={editor.name}
+            error={editor.nameError}
+            onChange={(event) => editor.setName(event.currentTarget.value)}
+            maw="24rem"
+            maxLength={63}
+            spellCheck={false}
+            autoComplete="off"
+            classNames={{ input: "mono" }}
+          />
+        )}
+        <p className={classes.hint}>{t("policies.edit.groupsHint")}</p>
+        <RuleEditor
+          rule={rule}
+          onChange={editor.setRule}
+          problems={problems}
+          onMend={editor.mend}
+          choices={choices}
         />
-      )}
-      <fieldset className={classes.lines}>
-        <Input.Label component="legend" p={0}>
-          {t("policies.edit.lines")}
-        </Input.Label>
-        <p className={classes.hint}>{t("policies.edit.linesHint")}</p>
-        <LineList lines={lines} onChange={setLines} errors={errors} onMend={editor.mend} models={models} />
-        <div>
-          <Button
-            variant="default"
-            size="xs"
-            leftSection={<IconPlus size={14} />}
-            disabled={lines.length >= mostLines}
-            onClick={() => setLines([...lines, newLine()])}
-          >
-            {t("policies.edit.add")}
-          </Button>
-        </div>
         <dl className={classes.who}>
           <div>
             <dt>
@@ -87,29 +122,122 @@ export function PolicyEditor({ policy, onSaved }: Props) {
             <dd>{t("policies.edit.platformWords")}</dd>
           </div>
         </dl>
-      </fieldset>
-      {conflict && (
-        <Conflict
-          theirs={conflict}
-          busy={save.busy}
-          onTake={() => editor.take(conflict)}
-          onOverwrite={() => void save.run(conflict.etag)}
+        {conflict && (
+          <Conflict
+            theirs={conflict.theirs}
+            busy={save.busy}
+            onTake={() => editor.take(conflict.theirs)}
+            onOverwrite={() => void save.run(conflict.how, conflict.theirs.etag)}
+          />
+        )}
+        {loose.map(({ what }) => (
+          <p key={what} className={classes.lineErrors}>
+            {what}
+          </p>
+        ))}
+        {editor.refused && (
+          <p role="alert" className={classes.lineErrors}>
+            {t("policies.edit.lineErrors")}
+          </p>
+        )}
+        {save.error !== null && !conflict && !editor.refused && !editor.nameError && (
+          <ProblemPanel title={t("policies.edit.failed")} error={save.error} />
+        )}
+        <div className={classes.foot}>
+          {policy ? (
+            <>
+              <Button type="submit" loading={save.busy} disabled={!editor.changed && !base?.draft}>
+                {t("policies.edit.publish")}
+              </Button>
+              <Button
+                variant="default"
+                disabled={!editor.changed}
+                loading={save.busy}
+                onClick={() => editor.submit("draft")}
+              >
+                {t("policies.edit.saveDraft")}
+              </Button>
+              {base?.draft && base.version > 0n && (
+                <Button variant="subtle" color="gray" onClick={() => setDiscarding(true)}>
+                  {t("policies.edit.discard")}
+                </Button>
+              )}
+            </>
+          ) : (
+            <>
+              <Button type="submit" loading={save.busy}>
+                {t("policies.edit.create")}
+              </Button>
+              <Button variant="default" loading={save.busy} onClick={() => editor.submit("draft")}>
+                {t("policies.edit.saveDraft")}
+              </Button>
+            </>
+          )}
+          <div role="status" className={classes.counts}>
+            {errors.length > 0 && (
+              <Status tone="bad">{t("policies.edit.problems", { count: errors.length })}</Status>
+            )}
+            {errors.length === 0 && warnings.length > 0 && (
+              <Status tone="warn">{t("policies.edit.warnings", { count: warnings.length })}</Status>
+            )}
+          </div>
+        </div>
+      </form>
+      {reviewed && (
+        <PublishDialog
+          policy={reviewed}
+          warnings={warnings}
+          onClose={() => setReviewed(undefined)}
+          onPublished={editor.rebase}
         />
       )}
-      {onLines && (
-        <p role="alert" className={classes.lineErrors}>
-          {t("policies.edit.lineErrors")}
-        </p>
+      {base?.draft && (
+        <Discard
+          policy={base}
+          opened={discarding}
+          onClose={() => setDiscarding(false)}
+          onDiscarded={editor.take}
+        />
       )}
-      {problem && !conflict && !onLines && !editor.nameError && (
-        <ProblemPanel title={t("policies.edit.failed")} error={save.error} />
-      )}
-      <div className={classes.foot}>
-        <Button type="submit" loading={save.busy} disabled={policy !== undefined && !editor.changed}>
-          {t(policy ? "policies.edit.save" : "policies.edit.create")}
-        </Button>
-      </div>
-    </form>
+    </>
+  );
+}
+
+// Saving that fails leads to the first field that is wrong, in whatever was folded away.
+function useFocusOnWrong(form: React.RefObject<HTMLFormElement | null>, refused: boolean) {
+  useEffect(() => {
+    if (refused) form.current?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus();
+  }, [form, refused]);
+}
+
+function Discard(props: {
+  policy: Policy;
+  opened: boolean;
+  onClose: () => void;
+  onDiscarded: (policy: Policy) => void;
+}) {
+  const { t } = useTranslation();
+  const client = useClient(PolicyService);
+  const refresh = useRefresh();
+  const once = useIdempotencyKey();
+  const { id, etag, name, version } = props.policy;
+  return (
+    <ConfirmDialog
+      opened={props.opened}
+      onClose={props.onClose}
+      title={t("policies.edit.discardTitle", { name })}
+      confirm={t("policies.edit.discard")}
+      onConfirm={async () => {
+        const answer = await once((idempotencyKey) =>
+          client.discardPolicyDraft({ id, etag, idempotencyKey }),
+        );
+        if (answer.policy) props.onDiscarded(answer.policy);
+        done(t("policies.edit.discarded", { name }));
+        await refresh(PolicyService);
+      }}
+    >
+      {t("policies.edit.discardBody", { version: String(version) })}
+    </ConfirmDialog>
   );
 }
 
@@ -122,13 +250,8 @@ function Conflict(props: { theirs: Policy; busy: boolean; onTake: () => void; on
       <p>
         <strong>{t("policies.conflict.title")}</strong>
       </p>
-      <p>
-        {t("policies.conflict.body", {
-          who: nameOf(theirs.updatedBy),
-          version: String(theirs.version),
-        })}
-      </p>
-      <TargetLines targets={allTargets(theirs)} />
+      <p>{t("policies.conflict.body", { who: nameOf(theirs.updatedBy) })}</p>
+      <RuleView spec={specOfPolicy(theirs)} />
       <div className={classes.foot}>
         <Button size="xs" variant="default" onClick={props.onTake} disabled={props.busy}>
           {t("policies.conflict.take")}
@@ -139,106 +262,4 @@ function Conflict(props: { theirs: Policy; busy: boolean; onTake: () => void; on
       </div>
     </div>
   );
-}
-
-function usePolicyEditor(policy: Policy | undefined, onSaved: (policy: Policy) => void) {
-  const { t } = useTranslation();
-  const client = useClient(PolicyService);
-  const refresh = useRefresh();
-  const once = useIdempotencyKey();
-  const [name, setName] = useState(policy?.name ?? "");
-  const [nameError, setNameError] = useState("");
-  // What the changes build on; a reading in the background does not move it.
-  const [base, setBase] = useState(policy);
-  const [lines, setLines] = useState(() => (policy ? linesOf(allTargets(policy)) : [newLine()]));
-  const [errors, setErrors] = useState<Errors>(none);
-  const [conflict, setConflict] = useState<Policy>();
-  const leaving = useRef(false);
-  const changed = base
-    ? !sameLines(lines, linesOf(allTargets(base)))
-    : name !== "" || !sameLines(lines, [newLine()]);
-  // A click in the navigation must not lose an hour of thought.
-  useBlocker({
-    shouldBlockFn: () => changed && !leaving.current && !window.confirm(t("policies.edit.leave")),
-    enableBeforeUnload: () => changed && !leaving.current,
-  });
-
-  const send = async (etag: string | undefined) => {
-    const spec = { groups: [{ targets: targetsOf(lines) }] };
-    const publish = true;
-    if (!base || etag === undefined) {
-      return once((idempotencyKey) =>
-        client.createPolicy({ name: name.trim(), spec, publish, idempotencyKey }),
-      );
-    }
-    return once((idempotencyKey) =>
-      client.updatePolicy({ id: base.id, spec, publish, etag, idempotencyKey }),
-    );
-  };
-
-  const save = useAction(async (etag: string | undefined) => {
-    try {
-      const { policy: saved } = await send(etag);
-      if (!saved) return;
-      setConflict(undefined);
-      setBase(saved);
-      setLines(linesOf(allTargets(saved)));
-      leaving.current = true;
-      onSaved(saved);
-      await refresh(PolicyService);
-      leaving.current = false;
-    } catch (error) {
-      const problem = problemOf(error);
-      const found = errorsOf(problem.fields, lines);
-      setErrors(found.lines);
-      if (found.rest["name"]) setNameError(found.rest["name"]);
-      if (problem.reason === "POLICY_EXISTS") setNameError(problemWords(t, problem).what);
-      if (problem.reason === "ETAG_MISMATCH" && base) {
-        setConflict((await client.getPolicy({ id: base.id })).policy);
-      }
-      throw error;
-    }
-  });
-
-  return {
-    name,
-    nameError,
-    lines,
-    errors,
-    conflict,
-    changed,
-    save,
-    setLines,
-    setName(next: string) {
-      setNameError("");
-      setName(next);
-    },
-    mend(key: number) {
-      if (errors.has(key)) setErrors(new Map([...errors].filter(([other]) => other !== key)));
-    },
-    take(theirs: Policy) {
-      setConflict(undefined);
-      setErrors(none);
-      save.clear();
-      setBase(theirs);
-      setLines(linesOf(allTargets(theirs)));
-    },
-    submit() {
-      const found = new Map<number, string>();
-      for (const line of lines) {
-        const error = check(line);
-        if (error) found.set(line.key, t(`policies.edit.${error}`));
-      }
-      setErrors(found);
-      const nameProblem = policy ? undefined : checkName(name.trim());
-      setNameError(nameProblem ? t(`policies.edit.${nameProblem}`) : "");
-      if (found.size === 0 && !nameProblem) void save.run(base?.etag);
-    },
-  };
-}
-
-// The server's own rule.
-function checkName(name: string): "nameMissing" | "nameBad" | undefined {
-  if (!name) return "nameMissing";
-  return /^[a-z0-9][a-z0-9._-]{0,62}$/.test(name) ? undefined : "nameBad";
 }

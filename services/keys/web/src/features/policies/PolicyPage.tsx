@@ -1,3 +1,4 @@
+import "@/strings/late/policies";
 import { useQuery } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
@@ -12,12 +13,14 @@ import { Loaded, Loading } from "@/shared/states";
 import { Time } from "@/shared/Time";
 import { useNames } from "@/shared/useNames";
 import { DeletePolicy } from "./DeletePolicy";
-import { allTargets } from "./lines";
-import { DefaultKeys } from "./PoliciesPage";
+import { DefaultNames } from "./PoliciesPage";
 import { PolicyEditor } from "./PolicyEditor";
 import classes from "./PolicyPage.module.css";
-import { TargetLines } from "./TargetLines";
+import { RuleView } from "./RuleView";
+import { specOfPolicy } from "./rule";
+import { useChoices } from "./useChoices";
 import { useDefaultOf } from "./useDefaultOf";
+import { Versions } from "./Versions";
 
 const route = getRouteApi("/o/$org/policies/$policyId");
 
@@ -49,6 +52,8 @@ function Known({ policy }: { policy: Policy }) {
   const nameOf = useNames();
   const defaultOf = useDefaultOf();
   const [removing, setRemoving] = useState(false);
+  const [rolledBack, setRolledBack] = useState<Policy>();
+  const groups = useChoices(policy.name).groups;
   const { name } = policy;
   return (
     <Page
@@ -65,8 +70,17 @@ function Known({ policy }: { policy: Policy }) {
       <dl className={classes.facts}>
         <div>
           <dt>{t("policies.columns.version")}</dt>
-          <dd className="num">{String(policy.version)}</dd>
+          <dd className="num">{policy.version > 0n ? String(policy.version) : t("policies.unpublished")}</dd>
         </div>
+        {policy.publishTime && (
+          <div>
+            <dt>{t("policies.edit.published")}</dt>
+            <dd>
+              <Time value={policy.publishTime} />{" "}
+              {policy.publishedBy && t("policies.by", { who: nameOf(policy.publishedBy) })}
+            </dd>
+          </div>
+        )}
         <div>
           <dt>{t("policies.edit.changed")}</dt>
           <dd>
@@ -77,7 +91,7 @@ function Known({ policy }: { policy: Policy }) {
         <div>
           <dt>{t("policies.edit.usedBy")}</dt>
           <dd>
-            <DefaultKeys keys={defaultOf?.(policy.id)} />
+            <DefaultNames names={defaultOf?.(policy.id)} />
           </dd>
         </div>
       </dl>
@@ -86,13 +100,17 @@ function Known({ policy }: { policy: Policy }) {
           // Somebody else's change does not throw away what is being typed; the server's etag decides.
           key={policy.id}
           policy={policy}
-          onSaved={(saved) => done(t("policies.edit.saved", { name: saved.name }))}
+          latest={rolledBack}
+          onSaved={(saved, how) => {
+            if (how === "draft") done(t("policies.edit.draftSaved", { name: saved.name }));
+          }}
         />
       ) : (
         <Panel>
-          <TargetLines targets={allTargets(policy)} />
+          <RuleView spec={policy.spec ?? specOfPolicy(policy)} groups={groups} />
         </Panel>
       )}
+      <Versions policy={policy} onRolledBack={setRolledBack} />
       <DeletePolicy
         policy={removing ? policy : null}
         defaultOf={defaultOf}
@@ -111,7 +129,12 @@ export function NewPolicyPage() {
   return (
     <Page title={t("policies.edit.newTitle")} description={t("policies.edit.newDescription")}>
       <PolicyEditor
-        onSaved={({ name }) => {
+        onSaved={({ id, name }, how) => {
+          if (how === "draft") {
+            done(t("policies.edit.draftSaved", { name }));
+            void navigate({ to: "/o/$org/policies/$policyId", params: { org, policyId: id } });
+            return;
+          }
           done(t("policies.edit.created", { name }));
           void navigate({ to: "/o/$org/policies", params: { org } });
         }}

@@ -1,0 +1,4 @@
+import { policies } from "../en/policies";
+import { addWords } from "../i18n";
+
+addWords({ policies });
