@@ -53,8 +53,10 @@ func (s *routingServer) UpdateRoutingPreferences(
 ) (*keysv1.UpdateRoutingPreferencesResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateRoutingPreferencesResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateRoutingPreferencesResponse, error) {
-			state, _, err := s.Routing.UpdatePreferences(ctx, tx, fromPreferences(req.GetPreferences()), req.GetEtag())
-			return &keysv1.UpdateRoutingPreferencesResponse{Preferences: preferencesToProto(state.Preferences), Etag: state.PreferencesETag()}, err
+			state, losses, err := s.Routing.UpdatePreferences(ctx, tx, fromPreferences(req.GetPreferences()), req.GetEtag())
+			return &keysv1.UpdateRoutingPreferencesResponse{
+				Preferences: preferencesToProto(state.Preferences), Etag: state.PreferencesETag(), Warnings: each(losses, lossToProto),
+			}, err
 		},
 	}))
 }
@@ -75,8 +77,10 @@ func (s *modelServer) GetApprovedModels(ctx context.Context, _ *keysv1.GetApprov
 func (s *modelServer) UpdateApprovedModels(ctx context.Context, req *keysv1.UpdateApprovedModelsRequest) (*keysv1.UpdateApprovedModelsResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateApprovedModelsResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateApprovedModelsResponse, error) {
-			state, _, err := s.Routing.UpdateApproved(ctx, tx, req.GetApprovedModels(), req.GetEtag())
-			return &keysv1.UpdateApprovedModelsResponse{ApprovedModels: state.Approved, Etag: state.ApprovedETag()}, err
+			state, losses, err := s.Routing.UpdateApproved(ctx, tx, req.GetApprovedModels(), req.GetEtag())
+			return &keysv1.UpdateApprovedModelsResponse{
+				ApprovedModels: state.Approved, Etag: state.ApprovedETag(), Warnings: each(losses, lossToProto),
+			}, err
 		},
 	}))
 }

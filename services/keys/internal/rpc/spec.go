@@ -152,3 +152,7 @@ func policyVersionToProto(v policy.Version) *keysv1.PolicyVersion {
 func problemToProto(p policy.Problem) *keysv1.PolicyProblem {
 	return &keysv1.PolicyProblem{Line: int32(p.Line), Field: p.Field, Reason: p.Reason, Description: p.Description, Warning: p.Warning}
 }
+
+func lossToProto(l policy.Loss) *keysv1.PolicyWarning {
+	return &keysv1.PolicyWarning{PolicyId: l.PolicyID, PolicyName: l.PolicyName, Problem: problemToProto(l.Problem)}
+}

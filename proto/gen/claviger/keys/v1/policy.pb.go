@@ -152,7 +152,7 @@ func (x PolicyChange_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PolicyChange_Kind.Descriptor instead.
 func (PolicyChange_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11, 0}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Policy is a named, versioned routing rule.
@@ -973,6 +973,70 @@ func (x *PolicyProblem) GetWarning() bool {
 	return false
 }
 
+// PolicyWarning is a problem that another change has made in a published policy, which stays as it is.
+type PolicyWarning struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policy_id is the policy.
+	PolicyId string `protobuf:"bytes,1,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
+	// policy_name is its name.
+	PolicyName string `protobuf:"bytes,2,opt,name=policy_name,json=policyName,proto3" json:"policy_name,omitempty"`
+	// problem is what is wrong with it now, and on which line.
+	Problem       *PolicyProblem `protobuf:"bytes,3,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyWarning) Reset() {
+	*x = PolicyWarning{}
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyWarning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyWarning) ProtoMessage() {}
+
+func (x *PolicyWarning) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyWarning.ProtoReflect.Descriptor instead.
+func (*PolicyWarning) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PolicyWarning) GetPolicyId() string {
+	if x != nil {
+		return x.PolicyId
+	}
+	return ""
+}
+
+func (x *PolicyWarning) GetPolicyName() string {
+	if x != nil {
+		return x.PolicyName
+	}
+	return ""
+}
+
+func (x *PolicyWarning) GetProblem() *PolicyProblem {
+	if x != nil {
+		return x.Problem
+	}
+	return nil
+}
+
 // PolicyVersion is a published version.
 type PolicyVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -992,7 +1056,7 @@ type PolicyVersion struct {
 
 func (x *PolicyVersion) Reset() {
 	*x = PolicyVersion{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1068,7 @@ func (x *PolicyVersion) String() string {
 func (*PolicyVersion) ProtoMessage() {}
 
 func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[10]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1081,7 @@ func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
 func (*PolicyVersion) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{10}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PolicyVersion) GetVersion() int64 {
@@ -1076,7 +1140,7 @@ type PolicyChange struct {
 
 func (x *PolicyChange) Reset() {
 	*x = PolicyChange{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1152,7 @@ func (x *PolicyChange) String() string {
 func (*PolicyChange) ProtoMessage() {}
 
 func (x *PolicyChange) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[11]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1165,7 @@ func (x *PolicyChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyChange.ProtoReflect.Descriptor instead.
 func (*PolicyChange) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{11}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PolicyChange) GetKind() PolicyChange_Kind {
@@ -1163,7 +1227,7 @@ type CreatePolicyRequest struct {
 
 func (x *CreatePolicyRequest) Reset() {
 	*x = CreatePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1239,7 @@ func (x *CreatePolicyRequest) String() string {
 func (*CreatePolicyRequest) ProtoMessage() {}
 
 func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[12]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1252,7 @@ func (x *CreatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*CreatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{12}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreatePolicyRequest) GetName() string {
@@ -1232,7 +1296,7 @@ type CreatePolicyResponse struct {
 
 func (x *CreatePolicyResponse) Reset() {
 	*x = CreatePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1244,7 +1308,7 @@ func (x *CreatePolicyResponse) String() string {
 func (*CreatePolicyResponse) ProtoMessage() {}
 
 func (x *CreatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[13]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1257,7 +1321,7 @@ func (x *CreatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*CreatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{13}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CreatePolicyResponse) GetPolicy() *Policy {
@@ -1285,7 +1349,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1297,7 +1361,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[14]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1310,7 +1374,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{14}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetPolicyRequest) GetId() string {
@@ -1331,7 +1395,7 @@ type GetPolicyResponse struct {
 
 func (x *GetPolicyResponse) Reset() {
 	*x = GetPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1407,7 @@ func (x *GetPolicyResponse) String() string {
 func (*GetPolicyResponse) ProtoMessage() {}
 
 func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[15]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1420,7 @@ func (x *GetPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyResponse.ProtoReflect.Descriptor instead.
 func (*GetPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{15}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetPolicyResponse) GetPolicy() *Policy {
@@ -1379,7 +1443,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1391,7 +1455,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1404,7 +1468,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{16}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListPoliciesRequest) GetPageSize() int32 {
@@ -1434,7 +1498,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1446,7 +1510,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1459,7 +1523,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{17}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -1495,7 +1559,7 @@ type UpdatePolicyRequest struct {
 
 func (x *UpdatePolicyRequest) Reset() {
 	*x = UpdatePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1571,7 @@ func (x *UpdatePolicyRequest) String() string {
 func (*UpdatePolicyRequest) ProtoMessage() {}
 
 func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1584,7 @@ func (x *UpdatePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePolicyRequest.ProtoReflect.Descriptor instead.
 func (*UpdatePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{18}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UpdatePolicyRequest) GetId() string {
@@ -1571,7 +1635,7 @@ type UpdatePolicyResponse struct {
 
 func (x *UpdatePolicyResponse) Reset() {
 	*x = UpdatePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1583,7 +1647,7 @@ func (x *UpdatePolicyResponse) String() string {
 func (*UpdatePolicyResponse) ProtoMessage() {}
 
 func (x *UpdatePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1596,7 +1660,7 @@ func (x *UpdatePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdatePolicyResponse.ProtoReflect.Descriptor instead.
 func (*UpdatePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{19}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UpdatePolicyResponse) GetPolicy() *Policy {
@@ -1628,7 +1692,7 @@ type PublishPolicyRequest struct {
 
 func (x *PublishPolicyRequest) Reset() {
 	*x = PublishPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1704,7 @@ func (x *PublishPolicyRequest) String() string {
 func (*PublishPolicyRequest) ProtoMessage() {}
 
 func (x *PublishPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1717,7 @@ func (x *PublishPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPolicyRequest.ProtoReflect.Descriptor instead.
 func (*PublishPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{20}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PublishPolicyRequest) GetId() string {
@@ -1690,7 +1754,7 @@ type PublishPolicyResponse struct {
 
 func (x *PublishPolicyResponse) Reset() {
 	*x = PublishPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1766,7 @@ func (x *PublishPolicyResponse) String() string {
 func (*PublishPolicyResponse) ProtoMessage() {}
 
 func (x *PublishPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1779,7 @@ func (x *PublishPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPolicyResponse.ProtoReflect.Descriptor instead.
 func (*PublishPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{21}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PublishPolicyResponse) GetPolicy() *Policy {
@@ -1747,7 +1811,7 @@ type DiscardPolicyDraftRequest struct {
 
 func (x *DiscardPolicyDraftRequest) Reset() {
 	*x = DiscardPolicyDraftRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1823,7 @@ func (x *DiscardPolicyDraftRequest) String() string {
 func (*DiscardPolicyDraftRequest) ProtoMessage() {}
 
 func (x *DiscardPolicyDraftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1836,7 @@ func (x *DiscardPolicyDraftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardPolicyDraftRequest.ProtoReflect.Descriptor instead.
 func (*DiscardPolicyDraftRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{22}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DiscardPolicyDraftRequest) GetId() string {
@@ -1807,7 +1871,7 @@ type DiscardPolicyDraftResponse struct {
 
 func (x *DiscardPolicyDraftResponse) Reset() {
 	*x = DiscardPolicyDraftResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1883,7 @@ func (x *DiscardPolicyDraftResponse) String() string {
 func (*DiscardPolicyDraftResponse) ProtoMessage() {}
 
 func (x *DiscardPolicyDraftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[23]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1896,7 @@ func (x *DiscardPolicyDraftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardPolicyDraftResponse.ProtoReflect.Descriptor instead.
 func (*DiscardPolicyDraftResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{23}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DiscardPolicyDraftResponse) GetPolicy() *Policy {
@@ -1859,7 +1923,7 @@ type RollBackPolicyRequest struct {
 
 func (x *RollBackPolicyRequest) Reset() {
 	*x = RollBackPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +1935,7 @@ func (x *RollBackPolicyRequest) String() string {
 func (*RollBackPolicyRequest) ProtoMessage() {}
 
 func (x *RollBackPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[24]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +1948,7 @@ func (x *RollBackPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackPolicyRequest.ProtoReflect.Descriptor instead.
 func (*RollBackPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{24}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RollBackPolicyRequest) GetId() string {
@@ -1928,7 +1992,7 @@ type RollBackPolicyResponse struct {
 
 func (x *RollBackPolicyResponse) Reset() {
 	*x = RollBackPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2004,7 @@ func (x *RollBackPolicyResponse) String() string {
 func (*RollBackPolicyResponse) ProtoMessage() {}
 
 func (x *RollBackPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[25]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2017,7 @@ func (x *RollBackPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollBackPolicyResponse.ProtoReflect.Descriptor instead.
 func (*RollBackPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{25}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RollBackPolicyResponse) GetPolicy() *Policy {
@@ -1985,7 +2049,7 @@ type ListPolicyVersionsRequest struct {
 
 func (x *ListPolicyVersionsRequest) Reset() {
 	*x = ListPolicyVersionsRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2061,7 @@ func (x *ListPolicyVersionsRequest) String() string {
 func (*ListPolicyVersionsRequest) ProtoMessage() {}
 
 func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[26]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2074,7 @@ func (x *ListPolicyVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{26}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListPolicyVersionsRequest) GetId() string {
@@ -2047,7 +2111,7 @@ type ListPolicyVersionsResponse struct {
 
 func (x *ListPolicyVersionsResponse) Reset() {
 	*x = ListPolicyVersionsResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2123,7 @@ func (x *ListPolicyVersionsResponse) String() string {
 func (*ListPolicyVersionsResponse) ProtoMessage() {}
 
 func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[27]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2136,7 @@ func (x *ListPolicyVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPolicyVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListPolicyVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{27}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListPolicyVersionsResponse) GetVersions() []*PolicyVersion {
@@ -2104,7 +2168,7 @@ type DiffPolicyRequest struct {
 
 func (x *DiffPolicyRequest) Reset() {
 	*x = DiffPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2180,7 @@ func (x *DiffPolicyRequest) String() string {
 func (*DiffPolicyRequest) ProtoMessage() {}
 
 func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[28]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2193,7 @@ func (x *DiffPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyRequest.ProtoReflect.Descriptor instead.
 func (*DiffPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{28}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *DiffPolicyRequest) GetId() string {
@@ -2168,7 +2232,7 @@ type DiffPolicyResponse struct {
 
 func (x *DiffPolicyResponse) Reset() {
 	*x = DiffPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2244,7 @@ func (x *DiffPolicyResponse) String() string {
 func (*DiffPolicyResponse) ProtoMessage() {}
 
 func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[29]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2257,7 @@ func (x *DiffPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffPolicyResponse.ProtoReflect.Descriptor instead.
 func (*DiffPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{29}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DiffPolicyResponse) GetChanges() []*PolicyChange {
@@ -2230,7 +2294,7 @@ type CheckPolicyRequest struct {
 
 func (x *CheckPolicyRequest) Reset() {
 	*x = CheckPolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2306,7 @@ func (x *CheckPolicyRequest) String() string {
 func (*CheckPolicyRequest) ProtoMessage() {}
 
 func (x *CheckPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[30]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2319,7 @@ func (x *CheckPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPolicyRequest.ProtoReflect.Descriptor instead.
 func (*CheckPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{30}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckPolicyRequest) GetName() string {
@@ -2283,7 +2347,7 @@ type CheckPolicyResponse struct {
 
 func (x *CheckPolicyResponse) Reset() {
 	*x = CheckPolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2295,7 +2359,7 @@ func (x *CheckPolicyResponse) String() string {
 func (*CheckPolicyResponse) ProtoMessage() {}
 
 func (x *CheckPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[31]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2308,7 +2372,7 @@ func (x *CheckPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPolicyResponse.ProtoReflect.Descriptor instead.
 func (*CheckPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{31}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CheckPolicyResponse) GetProblems() []*PolicyProblem {
@@ -2331,7 +2395,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2343,7 +2407,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[32]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2356,7 +2420,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{32}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeletePolicyRequest) GetId() string {
@@ -2382,7 +2446,7 @@ type DeletePolicyResponse struct {
 
 func (x *DeletePolicyResponse) Reset() {
 	*x = DeletePolicyResponse{}
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2458,7 @@ func (x *DeletePolicyResponse) String() string {
 func (*DeletePolicyResponse) ProtoMessage() {}
 
 func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_policy_proto_msgTypes[33]
+	mi := &file_claviger_keys_v1_policy_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2471,7 @@ func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{33}
+	return file_claviger_keys_v1_policy_proto_rawDescGZIP(), []int{34}
 }
 
 var File_claviger_keys_v1_policy_proto protoreflect.FileDescriptor
@@ -2495,7 +2559,12 @@ const file_claviger_keys_v1_policy_proto_rawDesc = "" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12 \n" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x12\x18\n" +
-	"\awarning\x18\x05 \x01(\bR\awarning\"\xe3\x01\n" +
+	"\awarning\x18\x05 \x01(\bR\awarning\"\x88\x01\n" +
+	"\rPolicyWarning\x12\x1b\n" +
+	"\tpolicy_id\x18\x01 \x01(\tR\bpolicyId\x12\x1f\n" +
+	"\vpolicy_name\x18\x02 \x01(\tR\n" +
+	"policyName\x129\n" +
+	"\aproblem\x18\x03 \x01(\v2\x1f.claviger.keys.v1.PolicyProblemR\aproblem\"\xe3\x01\n" +
 	"\rPolicyVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x03R\aversion\x120\n" +
 	"\x04spec\x18\x02 \x01(\v2\x1c.claviger.keys.v1.PolicySpecR\x04spec\x12=\n" +
@@ -2643,7 +2712,7 @@ func file_claviger_keys_v1_policy_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_keys_v1_policy_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_claviger_keys_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_claviger_keys_v1_policy_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_claviger_keys_v1_policy_proto_goTypes = []any{
 	(Strategy)(0),                      // 0: claviger.keys.v1.Strategy
 	(PolicyChange_Kind)(0),             // 1: claviger.keys.v1.PolicyChange.Kind
@@ -2657,101 +2726,103 @@ var file_claviger_keys_v1_policy_proto_goTypes = []any{
 	(*Overrides)(nil),                  // 9: claviger.keys.v1.Overrides
 	(*Hedge)(nil),                      // 10: claviger.keys.v1.Hedge
 	(*PolicyProblem)(nil),              // 11: claviger.keys.v1.PolicyProblem
-	(*PolicyVersion)(nil),              // 12: claviger.keys.v1.PolicyVersion
-	(*PolicyChange)(nil),               // 13: claviger.keys.v1.PolicyChange
-	(*CreatePolicyRequest)(nil),        // 14: claviger.keys.v1.CreatePolicyRequest
-	(*CreatePolicyResponse)(nil),       // 15: claviger.keys.v1.CreatePolicyResponse
-	(*GetPolicyRequest)(nil),           // 16: claviger.keys.v1.GetPolicyRequest
-	(*GetPolicyResponse)(nil),          // 17: claviger.keys.v1.GetPolicyResponse
-	(*ListPoliciesRequest)(nil),        // 18: claviger.keys.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),       // 19: claviger.keys.v1.ListPoliciesResponse
-	(*UpdatePolicyRequest)(nil),        // 20: claviger.keys.v1.UpdatePolicyRequest
-	(*UpdatePolicyResponse)(nil),       // 21: claviger.keys.v1.UpdatePolicyResponse
-	(*PublishPolicyRequest)(nil),       // 22: claviger.keys.v1.PublishPolicyRequest
-	(*PublishPolicyResponse)(nil),      // 23: claviger.keys.v1.PublishPolicyResponse
-	(*DiscardPolicyDraftRequest)(nil),  // 24: claviger.keys.v1.DiscardPolicyDraftRequest
-	(*DiscardPolicyDraftResponse)(nil), // 25: claviger.keys.v1.DiscardPolicyDraftResponse
-	(*RollBackPolicyRequest)(nil),      // 26: claviger.keys.v1.RollBackPolicyRequest
-	(*RollBackPolicyResponse)(nil),     // 27: claviger.keys.v1.RollBackPolicyResponse
-	(*ListPolicyVersionsRequest)(nil),  // 28: claviger.keys.v1.ListPolicyVersionsRequest
-	(*ListPolicyVersionsResponse)(nil), // 29: claviger.keys.v1.ListPolicyVersionsResponse
-	(*DiffPolicyRequest)(nil),          // 30: claviger.keys.v1.DiffPolicyRequest
-	(*DiffPolicyResponse)(nil),         // 31: claviger.keys.v1.DiffPolicyResponse
-	(*CheckPolicyRequest)(nil),         // 32: claviger.keys.v1.CheckPolicyRequest
-	(*CheckPolicyResponse)(nil),        // 33: claviger.keys.v1.CheckPolicyResponse
-	(*DeletePolicyRequest)(nil),        // 34: claviger.keys.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),       // 35: claviger.keys.v1.DeletePolicyResponse
-	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
-	(v1.CredentialClass)(0),            // 37: claviger.events.v1.CredentialClass
-	(*durationpb.Duration)(nil),        // 38: google.protobuf.Duration
+	(*PolicyWarning)(nil),              // 12: claviger.keys.v1.PolicyWarning
+	(*PolicyVersion)(nil),              // 13: claviger.keys.v1.PolicyVersion
+	(*PolicyChange)(nil),               // 14: claviger.keys.v1.PolicyChange
+	(*CreatePolicyRequest)(nil),        // 15: claviger.keys.v1.CreatePolicyRequest
+	(*CreatePolicyResponse)(nil),       // 16: claviger.keys.v1.CreatePolicyResponse
+	(*GetPolicyRequest)(nil),           // 17: claviger.keys.v1.GetPolicyRequest
+	(*GetPolicyResponse)(nil),          // 18: claviger.keys.v1.GetPolicyResponse
+	(*ListPoliciesRequest)(nil),        // 19: claviger.keys.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),       // 20: claviger.keys.v1.ListPoliciesResponse
+	(*UpdatePolicyRequest)(nil),        // 21: claviger.keys.v1.UpdatePolicyRequest
+	(*UpdatePolicyResponse)(nil),       // 22: claviger.keys.v1.UpdatePolicyResponse
+	(*PublishPolicyRequest)(nil),       // 23: claviger.keys.v1.PublishPolicyRequest
+	(*PublishPolicyResponse)(nil),      // 24: claviger.keys.v1.PublishPolicyResponse
+	(*DiscardPolicyDraftRequest)(nil),  // 25: claviger.keys.v1.DiscardPolicyDraftRequest
+	(*DiscardPolicyDraftResponse)(nil), // 26: claviger.keys.v1.DiscardPolicyDraftResponse
+	(*RollBackPolicyRequest)(nil),      // 27: claviger.keys.v1.RollBackPolicyRequest
+	(*RollBackPolicyResponse)(nil),     // 28: claviger.keys.v1.RollBackPolicyResponse
+	(*ListPolicyVersionsRequest)(nil),  // 29: claviger.keys.v1.ListPolicyVersionsRequest
+	(*ListPolicyVersionsResponse)(nil), // 30: claviger.keys.v1.ListPolicyVersionsResponse
+	(*DiffPolicyRequest)(nil),          // 31: claviger.keys.v1.DiffPolicyRequest
+	(*DiffPolicyResponse)(nil),         // 32: claviger.keys.v1.DiffPolicyResponse
+	(*CheckPolicyRequest)(nil),         // 33: claviger.keys.v1.CheckPolicyRequest
+	(*CheckPolicyResponse)(nil),        // 34: claviger.keys.v1.CheckPolicyResponse
+	(*DeletePolicyRequest)(nil),        // 35: claviger.keys.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),       // 36: claviger.keys.v1.DeletePolicyResponse
+	(*timestamppb.Timestamp)(nil),      // 37: google.protobuf.Timestamp
+	(v1.CredentialClass)(0),            // 38: claviger.events.v1.CredentialClass
+	(*durationpb.Duration)(nil),        // 39: google.protobuf.Duration
 }
 var file_claviger_keys_v1_policy_proto_depIdxs = []int32{
 	3,  // 0: claviger.keys.v1.Policy.spec:type_name -> claviger.keys.v1.PolicySpec
-	36, // 1: claviger.keys.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
-	36, // 2: claviger.keys.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
+	37, // 1: claviger.keys.v1.Policy.create_time:type_name -> google.protobuf.Timestamp
+	37, // 2: claviger.keys.v1.Policy.update_time:type_name -> google.protobuf.Timestamp
 	3,  // 3: claviger.keys.v1.Policy.draft:type_name -> claviger.keys.v1.PolicySpec
-	36, // 4: claviger.keys.v1.Policy.publish_time:type_name -> google.protobuf.Timestamp
+	37, // 4: claviger.keys.v1.Policy.publish_time:type_name -> google.protobuf.Timestamp
 	4,  // 5: claviger.keys.v1.PolicySpec.groups:type_name -> claviger.keys.v1.TargetGroup
 	10, // 6: claviger.keys.v1.PolicySpec.hedge:type_name -> claviger.keys.v1.Hedge
 	0,  // 7: claviger.keys.v1.TargetGroup.strategy:type_name -> claviger.keys.v1.Strategy
 	7,  // 8: claviger.keys.v1.TargetGroup.targets:type_name -> claviger.keys.v1.Target
 	5,  // 9: claviger.keys.v1.TargetGroup.when:type_name -> claviger.keys.v1.Condition
 	6,  // 10: claviger.keys.v1.Condition.tags:type_name -> claviger.keys.v1.TagCondition
-	37, // 11: claviger.keys.v1.Target.use:type_name -> claviger.events.v1.CredentialClass
+	38, // 11: claviger.keys.v1.Target.use:type_name -> claviger.events.v1.CredentialClass
 	8,  // 12: claviger.keys.v1.Target.timeouts:type_name -> claviger.keys.v1.Timeouts
-	38, // 13: claviger.keys.v1.Target.backoff:type_name -> google.protobuf.Duration
+	39, // 13: claviger.keys.v1.Target.backoff:type_name -> google.protobuf.Duration
 	9,  // 14: claviger.keys.v1.Target.overrides:type_name -> claviger.keys.v1.Overrides
-	38, // 15: claviger.keys.v1.Timeouts.first_byte:type_name -> google.protobuf.Duration
-	38, // 16: claviger.keys.v1.Timeouts.between_chunks:type_name -> google.protobuf.Duration
-	38, // 17: claviger.keys.v1.Timeouts.total:type_name -> google.protobuf.Duration
-	38, // 18: claviger.keys.v1.Hedge.after:type_name -> google.protobuf.Duration
-	3,  // 19: claviger.keys.v1.PolicyVersion.spec:type_name -> claviger.keys.v1.PolicySpec
-	36, // 20: claviger.keys.v1.PolicyVersion.publish_time:type_name -> google.protobuf.Timestamp
-	1,  // 21: claviger.keys.v1.PolicyChange.kind:type_name -> claviger.keys.v1.PolicyChange.Kind
-	3,  // 22: claviger.keys.v1.CreatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
-	2,  // 23: claviger.keys.v1.CreatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	11, // 24: claviger.keys.v1.CreatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
-	2,  // 25: claviger.keys.v1.GetPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	2,  // 26: claviger.keys.v1.ListPoliciesResponse.policies:type_name -> claviger.keys.v1.Policy
-	3,  // 27: claviger.keys.v1.UpdatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
-	2,  // 28: claviger.keys.v1.UpdatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	11, // 29: claviger.keys.v1.UpdatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
-	2,  // 30: claviger.keys.v1.PublishPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	11, // 31: claviger.keys.v1.PublishPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
-	2,  // 32: claviger.keys.v1.DiscardPolicyDraftResponse.policy:type_name -> claviger.keys.v1.Policy
-	2,  // 33: claviger.keys.v1.RollBackPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
-	11, // 34: claviger.keys.v1.RollBackPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
-	12, // 35: claviger.keys.v1.ListPolicyVersionsResponse.versions:type_name -> claviger.keys.v1.PolicyVersion
-	13, // 36: claviger.keys.v1.DiffPolicyResponse.changes:type_name -> claviger.keys.v1.PolicyChange
-	3,  // 37: claviger.keys.v1.CheckPolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
-	11, // 38: claviger.keys.v1.CheckPolicyResponse.problems:type_name -> claviger.keys.v1.PolicyProblem
-	14, // 39: claviger.keys.v1.PolicyService.CreatePolicy:input_type -> claviger.keys.v1.CreatePolicyRequest
-	16, // 40: claviger.keys.v1.PolicyService.GetPolicy:input_type -> claviger.keys.v1.GetPolicyRequest
-	18, // 41: claviger.keys.v1.PolicyService.ListPolicies:input_type -> claviger.keys.v1.ListPoliciesRequest
-	20, // 42: claviger.keys.v1.PolicyService.UpdatePolicy:input_type -> claviger.keys.v1.UpdatePolicyRequest
-	22, // 43: claviger.keys.v1.PolicyService.PublishPolicy:input_type -> claviger.keys.v1.PublishPolicyRequest
-	24, // 44: claviger.keys.v1.PolicyService.DiscardPolicyDraft:input_type -> claviger.keys.v1.DiscardPolicyDraftRequest
-	26, // 45: claviger.keys.v1.PolicyService.RollBackPolicy:input_type -> claviger.keys.v1.RollBackPolicyRequest
-	28, // 46: claviger.keys.v1.PolicyService.ListPolicyVersions:input_type -> claviger.keys.v1.ListPolicyVersionsRequest
-	30, // 47: claviger.keys.v1.PolicyService.DiffPolicy:input_type -> claviger.keys.v1.DiffPolicyRequest
-	32, // 48: claviger.keys.v1.PolicyService.CheckPolicy:input_type -> claviger.keys.v1.CheckPolicyRequest
-	34, // 49: claviger.keys.v1.PolicyService.DeletePolicy:input_type -> claviger.keys.v1.DeletePolicyRequest
-	15, // 50: claviger.keys.v1.PolicyService.CreatePolicy:output_type -> claviger.keys.v1.CreatePolicyResponse
-	17, // 51: claviger.keys.v1.PolicyService.GetPolicy:output_type -> claviger.keys.v1.GetPolicyResponse
-	19, // 52: claviger.keys.v1.PolicyService.ListPolicies:output_type -> claviger.keys.v1.ListPoliciesResponse
-	21, // 53: claviger.keys.v1.PolicyService.UpdatePolicy:output_type -> claviger.keys.v1.UpdatePolicyResponse
-	23, // 54: claviger.keys.v1.PolicyService.PublishPolicy:output_type -> claviger.keys.v1.PublishPolicyResponse
-	25, // 55: claviger.keys.v1.PolicyService.DiscardPolicyDraft:output_type -> claviger.keys.v1.DiscardPolicyDraftResponse
-	27, // 56: claviger.keys.v1.PolicyService.RollBackPolicy:output_type -> claviger.keys.v1.RollBackPolicyResponse
-	29, // 57: claviger.keys.v1.PolicyService.ListPolicyVersions:output_type -> claviger.keys.v1.ListPolicyVersionsResponse
-	31, // 58: claviger.keys.v1.PolicyService.DiffPolicy:output_type -> claviger.keys.v1.DiffPolicyResponse
-	33, // 59: claviger.keys.v1.PolicyService.CheckPolicy:output_type -> claviger.keys.v1.CheckPolicyResponse
-	35, // 60: claviger.keys.v1.PolicyService.DeletePolicy:output_type -> claviger.keys.v1.DeletePolicyResponse
-	50, // [50:61] is the sub-list for method output_type
-	39, // [39:50] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	39, // 15: claviger.keys.v1.Timeouts.first_byte:type_name -> google.protobuf.Duration
+	39, // 16: claviger.keys.v1.Timeouts.between_chunks:type_name -> google.protobuf.Duration
+	39, // 17: claviger.keys.v1.Timeouts.total:type_name -> google.protobuf.Duration
+	39, // 18: claviger.keys.v1.Hedge.after:type_name -> google.protobuf.Duration
+	11, // 19: claviger.keys.v1.PolicyWarning.problem:type_name -> claviger.keys.v1.PolicyProblem
+	3,  // 20: claviger.keys.v1.PolicyVersion.spec:type_name -> claviger.keys.v1.PolicySpec
+	37, // 21: claviger.keys.v1.PolicyVersion.publish_time:type_name -> google.protobuf.Timestamp
+	1,  // 22: claviger.keys.v1.PolicyChange.kind:type_name -> claviger.keys.v1.PolicyChange.Kind
+	3,  // 23: claviger.keys.v1.CreatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	2,  // 24: claviger.keys.v1.CreatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 25: claviger.keys.v1.CreatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 26: claviger.keys.v1.GetPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	2,  // 27: claviger.keys.v1.ListPoliciesResponse.policies:type_name -> claviger.keys.v1.Policy
+	3,  // 28: claviger.keys.v1.UpdatePolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	2,  // 29: claviger.keys.v1.UpdatePolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 30: claviger.keys.v1.UpdatePolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 31: claviger.keys.v1.PublishPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 32: claviger.keys.v1.PublishPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	2,  // 33: claviger.keys.v1.DiscardPolicyDraftResponse.policy:type_name -> claviger.keys.v1.Policy
+	2,  // 34: claviger.keys.v1.RollBackPolicyResponse.policy:type_name -> claviger.keys.v1.Policy
+	11, // 35: claviger.keys.v1.RollBackPolicyResponse.warnings:type_name -> claviger.keys.v1.PolicyProblem
+	13, // 36: claviger.keys.v1.ListPolicyVersionsResponse.versions:type_name -> claviger.keys.v1.PolicyVersion
+	14, // 37: claviger.keys.v1.DiffPolicyResponse.changes:type_name -> claviger.keys.v1.PolicyChange
+	3,  // 38: claviger.keys.v1.CheckPolicyRequest.spec:type_name -> claviger.keys.v1.PolicySpec
+	11, // 39: claviger.keys.v1.CheckPolicyResponse.problems:type_name -> claviger.keys.v1.PolicyProblem
+	15, // 40: claviger.keys.v1.PolicyService.CreatePolicy:input_type -> claviger.keys.v1.CreatePolicyRequest
+	17, // 41: claviger.keys.v1.PolicyService.GetPolicy:input_type -> claviger.keys.v1.GetPolicyRequest
+	19, // 42: claviger.keys.v1.PolicyService.ListPolicies:input_type -> claviger.keys.v1.ListPoliciesRequest
+	21, // 43: claviger.keys.v1.PolicyService.UpdatePolicy:input_type -> claviger.keys.v1.UpdatePolicyRequest
+	23, // 44: claviger.keys.v1.PolicyService.PublishPolicy:input_type -> claviger.keys.v1.PublishPolicyRequest
+	25, // 45: claviger.keys.v1.PolicyService.DiscardPolicyDraft:input_type -> claviger.keys.v1.DiscardPolicyDraftRequest
+	27, // 46: claviger.keys.v1.PolicyService.RollBackPolicy:input_type -> claviger.keys.v1.RollBackPolicyRequest
+	29, // 47: claviger.keys.v1.PolicyService.ListPolicyVersions:input_type -> claviger.keys.v1.ListPolicyVersionsRequest
+	31, // 48: claviger.keys.v1.PolicyService.DiffPolicy:input_type -> claviger.keys.v1.DiffPolicyRequest
+	33, // 49: claviger.keys.v1.PolicyService.CheckPolicy:input_type -> claviger.keys.v1.CheckPolicyRequest
+	35, // 50: claviger.keys.v1.PolicyService.DeletePolicy:input_type -> claviger.keys.v1.DeletePolicyRequest
+	16, // 51: claviger.keys.v1.PolicyService.CreatePolicy:output_type -> claviger.keys.v1.CreatePolicyResponse
+	18, // 52: claviger.keys.v1.PolicyService.GetPolicy:output_type -> claviger.keys.v1.GetPolicyResponse
+	20, // 53: claviger.keys.v1.PolicyService.ListPolicies:output_type -> claviger.keys.v1.ListPoliciesResponse
+	22, // 54: claviger.keys.v1.PolicyService.UpdatePolicy:output_type -> claviger.keys.v1.UpdatePolicyResponse
+	24, // 55: claviger.keys.v1.PolicyService.PublishPolicy:output_type -> claviger.keys.v1.PublishPolicyResponse
+	26, // 56: claviger.keys.v1.PolicyService.DiscardPolicyDraft:output_type -> claviger.keys.v1.DiscardPolicyDraftResponse
+	28, // 57: claviger.keys.v1.PolicyService.RollBackPolicy:output_type -> claviger.keys.v1.RollBackPolicyResponse
+	30, // 58: claviger.keys.v1.PolicyService.ListPolicyVersions:output_type -> claviger.keys.v1.ListPolicyVersionsResponse
+	32, // 59: claviger.keys.v1.PolicyService.DiffPolicy:output_type -> claviger.keys.v1.DiffPolicyResponse
+	34, // 60: claviger.keys.v1.PolicyService.CheckPolicy:output_type -> claviger.keys.v1.CheckPolicyResponse
+	36, // 61: claviger.keys.v1.PolicyService.DeletePolicy:output_type -> claviger.keys.v1.DeletePolicyResponse
+	51, // [51:62] is the sub-list for method output_type
+	40, // [40:51] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_policy_proto_init() }
@@ -2767,7 +2838,7 @@ func file_claviger_keys_v1_policy_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_policy_proto_rawDesc), len(file_claviger_keys_v1_policy_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -395,7 +395,9 @@ type UpdateRoutingPreferencesResponse struct {
 	// preferences are the preferences.
 	Preferences *RoutingPreferences `protobuf:"bytes,1,opt,name=preferences,proto3" json:"preferences,omitempty"`
 	// etag changes with every change.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// warnings are lines of published policies that do not serve any more, the first hundred.
+	Warnings      []*PolicyWarning `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -442,6 +444,13 @@ func (x *UpdateRoutingPreferencesResponse) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *UpdateRoutingPreferencesResponse) GetWarnings() []*PolicyWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // GetApprovedModelsRequest is the input of GetApprovedModels.
@@ -606,7 +615,9 @@ type UpdateApprovedModelsResponse struct {
 	// approved_models are patterns of "provider/model" in which "*" stands for any text; none is every model.
 	ApprovedModels []string `protobuf:"bytes,1,rep,name=approved_models,json=approvedModels,proto3" json:"approved_models,omitempty"`
 	// etag changes with every change.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// warnings are lines of published policies that do not serve any more, the first hundred.
+	Warnings      []*PolicyWarning `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -655,11 +666,18 @@ func (x *UpdateApprovedModelsResponse) GetEtag() string {
 	return ""
 }
 
+func (x *UpdateApprovedModelsResponse) GetWarnings() []*PolicyWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 var File_claviger_keys_v1_routing_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_routing_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclaviger/keys/v1/routing.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\"\x8f\x01\n" +
+	"\x1eclaviger/keys/v1/routing.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a!claviger/options/v1/options.proto\"\x8f\x01\n" +
 	"\fProviderRule\x129\n" +
 	"\bprovider\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\bprovider\x12D\n" +
 	"\bplatform\x18\x02 \x01(\x0e2\x1e.claviger.keys.v1.PlatformRuleB\b\xbaH\x05\x82\x01\x02\x10\x01R\bplatform\"\xed\x02\n" +
@@ -678,10 +696,11 @@ const file_claviger_keys_v1_routing_proto_rawDesc = "" +
 	"\vpreferences\x18\x01 \x01(\v2$.claviger.keys.v1.RoutingPreferencesB\x06\xbaH\x03\xc8\x01\x01R\vpreferences\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"~\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\xbb\x01\n" +
 	" UpdateRoutingPreferencesResponse\x12F\n" +
 	"\vpreferences\x18\x01 \x01(\v2$.claviger.keys.v1.RoutingPreferencesR\vpreferences\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag\"\x1a\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12;\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1f.claviger.keys.v1.PolicyWarningR\bwarnings\"\x1a\n" +
 	"\x18GetApprovedModelsRequest\"X\n" +
 	"\x19GetApprovedModelsResponse\x12'\n" +
 	"\x0fapproved_models\x18\x01 \x03(\tR\x0eapprovedModels\x12\x12\n" +
@@ -690,10 +709,11 @@ const file_claviger_keys_v1_routing_proto_rawDesc = "" +
 	"\x0fapproved_models\x18\x01 \x03(\tB8\xbaH5\x92\x012\x10\xe8\a\x18\x01\"+r)2'^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$R\x0eapprovedModels\x12\x1d\n" +
 	"\x04etag\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"[\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x98\x01\n" +
 	"\x1cUpdateApprovedModelsResponse\x12'\n" +
 	"\x0fapproved_models\x18\x01 \x03(\tR\x0eapprovedModels\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag*\x9d\x01\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12;\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x1f.claviger.keys.v1.PolicyWarningR\bwarnings*\x9d\x01\n" +
 	"\fPlatformRule\x12\x1d\n" +
 	"\x19PLATFORM_RULE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PLATFORM_RULE_NEVER\x10\x01\x12\x1b\n" +
@@ -735,6 +755,7 @@ var file_claviger_keys_v1_routing_proto_goTypes = []any{
 	(*GetApprovedModelsResponse)(nil),        // 8: claviger.keys.v1.GetApprovedModelsResponse
 	(*UpdateApprovedModelsRequest)(nil),      // 9: claviger.keys.v1.UpdateApprovedModelsRequest
 	(*UpdateApprovedModelsResponse)(nil),     // 10: claviger.keys.v1.UpdateApprovedModelsResponse
+	(*PolicyWarning)(nil),                    // 11: claviger.keys.v1.PolicyWarning
 }
 var file_claviger_keys_v1_routing_proto_depIdxs = []int32{
 	0,  // 0: claviger.keys.v1.ProviderRule.platform:type_name -> claviger.keys.v1.PlatformRule
@@ -743,19 +764,21 @@ var file_claviger_keys_v1_routing_proto_depIdxs = []int32{
 	2,  // 3: claviger.keys.v1.GetRoutingPreferencesResponse.preferences:type_name -> claviger.keys.v1.RoutingPreferences
 	2,  // 4: claviger.keys.v1.UpdateRoutingPreferencesRequest.preferences:type_name -> claviger.keys.v1.RoutingPreferences
 	2,  // 5: claviger.keys.v1.UpdateRoutingPreferencesResponse.preferences:type_name -> claviger.keys.v1.RoutingPreferences
-	3,  // 6: claviger.keys.v1.RoutingService.GetRoutingPreferences:input_type -> claviger.keys.v1.GetRoutingPreferencesRequest
-	5,  // 7: claviger.keys.v1.RoutingService.UpdateRoutingPreferences:input_type -> claviger.keys.v1.UpdateRoutingPreferencesRequest
-	7,  // 8: claviger.keys.v1.ModelService.GetApprovedModels:input_type -> claviger.keys.v1.GetApprovedModelsRequest
-	9,  // 9: claviger.keys.v1.ModelService.UpdateApprovedModels:input_type -> claviger.keys.v1.UpdateApprovedModelsRequest
-	4,  // 10: claviger.keys.v1.RoutingService.GetRoutingPreferences:output_type -> claviger.keys.v1.GetRoutingPreferencesResponse
-	6,  // 11: claviger.keys.v1.RoutingService.UpdateRoutingPreferences:output_type -> claviger.keys.v1.UpdateRoutingPreferencesResponse
-	8,  // 12: claviger.keys.v1.ModelService.GetApprovedModels:output_type -> claviger.keys.v1.GetApprovedModelsResponse
-	10, // 13: claviger.keys.v1.ModelService.UpdateApprovedModels:output_type -> claviger.keys.v1.UpdateApprovedModelsResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	11, // 6: claviger.keys.v1.UpdateRoutingPreferencesResponse.warnings:type_name -> claviger.keys.v1.PolicyWarning
+	11, // 7: claviger.keys.v1.UpdateApprovedModelsResponse.warnings:type_name -> claviger.keys.v1.PolicyWarning
+	3,  // 8: claviger.keys.v1.RoutingService.GetRoutingPreferences:input_type -> claviger.keys.v1.GetRoutingPreferencesRequest
+	5,  // 9: claviger.keys.v1.RoutingService.UpdateRoutingPreferences:input_type -> claviger.keys.v1.UpdateRoutingPreferencesRequest
+	7,  // 10: claviger.keys.v1.ModelService.GetApprovedModels:input_type -> claviger.keys.v1.GetApprovedModelsRequest
+	9,  // 11: claviger.keys.v1.ModelService.UpdateApprovedModels:input_type -> claviger.keys.v1.UpdateApprovedModelsRequest
+	4,  // 12: claviger.keys.v1.RoutingService.GetRoutingPreferences:output_type -> claviger.keys.v1.GetRoutingPreferencesResponse
+	6,  // 13: claviger.keys.v1.RoutingService.UpdateRoutingPreferences:output_type -> claviger.keys.v1.UpdateRoutingPreferencesResponse
+	8,  // 14: claviger.keys.v1.ModelService.GetApprovedModels:output_type -> claviger.keys.v1.GetApprovedModelsResponse
+	10, // 15: claviger.keys.v1.ModelService.UpdateApprovedModels:output_type -> claviger.keys.v1.UpdateApprovedModelsResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_routing_proto_init() }
@@ -763,6 +786,7 @@ func file_claviger_keys_v1_routing_proto_init() {
 	if File_claviger_keys_v1_routing_proto != nil {
 		return
 	}
+	file_claviger_keys_v1_policy_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/policy.proto.
  */
 export const file_claviger_keys_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL3BvbGljeS5wcm90bxIQY2xhdmlnZXIua2V5cy52MSLYAgoGUG9saWN5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIqCgRzcGVjGAQgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgHIAEoCRIMCgRldGFnGAggASgJEisKBWRyYWZ0GAkgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEjAKDHB1Ymxpc2hfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcHVibGlzaGVkX2J5GAsgASgJInkKClBvbGljeVNwZWMSLQoGZ3JvdXBzGAEgAygLMh0uY2xhdmlnZXIua2V5cy52MS5UYXJnZXRHcm91cBIUCgxtYXhfYXR0ZW1wdHMYAiABKAUSJgoFaGVkZ2UYAyABKAsyFy5jbGF2aWdlci5rZXlzLnYxLkhlZGdlIqQBCgtUYXJnZXRHcm91cBIsCghzdHJhdGVneRgBIAEoDjIaLmNsYXZpZ2VyLmtleXMudjEuU3RyYXRlZ3kSKQoHdGFyZ2V0cxgCIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuVGFyZ2V0EikKBHdoZW4YAyABKAsyGy5jbGF2aWdlci5rZXlzLnYxLkNvbmRpdGlvbhIRCglzdGlja3lfYnkYBCABKAkipQEKCUNvbmRpdGlvbhIsCgR0YWdzGAEgAygLMh4uY2xhdmlnZXIua2V5cy52MS5UYWdDb25kaXRpb24SDgoGbW9kZWxzGAIgAygJEhgKEG1pbl9pbnB1dF90b2tlbnMYAyABKAMSGAoQbWF4X2lucHV0X3Rva2VucxgEIAEoAxITCgthcGlfa2V5X2lkcxgFIAMoCRIRCglncm91cF9pZHMYBiADKAkiKwoMVGFnQ29uZGl0aW9uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkivQIKBlRhcmdldBINCgVtb2RlbBgBIAEoCRIwCgN1c2UYAiABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhUKDWNyZWRlbnRpYWxfaWQYAyABKAkSEwoGd2VpZ2h0GAQgASgFSACIAQESLAoIdGltZW91dHMYBSABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlRpbWVvdXRzEhQKB3JldHJpZXMYBiABKAVIAYgBARIqCgdiYWNrb2ZmGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21vdmVfb24YCCADKAkSLgoJb3ZlcnJpZGVzGAkgASgLMhsuY2xhdmlnZXIua2V5cy52MS5PdmVycmlkZXNCCQoHX3dlaWdodEIKCghfcmV0cmllcyKWAQoIVGltZW91dHMSLQoKZmlyc3RfYnl0ZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5iZXR3ZWVuX2NodW5rcxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgV0b3RhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiK9AQoJT3ZlcnJpZGVzEhgKC3RlbXBlcmF0dXJlGAEgASgBSACIAQESEgoFdG9wX3AYAiABKAFIAYgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgDIAEoA0gCiAEBEh0KEHJlYXNvbmluZ19lZmZvcnQYBCABKAlIA4gBAUIOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQhQKEl9tYXhfb3V0cHV0X3Rva2Vuc0ITChFfcmVhc29uaW5nX2VmZm9ydCJGCgVIZWRnZRIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgttYXhfcGVyY2VudBgCIAEoBSJiCg1Qb2xpY3lQcm9ibGVtEgwKBGxpbmUYASABKAUSDQoFZmllbGQYAiABKAkSDgoGcmVhc29uGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEg8KB3dhcm5pbmcYBSABKAgirAEKDVBvbGljeVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoAxIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEjAKDHB1Ymxpc2hfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcHVibGlzaGVkX2J5GAQgASgJEhYKDnJvbGxlZF9iYWNrX3RvGAUgASgDIvABCgxQb2xpY3lDaGFuZ2USMQoEa2luZBgBIAEoDjIjLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5Q2hhbmdlLktpbmQSEQoJZnJvbV9saW5lGAIgASgFEg8KB3RvX2xpbmUYAyABKAUSDQoFZmllbGQYBCABKAkSDAoEZnJvbRgFIAEoCRIKCgJ0bxgGIAEoCSJgCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABIOCgpLSU5EX0FEREVEEAESEAoMS0lORF9SRU1PVkVEEAISEAoMS0lORF9DSEFOR0VEEAMSDgoKS0lORF9NT1ZFRBAEInkKE0NyZWF0ZVBvbGljeVJlcXVlc3QSDAoEbmFtZRgBIAEoCRIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEg8KB3B1Ymxpc2gYAyABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJInMKFENyZWF0ZVBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIh4KEEdldFBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkiPQoRR2V0UG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kiPAoTTGlzdFBvbGljaWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJbChRMaXN0UG9saWNpZXNSZXNwb25zZRIqCghwb2xpY2llcxgBIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKFAQoTVXBkYXRlUG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCRIqCgRzcGVjGAIgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEg8KB3B1Ymxpc2gYAyABKAgSDAoEZXRhZxgEIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkicwoUVXBkYXRlUG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVByb2JsZW0iSQoUUHVibGlzaFBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSDAoEZXRhZxgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkidAoVUHVibGlzaFBvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIk4KGURpc2NhcmRQb2xpY3lEcmFmdFJlcXVlc3QSCgoCaWQYASABKAkSDAoEZXRhZxgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkiRgoaRGlzY2FyZFBvbGljeURyYWZ0UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kiWwoVUm9sbEJhY2tQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEg8KB3ZlcnNpb24YAiABKAMSDAoEZXRhZxgDIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkidQoWUm9sbEJhY2tQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeRIxCgh3YXJuaW5ncxgCIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSJOChlMaXN0UG9saWN5VmVyc2lvbnNSZXF1ZXN0EgoKAmlkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImgKGkxpc3RQb2xpY3lWZXJzaW9uc1Jlc3BvbnNlEjEKCHZlcnNpb25zGAEgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJJChFEaWZmUG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCRIUCgxmcm9tX3ZlcnNpb24YAiABKAMSEgoKdG9fdmVyc2lvbhgDIAEoAyJvChJEaWZmUG9saWN5UmVzcG9uc2USLwoHY2hhbmdlcxgBIAMoCzIeLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5Q2hhbmdlEhQKDGZyb21fdmVyc2lvbhgCIAEoAxISCgp0b192ZXJzaW9uGAMgASgDIk4KEkNoZWNrUG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEioKBHNwZWMYAiABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMiSAoTQ2hlY2tQb2xpY3lSZXNwb25zZRIxCghwcm9ibGVtcxgBIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSI6ChNEZWxldGVQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgCIAEoCSIWChREZWxldGVQb2xpY3lSZXNwb25zZSqeAQoIU3RyYXRlZ3kSGAoUU1RSQVRFR1lfVU5TUEVDSUZJRUQQABIVChFTVFJBVEVHWV9GQUxMQkFDSxABEhUKEVNUUkFURUdZX1dFSUdIVEVEEAISGwoXU1RSQVRFR1lfTE9XRVNUX0xBVEVOQ1kQAxIYChRTVFJBVEVHWV9MT1dFU1RfQ09TVBAEEhMKD1NUUkFURUdZX1NUSUNLWRAFMrMJCg1Qb2xpY3lTZXJ2aWNlEmkKDENyZWF0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuQ3JlYXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISXAoJR2V0UG9saWN5EiIuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXF1ZXN0GiMuY2xhdmlnZXIua2V5cy52MS5HZXRQb2xpY3lSZXNwb25zZSIGqrsYAggDEmUKDExpc3RQb2xpY2llcxIlLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljaWVzUmVzcG9uc2UiBqq7GAIIAxJpCgxVcGRhdGVQb2xpY3kSJS5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZVBvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEmwKDVB1Ymxpc2hQb2xpY3kSJi5jbGF2aWdlci5rZXlzLnYxLlB1Ymxpc2hQb2xpY3lSZXF1ZXN0GicuY2xhdmlnZXIua2V5cy52MS5QdWJsaXNoUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISewoSRGlzY2FyZFBvbGljeURyYWZ0EisuY2xhdmlnZXIua2V5cy52MS5EaXNjYXJkUG9saWN5RHJhZnRSZXF1ZXN0GiwuY2xhdmlnZXIua2V5cy52MS5EaXNjYXJkUG9saWN5RHJhZnRSZXNwb25zZSIKqrsYBggDEgIBAhJvCg5Sb2xsQmFja1BvbGljeRInLmNsYXZpZ2VyLmtleXMudjEuUm9sbEJhY2tQb2xpY3lSZXF1ZXN0GiguY2xhdmlnZXIua2V5cy52MS5Sb2xsQmFja1BvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEncKEkxpc3RQb2xpY3lWZXJzaW9ucxIrLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVxdWVzdBosLmNsYXZpZ2VyLmtleXMudjEuTGlzdFBvbGljeVZlcnNpb25zUmVzcG9uc2UiBqq7GAIIAxJfCgpEaWZmUG9saWN5EiMuY2xhdmlnZXIua2V5cy52MS5EaWZmUG9saWN5UmVxdWVzdBokLmNsYXZpZ2VyLmtleXMudjEuRGlmZlBvbGljeVJlc3BvbnNlIgaquxgCCAMSZgoLQ2hlY2tQb2xpY3kSJC5jbGF2aWdlci5rZXlzLnYxLkNoZWNrUG9saWN5UmVxdWVzdBolLmNsYXZpZ2VyLmtleXMudjEuQ2hlY2tQb2xpY3lSZXNwb25zZSIKqrsYBggDEgIBAhJpCgxEZWxldGVQb2xpY3kSJS5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZVBvbGljeVJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLkRlbGV0ZVBvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL3BvbGljeS5wcm90bxIQY2xhdmlnZXIua2V5cy52MSLYAgoGUG9saWN5EgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSDwoHdmVyc2lvbhgDIAEoAxIqCgRzcGVjGAQgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgt1cGRhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKdXBkYXRlZF9ieRgHIAEoCRIMCgRldGFnGAggASgJEisKBWRyYWZ0GAkgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjEjAKDHB1Ymxpc2hfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMcHVibGlzaGVkX2J5GAsgASgJInkKClBvbGljeVNwZWMSLQoGZ3JvdXBzGAEgAygLMh0uY2xhdmlnZXIua2V5cy52MS5UYXJnZXRHcm91cBIUCgxtYXhfYXR0ZW1wdHMYAiABKAUSJgoFaGVkZ2UYAyABKAsyFy5jbGF2aWdlci5rZXlzLnYxLkhlZGdlIqQBCgtUYXJnZXRHcm91cBIsCghzdHJhdGVneRgBIAEoDjIaLmNsYXZpZ2VyLmtleXMudjEuU3RyYXRlZ3kSKQoHdGFyZ2V0cxgCIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuVGFyZ2V0EikKBHdoZW4YAyABKAsyGy5jbGF2aWdlci5rZXlzLnYxLkNvbmRpdGlvbhIRCglzdGlja3lfYnkYBCABKAkipQEKCUNvbmRpdGlvbhIsCgR0YWdzGAEgAygLMh4uY2xhdmlnZXIua2V5cy52MS5UYWdDb25kaXRpb24SDgoGbW9kZWxzGAIgAygJEhgKEG1pbl9pbnB1dF90b2tlbnMYAyABKAMSGAoQbWF4X2lucHV0X3Rva2VucxgEIAEoAxITCgthcGlfa2V5X2lkcxgFIAMoCRIRCglncm91cF9pZHMYBiADKAkiKwoMVGFnQ29uZGl0aW9uEgsKA2tleRgBIAEoCRIOCgZ2YWx1ZXMYAiADKAkivQIKBlRhcmdldBINCgVtb2RlbBgBIAEoCRIwCgN1c2UYAiABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhUKDWNyZWRlbnRpYWxfaWQYAyABKAkSEwoGd2VpZ2h0GAQgASgFSACIAQESLAoIdGltZW91dHMYBSABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlRpbWVvdXRzEhQKB3JldHJpZXMYBiABKAVIAYgBARIqCgdiYWNrb2ZmGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB21vdmVfb24YCCADKAkSLgoJb3ZlcnJpZGVzGAkgASgLMhsuY2xhdmlnZXIua2V5cy52MS5PdmVycmlkZXNCCQoHX3dlaWdodEIKCghfcmV0cmllcyKWAQoIVGltZW91dHMSLQoKZmlyc3RfYnl0ZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5iZXR3ZWVuX2NodW5rcxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIoCgV0b3RhbBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiK9AQoJT3ZlcnJpZGVzEhgKC3RlbXBlcmF0dXJlGAEgASgBSACIAQESEgoFdG9wX3AYAiABKAFIAYgBARIeChFtYXhfb3V0cHV0X3Rva2VucxgDIAEoA0gCiAEBEh0KEHJlYXNvbmluZ19lZmZvcnQYBCABKAlIA4gBAUIOCgxfdGVtcGVyYXR1cmVCCAoGX3RvcF9wQhQKEl9tYXhfb3V0cHV0X3Rva2Vuc0ITChFfcmVhc29uaW5nX2VmZm9ydCJGCgVIZWRnZRIoCgVhZnRlchgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhITCgttYXhfcGVyY2VudBgCIAEoBSJiCg1Qb2xpY3lQcm9ibGVtEgwKBGxpbmUYASABKAUSDQoFZmllbGQYAiABKAkSDgoGcmVhc29uGAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEg8KB3dhcm5pbmcYBSABKAgiaQoNUG9saWN5V2FybmluZxIRCglwb2xpY3lfaWQYASABKAkSEwoLcG9saWN5X25hbWUYAiABKAkSMAoHcHJvYmxlbRgDIAEoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSKsAQoNUG9saWN5VmVyc2lvbhIPCgd2ZXJzaW9uGAEgASgDEioKBHNwZWMYAiABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMSMAoMcHVibGlzaF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxwdWJsaXNoZWRfYnkYBCABKAkSFgoOcm9sbGVkX2JhY2tfdG8YBSABKAMi8AEKDFBvbGljeUNoYW5nZRIxCgRraW5kGAEgASgOMiMuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lDaGFuZ2UuS2luZBIRCglmcm9tX2xpbmUYAiABKAUSDwoHdG9fbGluZRgDIAEoBRINCgVmaWVsZBgEIAEoCRIMCgRmcm9tGAUgASgJEgoKAnRvGAYgASgJImAKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg4KCktJTkRfQURERUQQARIQCgxLSU5EX1JFTU9WRUQQAhIQCgxLSU5EX0NIQU5HRUQQAxIOCgpLSU5EX01PVkVEEAQieQoTQ3JlYXRlUG9saWN5UmVxdWVzdBIMCgRuYW1lGAEgASgJEioKBHNwZWMYAiABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMSDwoHcHVibGlzaBgDIAEoCBIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkicwoUQ3JlYXRlUG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVByb2JsZW0iHgoQR2V0UG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCSI9ChFHZXRQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeSI8ChNMaXN0UG9saWNpZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlsKFExpc3RQb2xpY2llc1Jlc3BvbnNlEioKCHBvbGljaWVzGAEgAygLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIoUBChNVcGRhdGVQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEioKBHNwZWMYAiABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMSDwoHcHVibGlzaBgDIAEoCBIMCgRldGFnGAQgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCSJzChRVcGRhdGVQb2xpY3lSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeRIxCgh3YXJuaW5ncxgCIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5UHJvYmxlbSJJChRQdWJsaXNoUG9saWN5UmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRldGFnGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCSJ0ChVQdWJsaXNoUG9saWN5UmVzcG9uc2USKAoGcG9saWN5GAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5Qb2xpY3kSMQoId2FybmluZ3MYAiADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVByb2JsZW0iTgoZRGlzY2FyZFBvbGljeURyYWZ0UmVxdWVzdBIKCgJpZBgBIAEoCRIMCgRldGFnGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCSJGChpEaXNjYXJkUG9saWN5RHJhZnRSZXNwb25zZRIoCgZwb2xpY3kYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeSJbChVSb2xsQmFja1BvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSDwoHdmVyc2lvbhgCIAEoAxIMCgRldGFnGAMgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJ1ChZSb2xsQmFja1BvbGljeVJlc3BvbnNlEigKBnBvbGljeRgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5EjEKCHdhcm5pbmdzGAIgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIk4KGUxpc3RQb2xpY3lWZXJzaW9uc1JlcXVlc3QSCgoCaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiaAoaTGlzdFBvbGljeVZlcnNpb25zUmVzcG9uc2USMQoIdmVyc2lvbnMYASADKAsyHy5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVZlcnNpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkkKEURpZmZQb2xpY3lSZXF1ZXN0EgoKAmlkGAEgASgJEhQKDGZyb21fdmVyc2lvbhgCIAEoAxISCgp0b192ZXJzaW9uGAMgASgDIm8KEkRpZmZQb2xpY3lSZXNwb25zZRIvCgdjaGFuZ2VzGAEgAygLMh4uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lDaGFuZ2USFAoMZnJvbV92ZXJzaW9uGAIgASgDEhIKCnRvX3ZlcnNpb24YAyABKAMiTgoSQ2hlY2tQb2xpY3lSZXF1ZXN0EgwKBG5hbWUYASABKAkSKgoEc3BlYxgCIAEoCzIcLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5U3BlYyJIChNDaGVja1BvbGljeVJlc3BvbnNlEjEKCHByb2JsZW1zGAEgAygLMh8uY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lQcm9ibGVtIjoKE0RlbGV0ZVBvbGljeVJlcXVlc3QSCgoCaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJIhYKFERlbGV0ZVBvbGljeVJlc3BvbnNlKp4BCghTdHJhdGVneRIYChRTVFJBVEVHWV9VTlNQRUNJRklFRBAAEhUKEVNUUkFURUdZX0ZBTExCQUNLEAESFQoRU1RSQVRFR1lfV0VJR0hURUQQAhIbChdTVFJBVEVHWV9MT1dFU1RfTEFURU5DWRADEhgKFFNUUkFURUdZX0xPV0VTVF9DT1NUEAQSEwoPU1RSQVRFR1lfU1RJQ0tZEAUyswkKDVBvbGljeVNlcnZpY2USaQoMQ3JlYXRlUG9saWN5EiUuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVQb2xpY3lSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVQb2xpY3lSZXNwb25zZSIKqrsYBggDEgIBAhJcCglHZXRQb2xpY3kSIi5jbGF2aWdlci5rZXlzLnYxLkdldFBvbGljeVJlcXVlc3QaIy5jbGF2aWdlci5rZXlzLnYxLkdldFBvbGljeVJlc3BvbnNlIgaquxgCCAMSZQoMTGlzdFBvbGljaWVzEiUuY2xhdmlnZXIua2V5cy52MS5MaXN0UG9saWNpZXNSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5MaXN0UG9saWNpZXNSZXNwb25zZSIGqrsYAggDEmkKDFVwZGF0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISbAoNUHVibGlzaFBvbGljeRImLmNsYXZpZ2VyLmtleXMudjEuUHVibGlzaFBvbGljeVJlcXVlc3QaJy5jbGF2aWdlci5rZXlzLnYxLlB1Ymxpc2hQb2xpY3lSZXNwb25zZSIKqrsYBggDEgIBAhJ7ChJEaXNjYXJkUG9saWN5RHJhZnQSKy5jbGF2aWdlci5rZXlzLnYxLkRpc2NhcmRQb2xpY3lEcmFmdFJlcXVlc3QaLC5jbGF2aWdlci5rZXlzLnYxLkRpc2NhcmRQb2xpY3lEcmFmdFJlc3BvbnNlIgqquxgGCAMSAgECEm8KDlJvbGxCYWNrUG9saWN5EicuY2xhdmlnZXIua2V5cy52MS5Sb2xsQmFja1BvbGljeVJlcXVlc3QaKC5jbGF2aWdlci5rZXlzLnYxLlJvbGxCYWNrUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQISdwoSTGlzdFBvbGljeVZlcnNpb25zEisuY2xhdmlnZXIua2V5cy52MS5MaXN0UG9saWN5VmVyc2lvbnNSZXF1ZXN0GiwuY2xhdmlnZXIua2V5cy52MS5MaXN0UG9saWN5VmVyc2lvbnNSZXNwb25zZSIGqrsYAggDEl8KCkRpZmZQb2xpY3kSIy5jbGF2aWdlci5rZXlzLnYxLkRpZmZQb2xpY3lSZXF1ZXN0GiQuY2xhdmlnZXIua2V5cy52MS5EaWZmUG9saWN5UmVzcG9uc2UiBqq7GAIIAxJmCgtDaGVja1BvbGljeRIkLmNsYXZpZ2VyLmtleXMudjEuQ2hlY2tQb2xpY3lSZXF1ZXN0GiUuY2xhdmlnZXIua2V5cy52MS5DaGVja1BvbGljeVJlc3BvbnNlIgqquxgGCAMSAgECEmkKDERlbGV0ZVBvbGljeRIlLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlUG9saWN5UmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlUG9saWN5UmVzcG9uc2UiCqq7GAYIAxICAQJiBnByb3RvMw", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Policy is a named, versioned routing rule.
@@ -510,6 +510,41 @@ export const PolicyProblemSchema: GenMessage<PolicyProblem> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_policy, 9);
 
 /**
+ * PolicyWarning is a problem that another change has made in a published policy, which stays as it is.
+ *
+ * @generated from message claviger.keys.v1.PolicyWarning
+ */
+export type PolicyWarning = Message<"claviger.keys.v1.PolicyWarning"> & {
+  /**
+   * policy_id is the policy.
+   *
+   * @generated from field: string policy_id = 1;
+   */
+  policyId: string;
+
+  /**
+   * policy_name is its name.
+   *
+   * @generated from field: string policy_name = 2;
+   */
+  policyName: string;
+
+  /**
+   * problem is what is wrong with it now, and on which line.
+   *
+   * @generated from field: claviger.keys.v1.PolicyProblem problem = 3;
+   */
+  problem?: PolicyProblem | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.PolicyWarning.
+ * Use `create(PolicyWarningSchema)` to create a new message.
+ */
+export const PolicyWarningSchema: GenMessage<PolicyWarning> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_policy, 10);
+
+/**
  * PolicyVersion is a published version.
  *
  * @generated from message claviger.keys.v1.PolicyVersion
@@ -556,7 +591,7 @@ export type PolicyVersion = Message<"claviger.keys.v1.PolicyVersion"> & {
  * Use `create(PolicyVersionSchema)` to create a new message.
  */
 export const PolicyVersionSchema: GenMessage<PolicyVersion> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 10);
+  messageDesc(file_claviger_keys_v1_policy, 11);
 
 /**
  * PolicyChange is one difference between two versions.
@@ -612,7 +647,7 @@ export type PolicyChange = Message<"claviger.keys.v1.PolicyChange"> & {
  * Use `create(PolicyChangeSchema)` to create a new message.
  */
 export const PolicyChangeSchema: GenMessage<PolicyChange> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 11);
+  messageDesc(file_claviger_keys_v1_policy, 12);
 
 /**
  * kind is what happened to it.
@@ -660,7 +695,7 @@ export enum PolicyChange_Kind {
  * Describes the enum claviger.keys.v1.PolicyChange.Kind.
  */
 export const PolicyChange_KindSchema: GenEnum<PolicyChange_Kind> = /*@__PURE__*/
-  enumDesc(file_claviger_keys_v1_policy, 11, 0);
+  enumDesc(file_claviger_keys_v1_policy, 12, 0);
 
 /**
  * CreatePolicyRequest is the input of CreatePolicy.
@@ -702,7 +737,7 @@ export type CreatePolicyRequest = Message<"claviger.keys.v1.CreatePolicyRequest"
  * Use `create(CreatePolicyRequestSchema)` to create a new message.
  */
 export const CreatePolicyRequestSchema: GenMessage<CreatePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 12);
+  messageDesc(file_claviger_keys_v1_policy, 13);
 
 /**
  * CreatePolicyResponse is the answer of CreatePolicy.
@@ -730,7 +765,7 @@ export type CreatePolicyResponse = Message<"claviger.keys.v1.CreatePolicyRespons
  * Use `create(CreatePolicyResponseSchema)` to create a new message.
  */
 export const CreatePolicyResponseSchema: GenMessage<CreatePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 13);
+  messageDesc(file_claviger_keys_v1_policy, 14);
 
 /**
  * GetPolicyRequest is the input of GetPolicy.
@@ -751,7 +786,7 @@ export type GetPolicyRequest = Message<"claviger.keys.v1.GetPolicyRequest"> & {
  * Use `create(GetPolicyRequestSchema)` to create a new message.
  */
 export const GetPolicyRequestSchema: GenMessage<GetPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 14);
+  messageDesc(file_claviger_keys_v1_policy, 15);
 
 /**
  * GetPolicyResponse is the answer of GetPolicy.
@@ -772,7 +807,7 @@ export type GetPolicyResponse = Message<"claviger.keys.v1.GetPolicyResponse"> & 
  * Use `create(GetPolicyResponseSchema)` to create a new message.
  */
 export const GetPolicyResponseSchema: GenMessage<GetPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 15);
+  messageDesc(file_claviger_keys_v1_policy, 16);
 
 /**
  * ListPoliciesRequest is the input of ListPolicies.
@@ -800,7 +835,7 @@ export type ListPoliciesRequest = Message<"claviger.keys.v1.ListPoliciesRequest"
  * Use `create(ListPoliciesRequestSchema)` to create a new message.
  */
 export const ListPoliciesRequestSchema: GenMessage<ListPoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 16);
+  messageDesc(file_claviger_keys_v1_policy, 17);
 
 /**
  * ListPoliciesResponse is the answer of ListPolicies.
@@ -828,7 +863,7 @@ export type ListPoliciesResponse = Message<"claviger.keys.v1.ListPoliciesRespons
  * Use `create(ListPoliciesResponseSchema)` to create a new message.
  */
 export const ListPoliciesResponseSchema: GenMessage<ListPoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 17);
+  messageDesc(file_claviger_keys_v1_policy, 18);
 
 /**
  * UpdatePolicyRequest is the input of UpdatePolicy.
@@ -877,7 +912,7 @@ export type UpdatePolicyRequest = Message<"claviger.keys.v1.UpdatePolicyRequest"
  * Use `create(UpdatePolicyRequestSchema)` to create a new message.
  */
 export const UpdatePolicyRequestSchema: GenMessage<UpdatePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 18);
+  messageDesc(file_claviger_keys_v1_policy, 19);
 
 /**
  * UpdatePolicyResponse is the answer of UpdatePolicy.
@@ -905,7 +940,7 @@ export type UpdatePolicyResponse = Message<"claviger.keys.v1.UpdatePolicyRespons
  * Use `create(UpdatePolicyResponseSchema)` to create a new message.
  */
 export const UpdatePolicyResponseSchema: GenMessage<UpdatePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 19);
+  messageDesc(file_claviger_keys_v1_policy, 20);
 
 /**
  * PublishPolicyRequest is the input of PublishPolicy.
@@ -940,7 +975,7 @@ export type PublishPolicyRequest = Message<"claviger.keys.v1.PublishPolicyReques
  * Use `create(PublishPolicyRequestSchema)` to create a new message.
  */
 export const PublishPolicyRequestSchema: GenMessage<PublishPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 20);
+  messageDesc(file_claviger_keys_v1_policy, 21);
 
 /**
  * PublishPolicyResponse is the answer of PublishPolicy.
@@ -968,7 +1003,7 @@ export type PublishPolicyResponse = Message<"claviger.keys.v1.PublishPolicyRespo
  * Use `create(PublishPolicyResponseSchema)` to create a new message.
  */
 export const PublishPolicyResponseSchema: GenMessage<PublishPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 21);
+  messageDesc(file_claviger_keys_v1_policy, 22);
 
 /**
  * DiscardPolicyDraftRequest is the input of DiscardPolicyDraft.
@@ -1003,7 +1038,7 @@ export type DiscardPolicyDraftRequest = Message<"claviger.keys.v1.DiscardPolicyD
  * Use `create(DiscardPolicyDraftRequestSchema)` to create a new message.
  */
 export const DiscardPolicyDraftRequestSchema: GenMessage<DiscardPolicyDraftRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 22);
+  messageDesc(file_claviger_keys_v1_policy, 23);
 
 /**
  * DiscardPolicyDraftResponse is the answer of DiscardPolicyDraft.
@@ -1024,7 +1059,7 @@ export type DiscardPolicyDraftResponse = Message<"claviger.keys.v1.DiscardPolicy
  * Use `create(DiscardPolicyDraftResponseSchema)` to create a new message.
  */
 export const DiscardPolicyDraftResponseSchema: GenMessage<DiscardPolicyDraftResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 23);
+  messageDesc(file_claviger_keys_v1_policy, 24);
 
 /**
  * RollBackPolicyRequest is the input of RollBackPolicy.
@@ -1066,7 +1101,7 @@ export type RollBackPolicyRequest = Message<"claviger.keys.v1.RollBackPolicyRequ
  * Use `create(RollBackPolicyRequestSchema)` to create a new message.
  */
 export const RollBackPolicyRequestSchema: GenMessage<RollBackPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 24);
+  messageDesc(file_claviger_keys_v1_policy, 25);
 
 /**
  * RollBackPolicyResponse is the answer of RollBackPolicy.
@@ -1094,7 +1129,7 @@ export type RollBackPolicyResponse = Message<"claviger.keys.v1.RollBackPolicyRes
  * Use `create(RollBackPolicyResponseSchema)` to create a new message.
  */
 export const RollBackPolicyResponseSchema: GenMessage<RollBackPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 25);
+  messageDesc(file_claviger_keys_v1_policy, 26);
 
 /**
  * ListPolicyVersionsRequest is the input of ListPolicyVersions.
@@ -1129,7 +1164,7 @@ export type ListPolicyVersionsRequest = Message<"claviger.keys.v1.ListPolicyVers
  * Use `create(ListPolicyVersionsRequestSchema)` to create a new message.
  */
 export const ListPolicyVersionsRequestSchema: GenMessage<ListPolicyVersionsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 26);
+  messageDesc(file_claviger_keys_v1_policy, 27);
 
 /**
  * ListPolicyVersionsResponse is the answer of ListPolicyVersions.
@@ -1157,7 +1192,7 @@ export type ListPolicyVersionsResponse = Message<"claviger.keys.v1.ListPolicyVer
  * Use `create(ListPolicyVersionsResponseSchema)` to create a new message.
  */
 export const ListPolicyVersionsResponseSchema: GenMessage<ListPolicyVersionsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 27);
+  messageDesc(file_claviger_keys_v1_policy, 28);
 
 /**
  * DiffPolicyRequest is the input of DiffPolicy.
@@ -1192,7 +1227,7 @@ export type DiffPolicyRequest = Message<"claviger.keys.v1.DiffPolicyRequest"> & 
  * Use `create(DiffPolicyRequestSchema)` to create a new message.
  */
 export const DiffPolicyRequestSchema: GenMessage<DiffPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 28);
+  messageDesc(file_claviger_keys_v1_policy, 29);
 
 /**
  * DiffPolicyResponse is the answer of DiffPolicy.
@@ -1227,7 +1262,7 @@ export type DiffPolicyResponse = Message<"claviger.keys.v1.DiffPolicyResponse"> 
  * Use `create(DiffPolicyResponseSchema)` to create a new message.
  */
 export const DiffPolicyResponseSchema: GenMessage<DiffPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 29);
+  messageDesc(file_claviger_keys_v1_policy, 30);
 
 /**
  * CheckPolicyRequest is the input of CheckPolicy.
@@ -1255,7 +1290,7 @@ export type CheckPolicyRequest = Message<"claviger.keys.v1.CheckPolicyRequest"> 
  * Use `create(CheckPolicyRequestSchema)` to create a new message.
  */
 export const CheckPolicyRequestSchema: GenMessage<CheckPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 30);
+  messageDesc(file_claviger_keys_v1_policy, 31);
 
 /**
  * CheckPolicyResponse is the answer of CheckPolicy.
@@ -1276,7 +1311,7 @@ export type CheckPolicyResponse = Message<"claviger.keys.v1.CheckPolicyResponse"
  * Use `create(CheckPolicyResponseSchema)` to create a new message.
  */
 export const CheckPolicyResponseSchema: GenMessage<CheckPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 31);
+  messageDesc(file_claviger_keys_v1_policy, 32);
 
 /**
  * DeletePolicyRequest is the input of DeletePolicy.
@@ -1304,7 +1339,7 @@ export type DeletePolicyRequest = Message<"claviger.keys.v1.DeletePolicyRequest"
  * Use `create(DeletePolicyRequestSchema)` to create a new message.
  */
 export const DeletePolicyRequestSchema: GenMessage<DeletePolicyRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 32);
+  messageDesc(file_claviger_keys_v1_policy, 33);
 
 /**
  * DeletePolicyResponse is the answer of DeletePolicy.
@@ -1319,7 +1354,7 @@ export type DeletePolicyResponse = Message<"claviger.keys.v1.DeletePolicyRespons
  * Use `create(DeletePolicyResponseSchema)` to create a new message.
  */
 export const DeletePolicyResponseSchema: GenMessage<DeletePolicyResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_policy, 33);
+  messageDesc(file_claviger_keys_v1_policy, 34);
 
 /**
  * Strategy says in which order the targets of a group are tried.
