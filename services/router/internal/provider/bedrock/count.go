@@ -65,7 +65,7 @@ func (p *Provider) counted(ctx context.Context, call completion.Call, m model) (
 		body, err := invokeBody(call, m, more)
 		return wireCounted{Invoke: &wireInvoked{Body: body}}, err
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return wireCounted{}, err
 	}

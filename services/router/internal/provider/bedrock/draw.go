@@ -39,7 +39,7 @@ var formats = []string{"", "png", "jpeg", "webp"}
 
 // draw asks for a picture.
 func (p *Provider) draw(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

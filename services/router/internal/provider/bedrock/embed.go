@@ -93,7 +93,7 @@ func cohereVectors(body []byte) ([][]float32, int64, bool) {
 // embed asks for vectors. A model that takes fewer texts at once than there are is called several times;
 // the answer is one.
 func (p *Provider) embed(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

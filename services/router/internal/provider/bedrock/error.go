@@ -7,6 +7,7 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
+	"github.com/claviger/claviger/services/router/internal/provider/form/messages"
 )
 
 // refused is the error of an error status. Nothing was generated.
@@ -116,6 +117,8 @@ func classify(e *completion.ProviderError, message string, original int) complet
 // classifyInvalid tells apart what comes as a request that is not valid.
 func classifyInvalid(message string) completion.Class {
 	switch {
+	case messages.RefusesState(strings.ToLower(message)):
+		return completion.StateRefused
 	case contains(message, "on-demand throughput", "model identifier is invalid", "model id is invalid"):
 		return completion.ModelNotFound
 	case contains(message, "too long", "too many input tokens", "too many total text bytes", "maximum context length", "context window", "exceeds the maximum number of tokens"):

@@ -122,7 +122,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 
 // converse sends a prompt by Converse.
 func (p *Provider) converse(ctx context.Context, call completion.Call, a account, m model) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +131,9 @@ func (p *Provider) converse(ctx context.Context, call completion.Call, a account
 	}
 	wire, names, err := encode(prompt, m)
 	if err != nil {
+		return nil, err
+	}
+	if err := heeded(call.Overrides, wire); err != nil {
 		return nil, err
 	}
 	body, err := marshal(wire)

@@ -49,6 +49,19 @@ func encode(p *completion.Prompt, m model) (*wireRequest, names, error) {
 	return &e.w, e.names, nil
 }
 
+// heeded refuses, by name, what a policy's line overrides and Claude does not take.
+func heeded(o *completion.Overrides, w *wireRequest) error {
+	n := w.Inference
+	switch {
+	case o == nil:
+	case o.Temperature != nil && (n == nil || n.Temperature == nil):
+		return uncarried(string(completion.FeatureTemperature), "this model does not take it, or not while it thinks")
+	case o.TopP != nil && (n == nil || n.TopP == nil):
+		return uncarried(string(completion.FeatureTopP), "this model does not take it, or not together with temperature or while it thinks")
+	}
+	return nil
+}
+
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

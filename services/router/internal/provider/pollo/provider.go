@@ -65,7 +65,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 	if err != nil {
 		return nil, err
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

@@ -112,7 +112,7 @@ func (p *Provider) Start(ctx context.Context, call completion.Call) (completion.
 		return nil, &completion.ProviderError{Class: completion.AuthLimited, Message: "keys of express mode call Google's own models only; this model needs a service account"}
 	}
 	if !call.Raw { // before a token is asked for, and once for both tries
-		prompt, err := call.Request.Decode()
+		prompt, err := call.Prompt()
 		if err != nil {
 			return nil, err
 		}

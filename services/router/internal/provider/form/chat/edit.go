@@ -23,6 +23,8 @@ var errMalformed = fault.New(fault.Invalid, "MALFORMED_JSON", "the body is not a
 //   - in messages what InMessages and Roles say, ids of tool calls by ToolID, pictures by address become
 //     data where the vendor fetches none, and thinking is added to tool calls that are refused without;
 //   - "$schema" is taken out of the parameters of tools where it confuses models.
+//   - what a policy's line overrides, see overridden, and what is left out of the state of earlier reasoning
+//     that another credential made, see stateless.
 //
 // Every other byte stays as it came, max_tokens too.
 func (p *Form) editBody(ctx context.Context, call completion.Call) (body, error) {
@@ -31,7 +33,14 @@ func (p *Form) editBody(ctx context.Context, call completion.Call) (body, error)
 		form: p, vendor: &p.vendor, model: p.vendor.of(call.Model), name: call.Model, call: call, out: &out,
 		ask: call.Request.Stream && !p.vendor.NoStreamOptions,
 	}
-	edited, err := e.body(ctx, call.Request.Raw)
+	raw := call.Request.Raw
+	if call.StripState {
+		raw = stateless(raw)
+	}
+	if call.Overrides != nil {
+		raw = p.overridden(raw, call)
+	}
+	edited, err := e.body(ctx, raw)
 	out.bytes = edited
 	return out, err
 }

@@ -162,6 +162,8 @@ func classify(e *completion.ProviderError, rules []Rule) completion.Class {
 		return completion.QuotaExhausted
 	case is("content_policy_violation", "content_filter", "moderation_blocked", "invalid_prompt", "bio_policy", "cyber_policy_violation"):
 		return completion.ContentRefused
+	case is("invalid_encrypted_content"):
+		return completion.StateRefused
 	case is("context_length_exceeded", "string_above_max_length", "request_too_large"):
 		return completion.TooLarge
 	case is("invalid_api_key", "account_deactivated", "token_expired", "authentication_error"):

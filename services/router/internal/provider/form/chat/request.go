@@ -21,10 +21,15 @@ type body struct {
 }
 
 func (p *Form) requestBody(ctx context.Context, call completion.Call) (body, error) {
+	if call.Overrides != nil {
+		if err := p.vendor.mayOverride(call.Overrides, p.vendor.of(call.Model)); err != nil {
+			return body{}, err
+		}
+	}
 	if call.Raw {
 		return p.editBody(ctx, call)
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return body{}, err
 	}
@@ -98,11 +103,7 @@ func (p *Form) encodeBody(ctx context.Context, prompt *completion.Prompt, call c
 		Stream: call.Request.Stream,
 	}
 	if !model.NoEffort {
-		known := model.Efforts
-		if known == nil {
-			known = v.Efforts
-		}
-		w.ReasoningEffort = effort(prompt, known)
+		w.ReasoningEffort = effort(prompt, v.efforts(model))
 	}
 	if v.takes("user", call.BaseURL) {
 		w.User = prompt.User
@@ -159,8 +160,7 @@ func withoutSampling(p *completion.Prompt) *completion.Prompt {
 
 // name puts in what vendors have different names for.
 func (w *wireRequest) name(v *Vendor, p *completion.Prompt, baseURL string) {
-	// OpenAI's newer models refuse the old name; compatible servers know it for certain.
-	if v.MaxTokens == "max_completion_tokens" || v.MaxTokens == "" && ownModels(baseURL) {
+	if v.maxTokens(baseURL) == "max_completion_tokens" {
 		w.MaxCompletionTokens = p.MaxOutputTokens
 	} else {
 		w.MaxTokens = p.MaxOutputTokens

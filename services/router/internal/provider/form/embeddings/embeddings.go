@@ -103,7 +103,7 @@ func (p *Form) body(call completion.Call) (body []byte, inputs int, err error) {
 		body, err = provider.Rewrite(call.Request.Raw, call.Model, nil, nil)
 		return body, 0, err
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, 0, err
 	}

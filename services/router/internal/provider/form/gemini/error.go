@@ -168,6 +168,8 @@ func (p *problem) classifyInvalid() completion.Class {
 	switch {
 	case p.mentions("api key not valid", "api key expired", "api key not found"):
 		return completion.AuthInvalid
+	case p.mentions("thought signature", "thought_signature", "thoughtsignature"):
+		return completion.StateRefused
 	case p.mentions("location is not supported", "free tier is not available"):
 		return completion.AuthLimited
 	case p.mentions("exceeds the maximum number of tokens", "payload size exceeds", "input token count", "request is too large"):

@@ -54,7 +54,7 @@ func New(client provider.Client, o Options) *Form {
 
 // Start sends the call. See completion.Provider.
 func (f *Form) Start(ctx context.Context, call completion.Call, at At) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

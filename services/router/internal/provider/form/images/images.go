@@ -119,7 +119,7 @@ func (p *Form) body(call completion.Call) ([]byte, error) {
 	if call.Request.Stream {
 		return nil, provider.Uncarried(p.vendor.Name, "stream", "pictures that become clearer do not pass between dialects")
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

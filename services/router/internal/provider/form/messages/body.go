@@ -9,7 +9,7 @@ import (
 // Body is a prompt in this form, for vendors that send it in an envelope of their own. It says whether
 // the answer is streamed to us.
 func Body(p *completion.Prompt, model string, stream bool) (body []byte, streamed bool, err error) {
-	return encodeBody(p, model, stream)
+	return encodeBody(p, model, stream, nil)
 }
 
 // Raw is the body of a caller who speaks this form, with the edits that every vendor needs.

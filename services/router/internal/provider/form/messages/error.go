@@ -81,6 +81,8 @@ func classify(e *completion.ProviderError) completion.Class {
 func classifyInvalid(e *completion.ProviderError) completion.Class {
 	message := strings.ToLower(e.Message)
 	switch {
+	case RefusesState(message):
+		return completion.StateRefused
 	case strings.Contains(message, "credit balance is too low"), strings.Contains(message, "api usage limits"):
 		return completion.QuotaExhausted
 	case strings.Contains(message, "prompt is too long"), e.Status == http.StatusRequestEntityTooLarge:
@@ -91,6 +93,16 @@ func classifyInvalid(e *completion.ProviderError) completion.Class {
 		return completion.Unsupported
 	}
 	return completion.InvalidRequest
+}
+
+// RefusesState reports whether a message, in lower case, is about thinking of earlier turns that cannot be
+// verified: another credential's, another model's, or changed since. No code says so.
+func RefusesState(message string) bool {
+	if !strings.Contains(message, "thinking") {
+		return false
+	}
+	return strings.Contains(message, "invalid `signature`") || strings.Contains(message, "invalid `data`") || strings.Contains(message, "invalid signature") ||
+		strings.Contains(message, "cannot be modified")
 }
 
 func classifyStatus(status int) completion.Class {

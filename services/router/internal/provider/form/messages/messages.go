@@ -111,7 +111,7 @@ func countBody(call completion.Call) ([]byte, error) {
 	if call.Raw {
 		return rawBody(call)
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +140,11 @@ func requestBody(call completion.Call) (body []byte, stream bool, err error) {
 		body, err = rawBody(call)
 		return body, call.Request.Stream, err
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, false, err
 	}
-	return encodeBody(prompt, call.Model, call.Request.Stream)
+	return encodeBody(prompt, call.Model, call.Request.Stream, call.Overrides)
 }
 
 // refused is the error of an error status. Nothing was generated.

@@ -9,11 +9,23 @@ import (
 	"github.com/claviger/claviger/services/router/internal/provider"
 )
 
-// rawBody is a caller's body as it goes out. The only edits: the model's name, our own routing fields, and
-// reasoning of other vendors, which their answers brought into the conversation and this API would refuse.
+// rawBody is a caller's body as it goes out. The only edits: the model's name, our own routing fields,
+// reasoning of other vendors, which their answers brought into the conversation and this API would refuse,
+// what a policy's line overrides, see overridden, and what is left out of the thinking that another credential
+// signed, see stateless.
 func rawBody(call completion.Call) ([]byte, error) {
+	raw := call.Request.Raw
+	if call.StripState {
+		raw = stateless(raw)
+	}
+	if call.Overrides != nil && call.Request.Asks() == completion.Chat {
+		var err error
+		if raw, err = overridden(raw, call); err != nil {
+			return nil, err
+		}
+	}
 	var each func(*jsonscan.Members) []jsonscan.Edit
-	if bytes.Contains(call.Request.Raw, []byte(`"`+dialect.WrappedPrefix)) {
+	if bytes.Contains(raw, []byte(`"`+dialect.WrappedPrefix)) {
 		each = func(m *jsonscan.Members) []jsonscan.Edit {
 			if string(m.Name) != "messages" {
 				return nil
@@ -21,7 +33,7 @@ func rawBody(call completion.Call) ([]byte, error) {
 			return foreign(m.Value, m.ValueAt)
 		}
 	}
-	return provider.Rewrite(call.Request.Raw, call.Model, each, nil)
+	return provider.Rewrite(raw, call.Model, each, nil)
 }
 
 // foreign takes out blocks of reasoning whose state is not this API's. At is where the messages begin.
@@ -33,7 +45,7 @@ func foreign(messages []byte, at int) (edits []jsonscan.Edit) {
 			if string(m.Name) != "content" || jsonscan.KindOf(m.Value) != jsonscan.ArrayKind {
 				continue
 			}
-			if kept, some := own(m.Value); some {
+			if kept, some := without(m.Value, func(thinks, wrapped bool) bool { return thinks && wrapped }); some {
 				start := at + list.At() + m.ValueAt
 				edits = append(edits, jsonscan.Edit{Start: start, End: start + len(m.Value), With: kept})
 			}
@@ -42,12 +54,13 @@ func foreign(messages []byte, at int) (edits []jsonscan.Edit) {
 	return edits
 }
 
-// own is content without the blocks of others, and whether there were some.
-func own(content []byte) (kept string, some bool) {
+// without is content without the blocks that go, by whether they are thinking and whether its state is another
+// vendor's, and whether there were some.
+func without(content []byte, goes func(thinks, wrapped bool) bool) (kept string, some bool) {
 	out := []byte{'['}
 	blocks := jsonscan.Array(content)
 	for blocks.Next() {
-		if isForeign(blocks.Value) {
+		if goes(kindOf(blocks.Value)) {
 			some = true
 			continue
 		}
@@ -59,9 +72,8 @@ func own(content []byte) (kept string, some bool) {
 	return string(append(out, ']')), some
 }
 
-// isForeign reads all members: of one that stands in a block twice, who knows which the provider reads.
-func isForeign(block []byte) bool {
-	thinks, wrapped := false, false
+// kindOf reads all members: of one that stands in a block twice, who knows which the provider reads.
+func kindOf(block []byte) (thinks, wrapped bool) {
 	m := jsonscan.Object(block)
 	for m.Next() {
 		switch string(m.Name) {
@@ -73,5 +85,5 @@ func isForeign(block []byte) bool {
 			wrapped = wrapped || dialect.Wrapped(state)
 		}
 	}
-	return thinks && wrapped
+	return thinks, wrapped
 }

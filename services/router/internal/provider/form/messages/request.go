@@ -97,8 +97,11 @@ const who = "Anthropic"
 func unsupported(param, why string) *fault.Error { return provider.Uncarried(who, param, why) }
 
 // encodeBody converts a prompt. It returns whether the answer is streamed to us.
-func encodeBody(p *completion.Prompt, name string, stream bool) (body []byte, streamed bool, err error) {
+func encodeBody(p *completion.Prompt, name string, stream bool, o *completion.Overrides) (body []byte, streamed bool, err error) {
 	e, err := encode(p, name)
+	if err == nil {
+		err = e.heeded(o)
+	}
 	if err != nil {
 		return nil, false, err
 	}
@@ -136,13 +139,19 @@ func encode(p *completion.Prompt, name string) (*encoder, error) {
 }
 
 func (e *encoder) json() ([]byte, error) {
+	body, err := encodeJSON(e.w)
+	if err != nil {
+		return nil, unsupported("messages", "it cannot be encoded").Because(err)
+	}
+	return body, nil
+}
+
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(e.w); err != nil {
-		return nil, unsupported("messages", "it cannot be encoded").Because(err)
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	err := encoder.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 type encoder struct {

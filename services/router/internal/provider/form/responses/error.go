@@ -15,7 +15,7 @@ var (
 	badInput = []string{
 		"data_residency_mismatch", "invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url",
 		"image_too_small", "image_parse_error", "invalid_image_mode", "unsupported_image_media_type", "empty_image_file",
-		"failed_to_download_image", "image_file_not_found", "invalid_encrypted_content",
+		"failed_to_download_image", "image_file_not_found",
 	}
 	tooLarge = []string{"image_too_large", "image_file_too_large"}
 	unwanted = []string{"image_content_policy_violation", "misalignment_policy_violation"}

@@ -59,7 +59,7 @@ func (p *Form) Preferred(call completion.Call) (bool, completion.Call, error) {
 	if !p.vendor.Reasons(call.Model) {
 		return false, call, nil
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return false, call, err
 	}

@@ -17,9 +17,16 @@ import (
 // body is what goes out.
 func (p *Form) body(call completion.Call) ([]byte, error) {
 	if call.Raw {
-		return editBody(call.Request.Raw, call.Model)
+		raw := call.Request.Raw
+		if call.StripState {
+			raw = stateless(raw)
+		}
+		if call.Overrides != nil {
+			raw = overridden(raw, call.Overrides)
+		}
+		return editBody(raw, call.Model)
 	}
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +40,9 @@ func (p *Form) body(call completion.Call) ([]byte, error) {
 //   - "store" becomes false where it is null, and is added so if it is missing: nothing is stored at a
 //     provider unasked, and the provider's default is to store. Callers who ask for it are refused before;
 //   - reasoning of other vendors, which their answers brought into the conversation and this API would
-//     refuse, is taken out of "input".
+//     refuse, is taken out of "input";
+//   - what a policy's line overrides, see overridden, and what is left out of the state of earlier reasoning
+//     that another credential made, see stateless.
 //
 // Every other byte stays as it came.
 func editBody(raw []byte, model string) ([]byte, error) {

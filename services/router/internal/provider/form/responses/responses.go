@@ -104,7 +104,7 @@ func (p *Form) send(ctx context.Context, call completion.Call, route provider.Ro
 // Count asks for the number of a prompt's tokens along a route. The answer is one piece, whose usage is
 // none: counting is free.
 func (p *Form) Count(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func New(client provider.Client, vendor Vendor) *Form {
 
 // Start submits a job along a route. See completion.Provider.
 func (p *Form) Start(ctx context.Context, call completion.Call, route provider.Route) (completion.Answer, error) {
-	prompt, err := call.Request.Decode()
+	prompt, err := call.Prompt()
 	if err != nil {
 		return nil, err
 	}
