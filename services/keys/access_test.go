@@ -122,6 +122,22 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 			_, err := stranger.creds.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: id})
 			return err
 		},
+		"cred/Stage": func(id string) error {
+			_, err := stranger.creds.StageSecret(t.Context(), &keysv1.StageSecretRequest{Id: id, Secret: "sk-other-secret", Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"cred/Share": func(id string) error {
+			_, err := stranger.creds.SetSecretShare(t.Context(), &keysv1.SetSecretShareRequest{Id: id, Revision: 1, Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"cred/Promote": func(id string) error {
+			_, err := stranger.creds.PromoteSecret(t.Context(), &keysv1.PromoteSecretRequest{Id: id, Revision: 1, Etag: "1", IdempotencyKey: id})
+			return err
+		},
+		"cred/Discard": func(id string) error {
+			_, err := stranger.creds.DiscardSecret(t.Context(), &keysv1.DiscardSecretRequest{Id: id, Revision: 1, Etag: "1", IdempotencyKey: id})
+			return err
+		},
 		"cred/Delete": func(id string) error {
 			_, err := stranger.creds.DeleteCredential(t.Context(), &keysv1.DeleteCredentialRequest{Id: id, IdempotencyKey: id})
 			return err

@@ -15,6 +15,9 @@ const (
 	// followEvery is how soon this replica hears of what another one has changed.
 	followEvery = 500 * time.Millisecond
 	tendEvery   = 30 * time.Second
+	// dueEvery is how late keys notices that something of a credential is due. Routers keep to the time of
+	// an expiry by themselves.
+	dueEvery    = 2 * time.Second
 	expireEvery = time.Hour
 	// A replica says again and again which key it signs access tokens with; a key that none has
 	// spoken of for a while is dropped. Tokens live for five minutes.
@@ -39,7 +42,7 @@ func (a *App) Run(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"follow the configuration", followEvery, a.follow},
-		{"repeat key tests", tendEvery, a.retest},
+		{"tend credentials", dueEvery, a.tend},
 		{"look after the vault", tendEvery, a.lookAfterSealer()},
 		{"announce the token key", announceEvery, a.announce},
 		{"expire", expireEvery, func(ctx context.Context) error { return a.store.Expire(ctx, keepVersions) }},
@@ -108,15 +111,15 @@ func (a *App) announce(ctx context.Context) error {
 	return a.store.AnnounceTokenKey(ctx, a.ownKey, a.now().Add(-keyUnseen))
 }
 
-// retest asks for the key tests that are due.
-func (a *App) retest(ctx context.Context) error {
+// tend asks for the key tests that are due, and ends what is past its time.
+func (a *App) tend(ctx context.Context) error {
 	due, err := a.store.DueCredentials(ctx, dueAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, c := range due {
 		_, _, err := a.store.Change(ctx, store.Command{OrgID: c.OrgID, Actor: actor}, func(ctx context.Context, tx *store.Tx) ([]byte, error) {
-			return nil, a.creds.Retest(ctx, tx, c.ID)
+			return nil, a.creds.Tend(ctx, tx, c.ID)
 		})
 		if err != nil && !errors.Is(err, credential.ErrNotFound) { // removed in between
 			return err

@@ -55,6 +55,21 @@ var changes = map[string]func(r *rig, p *person) proto.Message{
 	"RotateCredential": func(_ *rig, p *person) proto.Message {
 		return &keysv1.RotateCredentialRequest{Id: p.credential("to rotate").GetId(), Secret: "sk-test-9876543210", Etag: "1", IdempotencyKey: p.id}
 	},
+	"StageSecret": func(_ *rig, p *person) proto.Message {
+		return &keysv1.StageSecretRequest{Id: p.credential("to stage").GetId(), Secret: "sk-test-9876543210", Etag: "1", IdempotencyKey: p.id}
+	},
+	"SetSecretShare": func(r *rig, p *person) proto.Message {
+		c := r.staged(p, "to share")
+		return &keysv1.SetSecretShareRequest{Id: c.GetId(), SharePercent: 1, Revision: 2, Etag: c.GetEtag(), IdempotencyKey: p.id}
+	},
+	"PromoteSecret": func(r *rig, p *person) proto.Message {
+		c := r.staged(p, "to promote")
+		return &keysv1.PromoteSecretRequest{Id: c.GetId(), Revision: 2, Etag: c.GetEtag(), IdempotencyKey: p.id}
+	},
+	"DiscardSecret": func(r *rig, p *person) proto.Message {
+		c := r.staged(p, "to discard")
+		return &keysv1.DiscardSecretRequest{Id: c.GetId(), Revision: 2, Etag: c.GetEtag(), IdempotencyKey: p.id}
+	},
 	"DeleteCredential": func(_ *rig, p *person) proto.Message {
 		return &keysv1.DeleteCredentialRequest{Id: p.credential("to delete").GetId(), IdempotencyKey: p.id}
 	},
@@ -200,7 +215,13 @@ func TestStoredAnswersAndEventsHoldNoSecret(t *testing.T) {
 		OldPassword: passphrase, NewPassword: "another long password", IdempotencyKey: "1",
 	})
 	r.must(err)
-	secrets := []string{"sk-test-0123456789abcdef", "c2stdGVzdC0wMTIzNDU2Nzg5YWJjZGVm", key, passphrase, "another long password", r.owner.session, pepper, r.owner.access()}
+	r.holdsNoSecret([]string{"sk-test-0123456789abcdef", "c2stdGVzdC0wMTIzNDU2Nzg5YWJjZGVm", key, passphrase, "another long password", r.owner.session, pepper, r.owner.access()})
+}
+
+// holdsNoSecret looks for secrets in every row of the database and in the log.
+func (r *rig) holdsNoSecret(secrets []string) {
+	t := r.t
+	t.Helper()
 	var tables []string
 	r.must(r.db.InReadTx(t.Context(), func(ctx context.Context, tx bun.Tx) error {
 		return tx.NewRaw("SELECT name FROM sqlite_master WHERE type = 'table'").Scan(ctx, &tables)
@@ -228,10 +249,27 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 	r := newRig(t)
 	c, p, m := r.owner.credential("main"), r.owner.policy("fast"), r.add("m", viewer)
 	g, k := r.owner.group("team"), r.owner.apiKey("ci", "").GetApiKey()
+	fresh, staged, promoted, discarded := r.owner.credential("fresh"), r.staged(r.owner, "staged"), r.staged(r.owner, "promoted"), r.staged(r.owner, "discarded")
 	ctx := t.Context()
 	calls := map[string]func(key string) error{
 		"UpdateCredential": func(key string) error {
 			_, err := r.owner.creds.UpdateCredential(ctx, &keysv1.UpdateCredentialRequest{Id: c.GetId(), Label: new(key), Etag: c.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"SetSecretShare": func(key string) error {
+			_, err := r.owner.creds.SetSecretShare(ctx, &keysv1.SetSecretShareRequest{Id: staged.GetId(), SharePercent: 1, Revision: 2, Etag: staged.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"PromoteSecret": func(key string) error {
+			_, err := r.owner.creds.PromoteSecret(ctx, &keysv1.PromoteSecretRequest{Id: promoted.GetId(), Revision: 2, Etag: promoted.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"DiscardSecret": func(key string) error {
+			_, err := r.owner.creds.DiscardSecret(ctx, &keysv1.DiscardSecretRequest{Id: discarded.GetId(), Revision: 2, Etag: discarded.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"StageSecret": func(key string) error {
+			_, err := r.owner.creds.StageSecret(ctx, &keysv1.StageSecretRequest{Id: fresh.GetId(), Secret: second, Etag: fresh.GetEtag(), IdempotencyKey: key})
 			return err
 		},
 		"UpdatePolicy": func(key string) error {

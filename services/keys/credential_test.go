@@ -32,6 +32,7 @@ const (
 	rejected   = keysv1.CredentialState_CREDENTIAL_STATE_REJECTED
 	disabled   = keysv1.CredentialState_CREDENTIAL_STATE_DISABLED
 	noSecret   = keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET
+	expired    = keysv1.CredentialState_CREDENTIAL_STATE_EXPIRED
 )
 
 func TestCredentialRules(t *testing.T) {
@@ -264,10 +265,15 @@ func TestKeyTestsDecideTheState(t *testing.T) {
 // test calls TestCredential while the router does its part.
 func (r *rig) test(id string, router func()) (res *keysv1.TestCredentialResponse) {
 	r.t.Helper()
+	return r.testOf(id, 0, router)
+}
+
+func (r *rig) testOf(id string, revision int32, router func()) (res *keysv1.TestCredentialResponse) {
+	r.t.Helper()
 	var call sync.WaitGroup
 	call.Go(func() {
 		var err error
-		if res, err = r.owner.creds.TestCredential(r.t.Context(), &keysv1.TestCredentialRequest{Id: id}); err != nil {
+		if res, err = r.owner.creds.TestCredential(r.t.Context(), &keysv1.TestCredentialRequest{Id: id, Revision: revision}); err != nil {
 			r.t.Errorf("TestCredential: %v", err)
 		}
 	})
@@ -365,12 +371,20 @@ func TestEvidenceMovesTheStateOnce(t *testing.T) {
 	if got := r.get(c.GetId()); got.GetState() != exhausted || got.GetStateReason() != "the provider said so" {
 		t.Errorf("after evidence: %v %q", got.GetState(), got.GetStateReason())
 	}
-	for range 3 {
+	for range 3 { // one bad moment asks for one test
 		r.evidence(c.GetId(), 1, "auth_invalid")
+		r.evidence(c.GetId(), 1, "quota_exhausted")
+	}
+	w.until("a test of what was refused", func() bool { return len(w.probes) == 2 })
+	if got := r.get(c.GetId()); got.GetState() != exhausted || !contains(got.GetStateReason(), "a test follows: the provider said so") {
+		t.Errorf("after a refusal: %v %q", got.GetState(), got.GetStateReason())
+	}
+	r.report(r.app, w.probes[1], rejected)
+	for range 3 {
 		r.evidence(c.GetId(), 1, "quota_exhausted") // lifts no rejection
 	}
 	if got := r.get(c.GetId()).GetState(); got != rejected {
-		t.Errorf("after evidence of a wrong key: %v", got)
+		t.Errorf("after a test of a wrong key: %v", got)
 	}
 	if n := r.count("audit_event WHERE action = 'credential.state' AND target = ?", c.GetId()); n != 3 {
 		t.Errorf("%d moves are audited, want 3: active, exhausted, rejected", n)
@@ -378,9 +392,8 @@ func TestEvidenceMovesTheStateOnce(t *testing.T) {
 	// A test that follows by itself brings it back.
 	r.clock.Advance(time.Hour)
 	r.must(r.owner.refresh())
-	r.replica(r.db) // looks for due tests when it starts
-	w.until("a test that nobody asked for", func() bool { return len(w.probes) == 2 })
-	r.report(r.app, w.probes[1], active)
+	w.until("a test that nobody asked for", func() bool { return len(w.probes) == 3 })
+	r.report(r.app, w.probes[2], active)
 	if got := r.get(c.GetId()).GetState(); got != active {
 		t.Errorf("after a good test: %v, want active", got)
 	}

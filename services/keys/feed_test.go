@@ -84,7 +84,8 @@ func (w *watching) until(what string, ok func() bool) {
 func (w *watching) handle(msg *keysv1.WatchConfigResponse) {
 	w.t.Helper()
 	if probe := msg.GetProbe(); probe != nil {
-		if w.credential(probe.GetCredentialId()).GetRevision() < probe.GetRevision() {
+		c := w.credential(probe.GetCredentialId())
+		if max(c.GetRevision(), c.GetNext().GetRevision()) < probe.GetRevision() {
 			w.t.Errorf("probe of revision %d came before its configuration", probe.GetRevision())
 		}
 		w.probes = append(w.probes, probe)

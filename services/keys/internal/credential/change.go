@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/id"
@@ -19,11 +20,15 @@ import (
 
 // New is the input of Service.Draft.
 type New struct {
-	Provider    string
-	Label       string
-	Secret      secret.Text
-	BaseURL     string
-	Priority    int
+	Provider string
+	Label    string
+	Secret   secret.Text
+	BaseURL  string
+	Priority int
+	// Weight 0 is 1.
+	Weight      int
+	Scope       Scope
+	ExpiresAt   time.Time
 	AcceptTerms bool
 }
 
@@ -54,30 +59,43 @@ func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Draf
 		return Draft{}, ErrTerms
 	}
 	now := s.Now()
+	if !in.ExpiresAt.IsZero() && !in.ExpiresAt.After(now) {
+		return Draft{}, ErrExpiry
+	}
 	c := Credential{
 		OrgID: caller.OrgID, ID: id.New("cred"), Provider: in.Provider, Label: in.Label, BaseURL: baseURL, Settings: form.Settings, Priority: in.Priority,
-		Revision: 1, Hint: form.Hint, CreatedAt: now, CreatedBy: caller.MemberID, UpdatedAt: now, UpdatedBy: caller.MemberID, Version: 1,
+		Weight: max(in.Weight, 1), Scope: in.Scope, ExpiresAt: in.ExpiresAt, Revision: 1, LastRevision: 1, Hint: form.Hint, Verdict: Unverified, StateAt: now,
+		Setbacks: 1, NextProbeAt: now.Add(firstProbe), CreatedAt: now, CreatedBy: caller.MemberID, UpdatedAt: now, UpdatedBy: caller.MemberID, Version: 1,
 	}
 	c.Sealed, err = s.seal(ctx, c, form.Normal)
 	if err != nil {
 		return Draft{}, err
 	}
-	s.unverified(&c, "")
 	return Draft{Credential: c, Warnings: form.Warnings}, nil
 }
 
 // Create adds a drafted credential and asks for a key test.
 func (s *Service) Create(ctx context.Context, tx Tx, c Credential) error {
+	if err := checkScope(ctx, tx, c.Scope); err != nil {
+		return err
+	}
 	if err := tx.InsertCredential(ctx, c); err != nil {
 		return err
 	}
-	if _, err := s.requestProbe(ctx, tx, c); err != nil {
+	if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
 		return err
 	}
-	return tx.Record(ctx, "credential.create", c.ID, audit.Detail{
-		"provider": c.Provider, "label": c.Label, "base_url": c.BaseURL, "places": c.Settings.Places(), "priority": c.Priority, "hint": c.Hint,
-		"accept_terms": true,
-	})
+	detail := audit.Detail{
+		"provider": c.Provider, "label": c.Label, "base_url": c.BaseURL, "places": c.Settings.Places(), "priority": c.Priority, "weight": c.Weight,
+		"hint": c.Hint, "accept_terms": true,
+	}
+	if !c.Scope.equal(Scope{}) {
+		detail["scope"] = c.Scope
+	}
+	if !c.ExpiresAt.IsZero() {
+		detail["expire_time"] = c.ExpiresAt
+	}
+	return tx.Record(ctx, "credential.create", c.ID, detail)
 }
 
 // Edit is the input of Update. Absent fields stay.
@@ -86,70 +104,130 @@ type Edit struct {
 	Label    *string
 	BaseURL  *string
 	Priority *int
-	Disabled *bool
-	ETag     string
+	Weight   *int
+	Scope    *Scope
+	// ExpiresAt is the new time; a zero one is never.
+	ExpiresAt *time.Time
+	Disabled  *bool
+	ETag      string
 }
 
-// Update changes what people set. A new base URL discards the secret, so that it can never be sent
+// Update changes what people set. A new base URL discards the secrets, so that they can never be sent
 // to another host.
 func (s *Service) Update(ctx context.Context, tx Tx, caller member.Caller, in Edit) (Credential, error) {
-	c, err := tx.Credential(ctx, in.ID)
+	c, err := s.edited(ctx, tx, caller, in.ID, in.ETag)
 	if err != nil {
 		return Credential{}, err
 	}
-	if err := etag.Check("credential", c.Version, in.ETag); err != nil {
+	from, replaced, detail := c.State(), c.Previous, audit.Detail{"label": c.Label}
+	if in.Scope != nil && !in.Scope.equal(c.Scope) {
+		if err := checkScope(ctx, tx, *in.Scope); err != nil {
+			return Credential{}, err
+		}
+		detail["scope"] = audit.Change{From: c.Scope, To: *in.Scope}
+		c.Scope = *in.Scope
+	}
+	test, err := s.apply(&c, in, detail)
+	if err != nil {
 		return Credential{}, err
 	}
-	before, detail := c, audit.Detail{"label": c.Label}
-	if err := s.apply(&c, in, detail); err != nil {
-		return Credential{}, err
-	}
-	c.Version, c.UpdatedAt, c.UpdatedBy = c.Version+1, s.Now(), caller.MemberID
+	noteMove(detail, from, c)
 	if err := tx.UpdateCredential(ctx, c); err != nil {
 		return Credential{}, err
 	}
-	if before.Disabled && c.State() == Unverified {
-		if _, err := s.requestProbe(ctx, tx, c); err != nil {
+	if c.Previous != replaced {
+		tx.StampPrevious(c.ID)
+	}
+	if test && c.Sealed != "" {
+		if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
 			return Credential{}, err
 		}
 	}
 	return c, tx.Record(ctx, "credential.update", c.ID, detail)
 }
 
-// apply sets the fields of in and notes in detail what changes.
-func (s *Service) apply(c *Credential, in Edit, detail audit.Detail) error {
+// apply sets the fields of in, and notes in detail what changes. It reports whether a key test has to follow.
+func (s *Service) apply(c *Credential, in Edit, detail audit.Detail) (test bool, err error) {
 	if in.Label != nil && *in.Label != c.Label {
 		if err := label.Check("label", *in.Label); err != nil {
-			return err
-		}
-		detail["label"] = audit.Change{From: c.Label, To: *in.Label}
-		c.Label = *in.Label
-	}
-	if in.Priority != nil && *in.Priority != c.Priority {
-		detail["priority"] = audit.Change{From: c.Priority, To: *in.Priority}
-		c.Priority = *in.Priority
-	}
-	if in.Disabled != nil && *in.Disabled != c.Disabled {
-		detail["disabled"] = audit.Change{From: c.Disabled, To: *in.Disabled}
-		c.Disabled = *in.Disabled
-		if c.Disabled {
-			c.StateReason, c.StateAt, c.NextProbeAt = "switched off by an owner", s.Now(), noTime
-		} else {
-			s.unverified(c, "switched on by an owner")
+			return false, err
 		}
 	}
-	if in.BaseURL != nil {
-		normal, err := s.baseURL(c.Provider, *in.BaseURL)
+	set(detail, "label", &c.Label, in.Label)
+	set(detail, "priority", &c.Priority, in.Priority)
+	set(detail, "weight", &c.Weight, in.Weight)
+	events := []func(*Credential, Edit, audit.Detail) (bool, error){s.moveExpiry, s.moveEndpoint, s.switchOver}
+	for _, event := range events {
+		asked, err := event(c, in, detail)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if normal != c.BaseURL {
-			detail["base_url"] = audit.Change{From: c.BaseURL, To: normal}
-			c.BaseURL, c.Sealed, c.Hint, c.Models = normal, "", "", nil
-			c.Verdict, c.StateReason, c.StateAt, c.NextProbeAt = Unverified, "the secret was discarded because the base URL changed", s.Now(), noTime
-		}
+		test = test || asked
 	}
-	return nil
+	return test, nil
+}
+
+// set takes over a new value.
+func set[T comparable](detail audit.Detail, name string, field, value *T) {
+	if value != nil && *value != *field {
+		detail[name] = audit.Change{From: *field, To: *value}
+		*field = *value
+	}
+}
+
+// moment is nothing for a time that never comes.
+func moment(at time.Time) any {
+	if at.IsZero() {
+		return nil
+	}
+	return at
+}
+
+func (s *Service) moveExpiry(c *Credential, in Edit, detail audit.Detail) (test bool, err error) {
+	if in.ExpiresAt == nil || in.ExpiresAt.Equal(c.ExpiresAt) {
+		return false, nil
+	}
+	if !in.ExpiresAt.IsZero() && !in.ExpiresAt.After(s.Now()) {
+		return false, ErrExpiry
+	}
+	from := c.State()
+	detail["expire_time"] = audit.Change{From: moment(c.ExpiresAt), To: moment(*in.ExpiresAt)}
+	c.ExpiresAt = *in.ExpiresAt
+	_, test = s.move(c, from, Extended, "its expire_time was moved by an owner")
+	return test, nil
+}
+
+func (s *Service) moveEndpoint(c *Credential, in Edit, detail audit.Detail) (test bool, err error) {
+	if in.BaseURL == nil {
+		return false, nil
+	}
+	normal, err := s.baseURL(c.Provider, *in.BaseURL)
+	if err != nil || normal == c.BaseURL {
+		return false, err
+	}
+	from := c.State()
+	detail["base_url"] = audit.Change{From: c.BaseURL, To: normal}
+	if c.Next != nil {
+		detail["discarded_revision"] = c.Next.Revision
+	}
+	c.replace(s.Now())
+	c.BaseURL, c.Sealed, c.Hint, c.Models, c.Next = normal, "", "", nil, nil
+	c.Verdict, c.Doubt, c.NextProbeAt = Unverified, Doubt{}, noTime
+	s.move(c, from, EndpointMoved, "the secret was discarded because the base URL changed")
+	return false, nil
+}
+
+func (s *Service) switchOver(c *Credential, in Edit, detail audit.Detail) (test bool, err error) {
+	if in.Disabled == nil || *in.Disabled == c.Disabled {
+		return false, nil
+	}
+	detail["disabled"] = audit.Change{From: c.Disabled, To: *in.Disabled}
+	event, reason := SwitchedOff, "switched off by an owner"
+	if !*in.Disabled {
+		event, reason = SwitchedOn, "switched on by an owner"
+	}
+	_, test = s.move(c, c.State(), event, reason)
+	return test, nil
 }
 
 // Rotation is a sealed new secret, with the places that it names.
@@ -160,6 +238,7 @@ type Rotation struct {
 	id, tag      string
 	sealed, hint string
 	settings     keyform.Settings
+	revision     int
 }
 
 // DraftRotation seals a new secret for c as it was read, outside of a transaction. A secret that names
@@ -173,42 +252,44 @@ func (s *Service) DraftRotation(ctx context.Context, c Credential, plain secret.
 	if err != nil {
 		return Rotation{}, err
 	}
-	c.Revision++
+	c.Revision = c.nextRevision()
 	c.Settings = form.Settings
 	sealed, err := s.seal(ctx, c, form.Normal)
 	if err != nil {
 		return Rotation{}, err
 	}
-	return Rotation{Warnings: form.Warnings, id: c.ID, tag: tag, sealed: sealed, hint: form.Hint, settings: form.Settings}, nil
+	return Rotation{Warnings: form.Warnings, id: c.ID, tag: tag, sealed: sealed, hint: form.Hint, settings: form.Settings, revision: c.Revision}, nil
 }
 
-// Rotate replaces the secret and asks for a key test. The etag is what makes sure that revision and
-// base URL are still those that the new secret is bound to.
+// Rotate replaces the secret at once and asks for a key test. A second secret is discarded: this one is newer.
+// The etag is what makes sure that revision and base URL are still those that the new secret is bound to.
 func (s *Service) Rotate(ctx context.Context, tx Tx, caller member.Caller, r Rotation) (Credential, error) {
-	c, err := tx.Credential(ctx, r.id)
+	c, err := s.edited(ctx, tx, caller, r.id, r.tag)
 	if err != nil {
 		return Credential{}, err
 	}
-	if err := etag.Check("credential", c.Version, r.tag); err != nil {
-		return Credential{}, err
-	}
-	detail := audit.Detail{"label": c.Label, "hint": audit.Change{From: c.Hint, To: r.hint}, "revision": audit.Change{From: c.Revision, To: c.Revision + 1}}
+	from := c.State()
+	detail := audit.Detail{"label": c.Label, "hint": audit.Change{From: c.Hint, To: r.hint}, "revision": audit.Change{From: c.Revision, To: r.revision}}
 	if before, after := c.Settings.Places(), r.settings.Places(); !slices.Equal(before, after) {
 		detail["places"] = audit.Change{From: before, To: after}
 	}
-	c.Sealed, c.Hint, c.Revision, c.Version = r.sealed, r.hint, c.Revision+1, c.Version+1
-	c.Settings, c.Models = r.settings, nil
-	c.UpdatedAt, c.UpdatedBy = s.Now(), caller.MemberID
-	if c.Disabled {
-		c.Verdict = Unverified
-	} else {
-		s.unverified(&c, "")
+	if c.Next != nil {
+		detail["discarded_revision"] = c.Next.Revision
 	}
+	stamp := c.Sealed != ""
+	c.replace(s.Now())
+	c.Sealed, c.Hint, c.Revision, c.LastRevision, c.Next = r.sealed, r.hint, r.revision, r.revision, nil
+	c.Settings, c.Models, c.Verdict, c.Doubt = r.settings, nil, Unverified, Doubt{}
+	_, test := s.move(&c, from, NewSecret, "")
+	noteMove(detail, from, c)
 	if err := tx.UpdateCredential(ctx, c); err != nil {
 		return Credential{}, err
 	}
-	if !c.Disabled {
-		if _, err := s.requestProbe(ctx, tx, c); err != nil {
+	if stamp {
+		tx.StampPrevious(c.ID)
+	}
+	if test {
+		if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
 			return Credential{}, err
 		}
 	}

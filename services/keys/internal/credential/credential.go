@@ -8,6 +8,7 @@ package credential
 import (
 	"context"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -23,9 +24,15 @@ var (
 	ErrExists   = fault.New(fault.Conflict, "CREDENTIAL_EXISTS", "a credential with this label exists already").Hinting("choose another label or rotate that credential")
 	ErrTerms    = fault.New(fault.Precondition, "TERMS_NOT_ACCEPTED", "the terms for bringing a key are not accepted").
 			Hinting("set accept_terms if the organization may use this key here and knows that the provider bills it")
-	ErrEndpoint = fault.New(fault.Invalid, "ENDPOINT_NOT_ALLOWED", "the endpoint is not a plain address").Hinting("write it like https://acme.openai.azure.com")
-	ErrNoSecret = fault.New(fault.Precondition, "CREDENTIAL_NO_SECRET", "the credential has no secret to test").Hinting("rotate a secret in")
-	ErrDisabled = fault.New(fault.Precondition, "CREDENTIAL_DISABLED", "the credential is disabled").Hinting("enable it first")
+	ErrEndpoint  = fault.New(fault.Invalid, "ENDPOINT_NOT_ALLOWED", "the endpoint is not a plain address").Hinting("write it like https://acme.openai.azure.com")
+	ErrNoSecret  = fault.New(fault.Precondition, "CREDENTIAL_NO_SECRET", "the credential has no secret to test").Hinting("rotate a secret in")
+	ErrDisabled  = fault.New(fault.Precondition, "CREDENTIAL_DISABLED", "the credential is disabled").Hinting("enable it first")
+	ErrExpired   = fault.New(fault.Precondition, "CREDENTIAL_EXPIRED", "the credential is past its expire_time").Hinting("move or clear its expire_time first")
+	ErrExpiry    = fault.New(fault.Invalid, "EXPIRE_TIME_INVALID", "expire_time is not in the future").Hinting("leave it out for a credential that does not expire")
+	ErrScope     = fault.New(fault.Invalid, "CREDENTIAL_SCOPE_INVALID", "the scope names what is not there").Hinting("name API keys and groups by their ids; revoked keys are none")
+	ErrNotStaged = fault.New(fault.Precondition, "SECRET_NOT_STAGED", "there is no second secret").Hinting("stage one first")
+	ErrSecret    = fault.New(fault.Conflict, "SECRET_REVISION_MISMATCH", "the revision is of another secret").Hinting("read the credential again")
+	ErrUntested  = fault.New(fault.Precondition, "SECRET_NOT_TESTED", "the second secret has not passed its test").Hinting("test it with its revision")
 )
 
 // State says whether a credential can serve.
@@ -38,6 +45,7 @@ const (
 	Degraded       State = "degraded"
 	QuotaExhausted State = "quota_exhausted"
 	Rejected       State = "rejected"
+	Expired        State = "expired"
 	Disabled       State = "disabled"
 	NoSecret       State = "no_secret"
 )
@@ -56,15 +64,27 @@ type Credential struct {
 	// Models are what the last test found that the secret may use; none is unknown.
 	Models   []string
 	Priority int
+	// Weight is its share among credentials of the same priority, from 1.
+	Weight int
+	Scope  Scope
+	// ExpiresAt is when it stops serving, zero for never. Expired says that keys has taken note.
+	ExpiresAt time.Time
+	Expired   bool
 	// Hint is the end of the secret.
 	Hint string
 	// Revision counts the secrets, from 1. It goes up with a new secret, not when one is discarded.
-	Revision int
+	// LastRevision is the highest that any secret of it ever had, also one that never served.
+	Revision     int
+	LastRevision int
 	// Sealed is the sealed secret, "" if it was discarded.
 	Sealed string
-	// Disabled is what an owner wants; Verdict is what routers found out.
+	// Next is a second secret beside it, nil for none; Previous is the one that it replaced.
+	Next     *Staged
+	Previous *Previous
+	// Disabled is what an owner wants; Verdict is what routers found out of the secret.
 	Disabled    bool
 	Verdict     State
+	Doubt       Doubt
 	StateReason string
 	StateAt     time.Time
 	// Setbacks counts tests and uses that went wrong, and spaces out the tests that follow by
@@ -77,6 +97,9 @@ type Credential struct {
 	UpdatedBy   string
 	// Version counts the changes by people.
 	Version int64
+	// LastUseAt is when the secret last served a request, as far as routers have told. Only readings for
+	// people fill it.
+	LastUseAt time.Time
 }
 
 // State returns whether c can serve.
@@ -86,8 +109,28 @@ func (c Credential) State() State {
 		return Disabled
 	case c.Sealed == "":
 		return NoSecret
+	case c.Expired:
+		return Expired
 	}
 	return c.Verdict
+}
+
+// late reports whether c's time is up.
+func (c Credential) late(now time.Time) bool {
+	return !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt)
+}
+
+// DueAt is when something has to be done about c that UpdateSchedule's NextProbeAt does not tell: it expires,
+// or its second secret has to be tested again. Zero is never.
+func (c Credential) DueAt() time.Time {
+	var due time.Time
+	if c.Next != nil {
+		due = c.Next.NextProbeAt
+	}
+	if state := c.State(); !c.ExpiresAt.IsZero() && slices.Contains(judged, state) && (due.IsZero() || c.ExpiresAt.Before(due)) {
+		due = c.ExpiresAt
+	}
+	return due
 }
 
 // places are where the secret may be sent, as far as the tenant has said so. Only these are sealed into
@@ -123,11 +166,17 @@ type Tx interface {
 	Credential(ctx context.Context, id string) (Credential, error)
 	InsertCredential(ctx context.Context, c Credential) error
 	UpdateCredential(ctx context.Context, c Credential) error
-	// UpdateSchedule stores StateReason, StateAt, Setbacks and NextProbeAt, which routers need not
-	// know.
+	// UpdateSchedule stores StateReason, StateAt, Setbacks, NextProbeAt, Doubt and what of Next is as little
+	// known to routers.
 	UpdateSchedule(ctx context.Context, c Credential) error
-	// DeleteCredential also removes its probes.
+	// DeleteCredential also removes its probes and uses.
 	DeleteCredential(ctx context.Context, id string) error
+	// StampPrevious notes in Previous the version of the configuration that this change makes.
+	StampPrevious(id string)
+	// UnknownAPIKeys and UnknownGroups return those ids that name none of the organization's. A revoked key
+	// is none.
+	UnknownAPIKeys(ctx context.Context, ids []string) ([]string, error)
+	UnknownGroups(ctx context.Context, ids []string) ([]string, error)
 	// RequestProbe stores p, or asks again for the unanswered one of the same revision, and returns
 	// the id of the one that counts.
 	RequestProbe(ctx context.Context, p Probe) (id string, err error)

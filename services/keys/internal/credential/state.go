@@ -2,6 +2,7 @@ package credential
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -9,24 +10,44 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/audit"
 )
 
-// Tests that follow by themselves: soon after the first setback, then ever more rarely.
 const (
-	firstProbe  = 5 * time.Minute
-	rarestProbe = 6 * time.Hour
+	// Tests that follow by themselves: soon after the first setback, then ever more rarely. Funds come
+	// back sooner than a wrong key becomes right.
+	firstProbe   = 5 * time.Minute
+	rarestProbe  = 6 * time.Hour
+	rarestUnpaid = 30 * time.Minute
 	// Setbacks older than this are forgotten.
 	forgiven = 24 * time.Hour
+
+	// A refusal while serving may be of one bad minute of the provider, so it asks for a test. It counts
+	// by itself where tests do not tell: once it is repeated after doubtPause, within doubtWindow.
+	doubtPause  = 30 * time.Second
+	doubtWindow = 10 * time.Minute
+	// After so many tests within trustWindow that passed in spite of refusals, tests are not believed.
+	maxAcquittals = 2
+	trustWindow   = time.Hour
 )
 
 var noTime time.Time
 
-// Finding is what a router says of a credential.
+// Doubt is what is held against a secret that tests have not confirmed.
+type Doubt struct {
+	// Since is when the provider refused it first, zero if nothing is held against it.
+	Since time.Time `json:"since,omitzero"`
+	// Acquittals is how many tests have passed after refusals, the last of them at AcquittedAt.
+	Acquittals  int       `json:"acquittals,omitzero"`
+	AcquittedAt time.Time `json:"acquitted_at,omitzero"`
+}
+
+// Finding is what a router says of a secret.
 type Finding struct {
 	CredentialID string
 	Revision     int
-	// State is the verdict, "" if none was reached.
-	State State
-	// Tested tells the verdict of a key test from what a provider said while serving.
+	// Tested tells the verdict of a key test, which is State, "" if none was reached, from what a provider
+	// said while serving, which is Class.
 	Tested bool
+	State  State
+	Class  string
 	Reason string
 	// Models are what a test found that the secret may use; none is unknown.
 	Models []string
@@ -34,133 +55,236 @@ type Finding struct {
 	At time.Time
 }
 
-// serving maps what providers say while serving to states. Other classes say nothing of the key.
-var serving = map[string]State{"auth_invalid": Rejected, "quota_exhausted": QuotaExhausted}
+// The error classes that say something of the key.
+const (
+	classInvalid = "auth_invalid"
+	classLimited = "auth_limited"
+	classFunds   = "quota_exhausted"
+)
 
-// EvidenceState returns the state that an error class means, "" if it says nothing of the key.
-func EvidenceState(errorClass string) State { return serving[errorClass] }
+// IsEvidence reports whether an error class says something of the key.
+func IsEvidence(errorClass string) bool {
+	return errorClass == classInvalid || errorClass == classLimited || errorClass == classFunds
+}
 
-// News reports whether f says anything new about c.
-func (s *Service) News(c Credential, f Finding) bool {
-	state := c.State()
-	switch {
-	case f.Revision != c.Revision, state == Disabled, state == NoSecret:
-		return false
-	case f.Tested:
-		return true
-	case f.State == "", f.State == state, state == Rejected:
-		return false // of a request that began before the rejection: only a test lifts that
+var verdicts = map[State]Event{
+	Active: TestPassed, Degraded: TestWarned, QuotaExhausted: TestUnfunded, Rejected: TestRefused, "": TestUnclear,
+}
+
+// weigh makes an event of a finding about c's secret, and notes in c what is held against it. Empty is none.
+func weigh(c *Credential, f Finding, now time.Time) Event {
+	if f.Tested {
+		if f.State == Active || f.State == Degraded {
+			if !c.Doubt.Since.IsZero() {
+				c.Doubt.Acquittals, c.Doubt.AcquittedAt = c.Doubt.Acquittals+1, now
+			}
+			c.Doubt.Since = noTime
+		}
+		return verdicts[f.State]
 	}
 	// Evidence that is older than the verdict of a test does not undo it. Tests are not asked for
 	// their time, since a router's clock may be behind ours.
-	return f.At.IsZero() || !f.At.Before(c.StateAt)
+	if !f.At.IsZero() && f.At.Before(c.StateAt) {
+		return ""
+	}
+	switch f.Class {
+	case classFunds:
+		return Unfunded
+	case classLimited:
+		return Limited
+	case classInvalid:
+		return c.Doubt.refused(now)
+	}
+	return ""
 }
 
-// Learn moves a credential's state by what a router found. Findings about another secret than the
-// current one, and evidence that is older than the current verdict, change nothing.
+// refused weighs another refusal while serving.
+func (d *Doubt) refused(now time.Time) Event {
+	if now.Sub(d.AcquittedAt) > trustWindow {
+		d.Acquittals, d.AcquittedAt = 0, noTime
+	}
+	switch age := now.Sub(d.Since); {
+	case d.Acquittals >= maxAcquittals:
+		return Contradicted
+	case d.Since.IsZero(), age > doubtWindow:
+		d.Since = now
+		return Doubted
+	case age < doubtPause:
+		return "" // of the same bad moment
+	}
+	return Refused
+}
+
+// News reports whether f would change something about c.
+func (s *Service) News(c Credential, f Finding) bool {
+	if n := c.Next; n != nil && f.Revision == n.Revision {
+		return f.Tested || n.heard(f)
+	}
+	if f.Revision != c.Revision {
+		return false
+	}
+	e := weigh(&c, f, s.Now())
+	_, fits := ruleOf(c.State(), e, c, s.Now())
+	return fits
+}
+
+// Learn moves a credential's state by what a router found. Findings about a secret that neither serves nor is
+// about to, and evidence that is older than the current verdict, change nothing.
 func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
-	now := s.Now()
 	c, err := tx.Credential(ctx, f.CredentialID)
 	if err != nil {
 		return err
 	}
 	if f.Tested {
-		if err := tx.FinishProbes(ctx, c.ID, f.Revision, now); err != nil {
+		if err := tx.FinishProbes(ctx, c.ID, f.Revision, s.Now()); err != nil {
 			return err
 		}
 	}
-	if !s.News(c, f) {
-		return nil
+	switch {
+	case c.Next != nil && f.Revision == c.Next.Revision:
+		return s.learnNext(ctx, tx, c, f)
+	case f.Revision == c.Revision:
+		return s.learn(ctx, tx, c, f)
 	}
-	state := c.State()
-	if f.State == "" {
+	return nil
+}
+
+func (s *Service) learn(ctx context.Context, tx Tx, c Credential, f Finding) error {
+	from, verdict, reason := c.State(), c.Verdict, f.Reason
+	e := weigh(&c, f, s.Now())
+	switch e {
+	case TestUnclear:
+		if _, fits := ruleOf(from, e, c, s.Now()); !fits {
+			return nil
+		}
 		c.StateReason = "the last test reached no verdict: " + f.Reason
 		return tx.UpdateSchedule(ctx, c)
+	case Doubted:
+		reason = "refused for a request, a test follows: " + f.Reason
+	case Contradicted:
+		reason = "tests pass, and requests are refused all the same: " + f.Reason
 	}
-	moved, told := f.State != c.Verdict, false
-	if now.Sub(c.StateAt) > forgiven {
-		c.Setbacks = 0
+	fits, test := s.move(&c, from, e, reason)
+	if !fits {
+		return nil
 	}
-	c.StateAt = now
-	c.Verdict, c.StateReason, c.NextProbeAt = f.State, f.Reason, noTime
-	if f.State == Rejected || f.State == QuotaExhausted {
-		c.NextProbeAt = now.Add(backoff(c.Setbacks))
-		c.Setbacks++
-	}
-	if f.Tested && (f.State == Active || f.State == Degraded) {
+	told := false
+	if e == TestPassed || e == TestWarned {
 		models := slices.Clone(f.Models)
 		slices.Sort(models)
 		models = slices.Compact(models)
 		told = !slices.Equal(models, c.Models)
 		c.Models = models
 	}
-	if !moved && !told {
+	if test {
+		if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
+			return err
+		}
+	}
+	if c.Verdict == verdict && !told {
 		return tx.UpdateSchedule(ctx, c)
 	}
 	if err := tx.UpdateCredential(ctx, c); err != nil {
 		return err
 	}
-	if !moved {
-		return nil // what a provider offers is no act of anybody
+	return s.recordMove(ctx, tx, c, from, e) // what a provider offers is no act of anybody
+}
+
+// recordMove audits a move that nobody of the organization has made.
+func (s *Service) recordMove(ctx context.Context, tx Tx, c Credential, from State, e Event) error {
+	if c.State() == from {
+		return nil
 	}
 	return tx.Record(ctx, "credential.state", c.ID, audit.Detail{
-		"label": c.Label, "state": audit.Change{From: state, To: f.State}, "reason": f.Reason, "revision": c.Revision, "tested": f.Tested,
+		"label": c.Label, "state": audit.Change{From: from, To: c.State()}, "event": e, "reason": c.StateReason, "revision": c.Revision,
 	})
 }
 
-// Test asks for a key test and returns the id of the probe.
-func (s *Service) Test(ctx context.Context, tx Tx, credentialID string) (string, error) {
+// Test asks for a key test of one of a credential's secrets, 0 for the one that serves, and returns the id of
+// the probe.
+func (s *Service) Test(ctx context.Context, tx Tx, credentialID string, revision int) (string, error) {
 	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return "", err
 	}
-	switch c.State() {
-	case Disabled:
-		return "", ErrDisabled.With("credential", c.Label)
-	case NoSecret:
-		return "", ErrNoSecret.With("credential", c.Label)
-	case Unverified, Active, Degraded, QuotaExhausted, Rejected:
+	if revision == 0 {
+		revision = c.Revision
 	}
-	probeID, err := s.requestProbe(ctx, tx, c)
+	switch state := c.State(); {
+	case state == Disabled:
+		return "", ErrDisabled.With("credential", c.Label)
+	case state == Expired:
+		return "", ErrExpired.With("credential", c.Label)
+	case c.Next != nil && revision == c.Next.Revision:
+	case revision != c.Revision:
+		return "", ErrSecret.Saying("credential %q has no secret of revision %d to test", c.Label, revision)
+	case state == NoSecret:
+		return "", ErrNoSecret.With("credential", c.Label)
+	}
+	probeID, err := s.requestProbe(ctx, tx, c, revision)
 	if err != nil {
 		return "", err
 	}
-	return probeID, tx.Record(ctx, "credential.test", c.ID, audit.Detail{"label": c.Label, "revision": c.Revision})
+	return probeID, tx.Record(ctx, "credential.test", c.ID, audit.Detail{"label": c.Label, "revision": revision})
 }
 
-// Retest asks for the test that is due by itself, if it still is.
-func (s *Service) Retest(ctx context.Context, tx Tx, credentialID string) error {
+// Tend does what has come due by itself: it takes note that a credential's time is up, and asks for the tests
+// that follow by themselves.
+func (s *Service) Tend(ctx context.Context, tx Tx, credentialID string) error {
 	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return err
 	}
-	now := s.Now()
-	if c.NextProbeAt.IsZero() || c.NextProbeAt.After(now) {
+	now, from := s.Now(), c.State()
+	if c.late(now) {
+		if fits, _ := s.move(&c, from, TimeUp, "its time was up at "+c.ExpiresAt.Format(time.RFC3339)); fits {
+			if err := tx.UpdateCredential(ctx, c); err != nil {
+				return err
+			}
+			if err := s.recordMove(ctx, tx, c, from, TimeUp); err != nil {
+				return err
+			}
+		}
+	}
+	due := func(at time.Time) bool { return !at.IsZero() && !at.After(now) }
+	asked := false
+	if due(c.NextProbeAt) {
+		if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
+			return err
+		}
+		c.NextProbeAt = now.Add(backoff(c.State(), c.Setbacks))
+		c.Setbacks++
+		asked = true
+	}
+	if c.Next != nil && due(c.Next.NextProbeAt) {
+		if _, err := s.requestProbe(ctx, tx, c, c.Next.Revision); err != nil {
+			return err
+		}
+		next := *c.Next
+		next.NextProbeAt = now.Add(backoff(next.Verdict, next.Setbacks))
+		next.Setbacks++
+		c.Next, asked = &next, true
+	}
+	if !asked {
 		return nil
 	}
-	if _, err := s.requestProbe(ctx, tx, c); err != nil {
-		return err
-	}
-	c.NextProbeAt = now.Add(backoff(c.Setbacks))
-	c.Setbacks++
 	return tx.UpdateSchedule(ctx, c)
 }
 
-func (s *Service) requestProbe(ctx context.Context, tx Tx, c Credential) (string, error) {
-	return tx.RequestProbe(ctx, Probe{OrgID: c.OrgID, ID: id.New("probe"), CredentialID: c.ID, Revision: c.Revision, CreatedAt: s.Now()})
+func (s *Service) requestProbe(ctx context.Context, tx Tx, c Credential, revision int) (string, error) {
+	return tx.RequestProbe(ctx, Probe{OrgID: c.OrgID, ID: id.New("probe"), CredentialID: c.ID, Revision: revision, CreatedAt: s.Now()})
 }
 
-// unverified begins a secret's life: a test is asked for, and again until there is a verdict.
-func (s *Service) unverified(c *Credential, reason string) {
-	now := s.Now()
-	c.Verdict, c.StateReason, c.StateAt = Unverified, reason, now
-	c.Setbacks, c.NextProbeAt = 1, now.Add(firstProbe)
-}
-
-func backoff(setbacks int) time.Duration {
-	d := firstProbe
+func backoff(state State, setbacks int) time.Duration {
+	d, rarest := firstProbe, rarestProbe
+	if state == QuotaExhausted {
+		rarest = rarestUnpaid
+	}
 	for range min(setbacks, 16) {
-		d = min(2*d, rarestProbe)
+		d = min(2*d, rarest)
 	}
 	return d
 }
+
+// words names a revision for people.
+func words(revision int) string { return fmt.Sprintf("revision %d", revision) }

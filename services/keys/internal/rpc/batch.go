@@ -175,6 +175,7 @@ func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig
 	}
 	if v == routerView {
 		out.Sealed, out.Settings, out.Models = c.Sealed, usedSettings(c.Settings), c.Models
+		out.Weight, out.Scope, out.ExpireTime, out.Next = int32(c.Weight), scopeToProto(c.Scope), timestamp(c.ExpiresAt), nextSecret(c.Next)
 	}
 	return out
 }

@@ -245,6 +245,9 @@ func (f *Feed) ReportRouterState(ctx context.Context, req *keysv1.ReportRouterSt
 	}
 	f.log.DebugContext(ctx, "router state", "router", req.GetRouter(), "applied_version", req.GetAppliedVersion(),
 		"verdicts", len(req.GetProbeResults()), "evidence", len(req.GetEvidence()))
+	if err := f.store.NoteUses(ctx, usesOf(req)); err != nil {
+		return nil, err
+	}
 	for orgID, findings := range findingsByOrg(req) {
 		if err := f.learn(ctx, orgID, findings); err != nil && !errors.Is(err, organization.ErrNotFound) {
 			return nil, err
@@ -265,9 +268,9 @@ func findingsByOrg(req *keysv1.ReportRouterStateRequest) map[string][]credential
 		})
 	}
 	for _, e := range req.GetEvidence() {
-		if state := credential.EvidenceState(e.GetErrorClass()); state != "" {
+		if credential.IsEvidence(e.GetErrorClass()) {
 			byOrg[e.GetOrgId()] = append(byOrg[e.GetOrgId()], credential.Finding{
-				CredentialID: e.GetCredentialId(), Revision: int(e.GetRevision()), State: state, Reason: e.GetReason(), At: fromTimestamp(e.GetTime()),
+				CredentialID: e.GetCredentialId(), Revision: int(e.GetRevision()), Class: e.GetErrorClass(), Reason: e.GetReason(), At: fromTimestamp(e.GetTime()),
 			})
 		}
 	}

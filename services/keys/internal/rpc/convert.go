@@ -28,6 +28,7 @@ var states = map[credential.State]keysv1.CredentialState{
 	credential.Rejected:       keysv1.CredentialState_CREDENTIAL_STATE_REJECTED,
 	credential.Disabled:       keysv1.CredentialState_CREDENTIAL_STATE_DISABLED,
 	credential.NoSecret:       keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET,
+	credential.Expired:        keysv1.CredentialState_CREDENTIAL_STATE_EXPIRED,
 }
 
 var provenances = map[apikey.Provenance]keysv1.ProvenanceLevel{
@@ -53,7 +54,7 @@ func fromVerdict(s keysv1.CredentialState) credential.State {
 	switch state := from(states, s, ""); state {
 	case credential.Active, credential.Degraded, credential.QuotaExhausted, credential.Rejected:
 		return state
-	case credential.Unverified, credential.Disabled, credential.NoSecret:
+	case credential.Unverified, credential.Disabled, credential.NoSecret, credential.Expired:
 	}
 	return ""
 }
@@ -89,7 +90,9 @@ func credentialToProto(c credential.Credential) *keysv1.Credential {
 		Id: c.ID, Provider: c.Provider, Label: c.Label, BaseUrl: c.BaseURL, Priority: int32(c.Priority), Hint: c.Hint,
 		Revision: revision(c), State: states[c.State()], StateReason: c.StateReason, StateTime: timestamp(c.StateAt),
 		CreateTime: timestamp(c.CreatedAt), CreatedBy: c.CreatedBy, UpdateTime: timestamp(c.UpdatedAt), UpdatedBy: c.UpdatedBy, Etag: c.ETag(),
-		Settings: settingsToProto(c.Settings), Models: c.Models,
+		Settings: settingsToProto(c.Settings), Models: c.Models, Weight: int32(c.Weight), Scope: scopeToProto(c.Scope),
+		ExpireTime: timestamp(c.ExpiresAt), Next: stagedToProto(c.Next), Previous: previousToProto(c.Previous),
+		NextTestTime: timestamp(c.NextProbeAt), LastUseTime: timestamp(c.LastUseAt),
 	}
 }
 

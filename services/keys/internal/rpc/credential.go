@@ -33,7 +33,8 @@ func (s *credentialServer) CreateCredential(ctx context.Context, req *keysv1.Cre
 		Prepare: func(ctx context.Context) (err error) {
 			draft, err = s.Credentials.Draft(ctx, caller(ctx), credential.New{
 				Provider: req.GetProvider(), Label: req.GetLabel(), Secret: secret.New(req.GetSecret()),
-				BaseURL: req.GetBaseUrl(), Priority: int(req.GetPriority()), AcceptTerms: req.GetAcceptTerms(),
+				BaseURL: req.GetBaseUrl(), Priority: int(req.GetPriority()), Weight: int(req.GetWeight()), Scope: fromScope(req.GetScope()),
+				ExpiresAt: fromTimestamp(req.GetExpireTime()), AcceptTerms: req.GetAcceptTerms(),
 			})
 			return err
 		},
@@ -47,8 +48,23 @@ func (s *credentialServer) CreateCredential(ctx context.Context, req *keysv1.Cre
 
 // GetCredential returns one credential, without its secret.
 func (s *credentialServer) GetCredential(ctx context.Context, req *keysv1.GetCredentialRequest) (*keysv1.GetCredentialResponse, error) {
-	c, err := s.read(ctx, req.GetId())
-	return &keysv1.GetCredentialResponse{Credential: credentialToProto(c)}, err
+	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.GetCredentialResponse, error) {
+		c, err := s.shownOne(ctx, tx, req.GetId())
+		return &keysv1.GetCredentialResponse{Credential: c}, err
+	})
+}
+
+// shownOne reads a credential for people.
+func (s *credentialServer) shownOne(ctx context.Context, tx *store.Tx, credentialID string) (*keysv1.Credential, error) {
+	c, err := tx.Credential(ctx, credentialID)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := s.shown(ctx, tx, []credential.Credential{c})
+	if err != nil {
+		return nil, err
+	}
+	return shown[0], nil
 }
 
 func (s *credentialServer) read(ctx context.Context, credentialID string) (credential.Credential, error) {
@@ -65,7 +81,11 @@ func (s *credentialServer) ListCredentials(ctx context.Context, req *keysv1.List
 			func(after string, limit int) ([]credential.Credential, error) {
 				return tx.Credentials(ctx, after, limit)
 			})
-		return &keysv1.ListCredentialsResponse{Credentials: each(items, credentialToProto), NextPageToken: next}, err
+		if err != nil {
+			return nil, err
+		}
+		shown, err := s.shown(ctx, tx, items)
+		return &keysv1.ListCredentialsResponse{Credentials: shown, NextPageToken: next}, err
 	})
 }
 
@@ -74,6 +94,15 @@ func (s *credentialServer) UpdateCredential(ctx context.Context, req *keysv1.Upd
 	edit := credential.Edit{ID: req.GetId(), Label: req.Label, BaseURL: req.BaseUrl, Disabled: req.Disabled, ETag: req.GetEtag()}
 	if req.Priority != nil {
 		edit.Priority = new(int(req.GetPriority()))
+	}
+	if req.Weight != nil {
+		edit.Weight = new(int(req.GetWeight()))
+	}
+	if req.Scope != nil {
+		edit.Scope = new(fromScope(req.GetScope()))
+	}
+	if req.ExpireTime != nil || req.GetClearExpireTime() {
+		edit.ExpiresAt = new(fromTimestamp(req.GetExpireTime()))
 	}
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateCredentialResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateCredentialResponse, error) {
@@ -106,7 +135,7 @@ func (s *credentialServer) RotateCredential(ctx context.Context, req *keysv1.Rot
 func (s *credentialServer) TestCredential(ctx context.Context, req *keysv1.TestCredentialRequest) (*keysv1.TestCredentialResponse, error) {
 	var probeID string
 	_, _, err := s.Store.Change(ctx, command(ctx), func(ctx context.Context, tx *store.Tx) (_ []byte, err error) {
-		probeID, err = s.Credentials.Test(ctx, tx, req.GetId())
+		probeID, err = s.Credentials.Test(ctx, tx, req.GetId(), int(req.GetRevision()))
 		return nil, err
 	})
 	if err != nil {
@@ -139,8 +168,8 @@ func (s *credentialServer) verdict(ctx context.Context, credentialID, probeID st
 		if waiting, answered, err = tx.ProbeState(ctx, probeID); err != nil {
 			return nil, err
 		}
-		c, err := tx.Credential(ctx, credentialID)
-		return &keysv1.TestCredentialResponse{Credential: credentialToProto(c), Tested: answered}, err
+		c, err := s.shownOne(ctx, tx, credentialID)
+		return &keysv1.TestCredentialResponse{Credential: c, Tested: answered}, err
 	})
 	return res, waiting, err
 }

@@ -47,6 +47,8 @@ type API struct {
 	Tokens        *token.Signer
 	Environment   string
 	Now           func() time.Time
+	// Applied is the oldest configuration that a connected router serves, and whether there is one.
+	Applied func(ctx context.Context) (version int64, known bool, err error)
 }
 
 // Register puts the public services on server.

@@ -32,13 +32,9 @@ func (r probeRow) domain() credential.Probe {
 // RequestProbe stores p, or asks again for the unanswered one of the same revision.
 func (t *Tx) RequestProbe(ctx context.Context, p credential.Probe) (string, error) {
 	t.probed = true
-	_, err := t.tx.NewRaw("DELETE FROM probe WHERE org_id = ? AND credential_id = ? AND revision <> ?", t.orgID, p.CredentialID, p.Revision).Exec(ctx)
-	if err != nil {
-		return "", fmt.Errorf("drop probes of older revisions: %w", err)
-	}
 	var pending []string
-	err = t.tx.NewRaw("UPDATE probe SET claimed_at = 0, attempts = 0, created_at = ? WHERE org_id = ? AND credential_id = ? AND done_at = 0 RETURNING id",
-		micros(p.CreatedAt), t.orgID, p.CredentialID).Scan(ctx, &pending)
+	err := t.tx.NewRaw("UPDATE probe SET claimed_at = 0, attempts = 0, created_at = ? WHERE org_id = ? AND credential_id = ? AND revision = ? AND done_at = 0 RETURNING id",
+		micros(p.CreatedAt), t.orgID, p.CredentialID, p.Revision).Scan(ctx, &pending)
 	if err != nil {
 		return "", fmt.Errorf("ask for probe again: %w", err)
 	}

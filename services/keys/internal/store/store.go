@@ -81,6 +81,8 @@ type Tx struct {
 	changed map[change]bool
 	probed  bool
 	version int64
+	// stamped are the credentials whose previous secret is out of use from this version on.
+	stamped []string
 }
 
 // Read runs fn on one consistent picture of an organization.
@@ -171,8 +173,11 @@ func (t *Tx) finish(ctx context.Context) error {
 		return nil
 	}
 	version, err := nextVersion(ctx, t.tx, t.changed)
+	if err != nil {
+		return err
+	}
 	t.version = version
-	return err
+	return t.stamp(ctx)
 }
 
 // affected reports ErrNoRows if an update or delete found nothing.

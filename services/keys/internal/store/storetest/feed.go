@@ -400,11 +400,21 @@ func probes(t *testing.T, f *Fixture) {
 	if waiting, answered := state(first); waiting || !answered {
 		t.Errorf("state after an answer = %v, %v; want answered", waiting, answered)
 	}
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.InsertCredential(ctx, c) })
 	second := request(1)
-	third := request(2)
+	third := request(2) // of a second secret, beside it
 	if second == first || third == second {
 		t.Errorf("probes = %s, %s, %s; want three", first, second, third)
 	}
+	c.Next = &credential.Staged{Revision: 2}
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.UpdateCredential(ctx, c) })
+	for _, id := range []string{second, third} {
+		if waiting, answered := state(id); !waiting || answered {
+			t.Errorf("state of a probe of one of two secrets = %v, %v; want waiting", waiting, answered)
+		}
+	}
+	c.Revision, c.Next = 2, nil
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.UpdateCredential(ctx, c) })
 	if waiting, answered := state(second); waiting || answered {
 		t.Errorf("state of a probe whose secret was replaced = %v, %v; want neither", waiting, answered)
 	}

@@ -28,25 +28,30 @@ import (
 func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, *Fixture){
-		"OtherOrganizationsAreOutOfReach":          otherOrganizations,
-		"TakenNamesAreConflicts":                   takenNames,
-		"FailedChangeLeavesNothing":                failedChange,
-		"RetryRunsOnce":                            retries,
-		"ConcurrentRetriesRunOnce":                 concurrentRetries,
-		"EndedSessionChangesNothing":               endedSession,
-		"EditedAuditIsFound":                       editedAudit,
-		"VersionsAreContiguous":                    contiguousVersions,
-		"DeltasLeadToTheWhole":                     deltas,
-		"ForgottenAndUnknownVersionsHaveNoDelta":   unknownVersions,
-		"ManyChangesHaveNoDelta":                   manyChanges,
-		"WholeIsOneMoment":                         wholeIsOneMoment,
-		"ProbeIsClaimedOnceAndAgainWhenUnanswered": probes,
-		"DeletedMemberLosesSessionsAndKeys":        deletedMember,
-		"LastOwnerStaysWhenTwoLeaveAtOnce":         lastOwner,
-		"ExpiryForgetsOnlyWhatIsOver":              expiry,
-		"TokenKeysOutliveTheirReplica":             tokenKeys,
-		"CredentialsComeBackAsTheyWere":            wholeCredentials,
-		"PagesAreKeyset":                           listPages,
+		"OtherOrganizationsAreOutOfReach":              otherOrganizations,
+		"TakenNamesAreConflicts":                       takenNames,
+		"FailedChangeLeavesNothing":                    failedChange,
+		"RetryRunsOnce":                                retries,
+		"ConcurrentRetriesRunOnce":                     concurrentRetries,
+		"EndedSessionChangesNothing":                   endedSession,
+		"EditedAuditIsFound":                           editedAudit,
+		"VersionsAreContiguous":                        contiguousVersions,
+		"DeltasLeadToTheWhole":                         deltas,
+		"ForgottenAndUnknownVersionsHaveNoDelta":       unknownVersions,
+		"ManyChangesHaveNoDelta":                       manyChanges,
+		"WholeIsOneMoment":                             wholeIsOneMoment,
+		"ProbeIsClaimedOnceAndAgainWhenUnanswered":     probes,
+		"DeletedMemberLosesSessionsAndKeys":            deletedMember,
+		"LastOwnerStaysWhenTwoLeaveAtOnce":             lastOwner,
+		"ExpiryForgetsOnlyWhatIsOver":                  expiry,
+		"TokenKeysOutliveTheirReplica":                 tokenKeys,
+		"CredentialsComeBackAsTheyWere":                wholeCredentials,
+		"PagesAreKeyset":                               listPages,
+		"LastUsesMoveForwardByStepsOfSecretsThatExist": uses,
+		"ManyUsesMakeNoVersion":                        manyUses,
+		"CredentialsAreDueForTestsAndEnds":             dueCredentials,
+		"AReplacedSecretKnowsItsVersion":               stampedSecret,
+		"UnknownKeysAreThoseOfOthersToo":               unknownKeys,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,7 +137,7 @@ func (f *Fixture) Credential(orgID, label string) credential.Credential {
 		OrgID: orgID, ID: id.New("cred"), Provider: "openai", Label: label, Revision: 1, Sealed: "vault:v1:abc", Verdict: credential.Unverified,
 		StateAt: f.Clock.Now(), CreatedAt: f.Clock.Now(), UpdatedAt: f.Clock.Now(), Version: 1,
 		Settings: keyform.Settings{Region: "us-east-1", Deployments: []keyform.Deployment{{ModelSlug: "m", EndpointURL: "https://llm.example", ModelID: "d"}}},
-		Models:   []string{"a", "b"},
+		Models:   []string{"a", "b"}, Weight: 1,
 	}
 }
 
@@ -341,10 +346,22 @@ func wholeCredentials(t *testing.T, f *Fixture) {
 		Deployments: []keyform.Deployment{{ModelSlug: "openai/gpt-4o", EndpointURL: "https://acme.openai.azure.com?api-version=1", ModelID: "d <é>"}},
 		Secrets:     []keyform.Masked{{Field: "[0].api_key", Hint: "…cdef"}},
 	}
+	at := f.Clock.Now()
+	full.Weight, full.ExpiresAt, full.Expired, full.LastRevision = 7, at.Add(time.Hour), true, 3
+	full.Scope = credential.Scope{Models: []string{"openai/*"}, APIKeys: []string{"key_1"}, Groups: []string{"grp_1"}}
+	full.Doubt = credential.Doubt{Since: at, Acquittals: 2, AcquittedAt: at.Add(time.Microsecond)}
+	full.Next = &credential.Staged{
+		Revision: 3, Hint: "…3210", Sealed: "vault:v1:next", Settings: keyform.Settings{Region: "eu-central-1"}, Models: []string{"c"}, Verdict: credential.Active,
+		Reason: "it works", DecidedAt: at, Share: 10, StagedAt: at, SharedAt: at, RolledBack: true, Setbacks: 1, NextProbeAt: at.Add(time.Minute),
+	}
+	full.Previous = &credential.Previous{Revision: 1, Hint: "…cdef", ReplacedAt: at, Version: 42}
 	bare.Settings, bare.Models = keyform.Settings{}, nil
 	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
 		return errors.Join(tx.InsertCredential(ctx, full), tx.InsertCredential(ctx, bare))
 	})
+	if n := f.Count(t, "credential WHERE next LIKE '%vault:%'"); n != 0 {
+		t.Error("the sealed text stands among the readable parts")
+	}
 	for _, want := range []credential.Credential{full, bare} {
 		f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
 			got, err := tx.Credential(ctx, want.ID)
