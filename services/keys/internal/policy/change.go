@@ -152,9 +152,12 @@ func (s *Service) RollBack(ctx context.Context, tx Tx, caller member.Caller, pol
 	if err != nil {
 		return Policy{}, nil, err
 	}
-	old, err := s.at(ctx, tx, p, version)
+	old, err := at(ctx, tx, p, version)
 	if err != nil {
 		return Policy{}, nil, err
+	}
+	if old.Version == p.Version {
+		return Policy{}, nil, ErrServes.Saying("version %d of policy %s is the one that serves", old.Version, p.Name)
 	}
 	warnings, err := s.checked(ctx, tx, p.Name, old.Spec, true)
 	if err != nil {
@@ -164,11 +167,92 @@ func (s *Service) RollBack(ctx context.Context, tx Tx, caller member.Caller, pol
 	return p, warnings, err
 }
 
-func (s *Service) at(ctx context.Context, tx Tx, p Policy, version int64) (Version, error) {
+func at(ctx context.Context, tx Tx, p Policy, version int64) (Version, error) {
 	if version < 1 || version > p.Version {
 		return Version{}, ErrVersion.Saying("policy %s has no version %d: its newest is %d", p.Name, version, p.Version)
 	}
 	return tx.PolicyVersion(ctx, p.ID, version)
+}
+
+// Comparison is how two versions of a policy differ.
+type Comparison struct {
+	Changes []Change
+	// From and To are the versions; To is 0 for the draft.
+	From, To int64
+}
+
+// Compare tells how two versions differ. From 0 is the version that serves, and nothing if there is none;
+// to 0 is the draft.
+func (s *Service) Compare(ctx context.Context, tx Tx, policyID string, from, to int64) (Comparison, error) {
+	p, err := tx.Policy(ctx, policyID)
+	if err != nil {
+		return Comparison{}, err
+	}
+	out := Comparison{From: from, To: to}
+	older, newer := p.Spec, Spec{}
+	if from == 0 {
+		out.From = p.Version
+	} else {
+		v, err := at(ctx, tx, p, from)
+		if err != nil {
+			return Comparison{}, err
+		}
+		older = v.Spec
+	}
+	switch {
+	case to != 0:
+		v, err := at(ctx, tx, p, to)
+		if err != nil {
+			return Comparison{}, err
+		}
+		newer = v.Spec
+	case p.Draft == nil:
+		return Comparison{}, ErrNoDraft.Saying("policy %s has no draft to compare with", p.Name)
+	default:
+		newer = *p.Draft
+	}
+	names, err := namesOf(ctx, tx, &older, &newer)
+	if err != nil {
+		return Comparison{}, err
+	}
+	out.Changes = Diff(older, newer, names)
+	return out, nil
+}
+
+// namesOf finds the names of what the rules name by id.
+func namesOf(ctx context.Context, facts Facts, specs ...*Spec) (map[string]string, error) {
+	var credentials, keys, groups []string
+	for _, spec := range specs {
+		for _, l := range spec.lines() {
+			if l.CredentialID != "" {
+				credentials = append(credentials, l.CredentialID)
+			}
+		}
+		for _, g := range spec.Groups {
+			if g.When != nil {
+				keys, groups = append(keys, g.When.APIKeys...), append(groups, g.When.Groups...)
+			}
+		}
+	}
+	out, err := facts.GroupNames(ctx, groups)
+	if err != nil {
+		return nil, err
+	}
+	if out == nil {
+		out = map[string]string{}
+	}
+	known, err := facts.KeyFacts(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	for id, key := range known {
+		out[id] = key.Name
+	}
+	found, err := facts.CredentialsFor(ctx, nil, credentials)
+	for _, c := range found {
+		out[c.ID] = c.Label
+	}
+	return out, err
 }
 
 // Delete removes a policy that is nobody's default and that no other policy names.

@@ -63,6 +63,9 @@ type KeyFact struct {
 type Facts interface {
 	// PoliciesByName returns those of the named policies that exist.
 	PoliciesByName(ctx context.Context, names []string) ([]Policy, error)
+	// PoliciesNaming returns the names of up to limit policies whose version that serves names target:
+	// "policy/<name>", or the id of a credential or a group.
+	PoliciesNaming(ctx context.Context, target string, limit int) ([]string, error)
 	// CredentialsFor returns the organization's credentials of some providers, and those with the given ids.
 	CredentialsFor(ctx context.Context, providers, ids []string) ([]credential.Credential, error)
 	// RoutingRules returns what holds for all requests.
@@ -81,6 +84,9 @@ func (s *Service) Check(ctx context.Context, facts Facts, name string, spec Spec
 		return nil, err
 	}
 	c.all()
+	if err := c.above(ctx, facts); err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	return c.problems, nil
 }

@@ -25,6 +25,8 @@ var (
 	ErrNoDraft = fault.New(fault.Precondition, "POLICY_NO_DRAFT", "the policy has no draft").Hinting("update the policy without publishing to make one")
 	// ErrNotPublished means that a policy has no version that could serve.
 	ErrNotPublished = fault.New(fault.Precondition, "POLICY_NOT_PUBLISHED", "the policy was never published").Hinting("publish it first")
+	// ErrServes means that there is nothing to roll back.
+	ErrServes = fault.New(fault.Precondition, "POLICY_VERSION_SERVES", "that version is the one that serves").Hinting("choose another version")
 	// ErrOnlyDraft means that a policy would be left with nothing.
 	ErrOnlyDraft = fault.New(fault.Precondition, "POLICY_ONLY_DRAFT", "the draft is all that the policy has").Hinting("delete the policy instead")
 )

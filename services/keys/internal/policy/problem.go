@@ -4,41 +4,41 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/claviger/claviger/services/keys/internal/credential"
-	"github.com/claviger/claviger/services/keys/internal/provider"
 )
 
-// The reasons of problems.
+// The reasons of problems. Those of the second half are warnings wherever they appear.
 const (
 	UnknownProvider   = "UNKNOWN_PROVIDER"
-	UnknownModel      = "UNKNOWN_MODEL"
+	UnknownModel      = "UNKNOWN_MODEL" // a warning where nobody can tell
 	UseMissing        = "USE_MISSING"
 	UseMisplaced      = "USE_MISPLACED"
 	UnknownCredential = "UNKNOWN_CREDENTIAL"
 	ForeignCredential = "FOREIGN_CREDENTIAL"
-	DisabledCred      = "CREDENTIAL_DISABLED"
-	NoCredential      = "NO_CREDENTIAL"
 	PlatformForbidden = "PLATFORM_FORBIDDEN"
 	ProviderIgnored   = "PROVIDER_IGNORED"
 	NotApproved       = "MODEL_NOT_APPROVED"
 	Unreachable       = "UNREACHABLE"
-	Impossible        = "CONDITION_IMPOSSIBLE"
+	Impossible        = "CONDITION_IMPOSSIBLE" // a warning where it may become possible
 	UnknownKey        = "UNKNOWN_API_KEY"
-	DeadKey           = "API_KEY_DEAD"
 	UnknownGroup      = "UNKNOWN_GROUP"
-	NeverMovesOn      = "NEVER_MOVES_ON"
 	Loop              = "LOOP"
 	TooDeep           = "TOO_DEEP"
 	TooManyLines      = "TOO_MANY_LINES"
 	UnknownPolicy     = "UNKNOWN_POLICY"
-	Unpublished       = "POLICY_NOT_PUBLISHED"
+	Unpublished       = "POLICY_NOT_PUBLISHED" // a warning in a draft
 	NestedField       = "NESTED_FIELD"
 	NoPrice           = "NO_PRICE"
-	NeedlessSticky    = "STICKY_BY_NEEDLESS"
-	NeedlessWeight    = "WEIGHT_NEEDLESS"
-	TimeoutsOverlap   = "TIMEOUTS_OVERLAP"
+
+	CredentialDisabled = "CREDENTIAL_DISABLED"
+	NoCredential       = "NO_CREDENTIAL"
+	NotListed          = "MODEL_NOT_LISTED"
+	DeadKey            = "API_KEY_DEAD"
+	NeverMovesOn       = "NEVER_MOVES_ON"
+	NeedlessSticky     = "STICKY_BY_NEEDLESS"
+	NeedlessWeight     = "WEIGHT_NEEDLESS"
+	TimeoutsOverlap    = "TIMEOUTS_OVERLAP"
 )
 
 const (
@@ -46,6 +46,8 @@ const (
 	// has bounds of its own; these tell the author.
 	maxDepth = 8
 	maxLines = 512
+	// maxAbove is how many policies that name one are looked at.
+	maxAbove = 50
 )
 
 // checking is one check.
@@ -60,11 +62,19 @@ type checking struct {
 	keys        map[string]KeyFact
 	groups      map[string]string
 	problems    []Problem
+	// straight are policies from which no way leads back, unpriced the first model of unknown price behind
+	// each policy: each is looked at once, however often it is named.
+	straight map[string]bool
+	unpriced map[string]string
+}
+
+func newChecking(s *Service, name string, spec *Spec) *checking {
+	return &checking{s: s, name: name, spec: spec, policies: map[string]*Policy{}, straight: map[string]bool{}, unpriced: map[string]string{}}
 }
 
 // gather reads what the check of spec needs.
 func (s *Service) gather(ctx context.Context, facts Facts, name string, spec *Spec) (*checking, error) {
-	c := &checking{s: s, name: name, spec: spec, policies: map[string]*Policy{}}
+	c := newChecking(s, name, spec)
 	if err := c.reach(ctx, facts); err != nil {
 		return nil, err
 	}
@@ -98,20 +108,24 @@ func (s *Service) gather(ctx context.Context, facts Facts, name string, spec *Sp
 
 // reach reads the policies that the rule names, and those that they name, level by level.
 func (c *checking) reach(ctx context.Context, facts Facts) error {
+	seen := map[string]bool{c.name: true}
 	next := c.spec.names()
 	for depth := 0; len(next) > 0 && depth <= maxDepth; depth++ {
-		missing := slices.DeleteFunc(next, func(n string) bool { return c.policies[n] != nil || n == c.name })
-		if len(missing) == 0 {
-			return nil
-		}
+		next = slices.DeleteFunc(next, func(n string) bool { was := seen[n]; seen[n] = true; return was })
+		missing := slices.DeleteFunc(slices.Clone(next), func(n string) bool { return c.policies[n] != nil })
 		found, err := facts.PoliciesByName(ctx, missing)
 		if err != nil {
 			return err
 		}
-		next = nil
 		for i := range found {
 			c.policies[found[i].Name] = &found[i]
-			next = append(next, found[i].Spec.names()...)
+		}
+		level := next
+		next = nil
+		for _, name := range level {
+			if p := c.policies[name]; p != nil {
+				next = append(next, p.Spec.names()...)
+			}
 		}
 	}
 	return nil
@@ -144,52 +158,20 @@ func (c *checking) warn(l line, field, reason, format string, args ...any) {
 	c.add(true, l.number, l.field(field), reason, format, args...)
 }
 
+// all looks at everything, so that the author sees all that is wrong at once.
 func (c *checking) all() {
+	for g := range c.spec.Groups {
+		c.condition(g)
+		c.strategy(g)
+	}
 	for _, l := range c.spec.lines() {
 		if l.Policy() != "" {
 			c.nested(l)
-			continue
+		} else {
+			c.model(l)
 		}
-		c.model(l)
+		c.rule(l)
 	}
 	c.reachable()
+	c.size()
 }
-
-// nested checks a line that names a policy.
-func (c *checking) nested(l line) {
-	p := c.policies[l.Policy()]
-	switch {
-	case l.Policy() == c.name:
-		c.bad(l, "model", Loop, "the policy names itself")
-	case p == nil:
-		c.bad(l, "model", UnknownPolicy, "there is no policy %q", l.Policy())
-	case p.Version == 0:
-		c.bad(l, "model", Unpublished, "policy %s was never published: publish it first", p.Name)
-	}
-}
-
-// model checks a line that names a model.
-func (c *checking) model(l line) {
-	if err := provider.Check(l.Provider()); err != nil {
-		c.bad(l, "model", UnknownProvider, "%s", err.Error())
-	}
-}
-
-// reachable finds lines that can never be tried.
-func (c *checking) reachable() {
-	type identity struct {
-		model, credential string
-		use               Class
-	}
-	first := map[identity]int{}
-	for _, l := range c.spec.lines() {
-		who := identity{l.Model, l.CredentialID, l.class()}
-		if seen, twice := first[who]; twice {
-			c.bad(l, "model", Unreachable, "the same as line %d", seen)
-			continue
-		}
-		first[who] = l.number
-	}
-}
-
-var _ = strings.Cut

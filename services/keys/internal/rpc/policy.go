@@ -11,10 +11,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
 
-type policyServer struct {
-	*API
-	keysv1connect.UnimplementedPolicyServiceHandler
-}
+type policyServer struct{ *API }
 
 var _ keysv1connect.PolicyServiceHandler = (*policyServer)(nil)
 
@@ -102,6 +99,26 @@ func (s *policyServer) ListPolicyVersions(ctx context.Context, req *keysv1.ListP
 				return tx.PolicyVersions(ctx, req.GetId(), before, limit)
 			})
 		return &keysv1.ListPolicyVersionsResponse{Versions: each(items, policyVersionToProto), NextPageToken: next}, err
+	})
+}
+
+var kinds = map[policy.Kind]keysv1.PolicyChange_Kind{
+	policy.Added: keysv1.PolicyChange_KIND_ADDED, policy.Removed: keysv1.PolicyChange_KIND_REMOVED,
+	policy.Changed: keysv1.PolicyChange_KIND_CHANGED, policy.Moved: keysv1.PolicyChange_KIND_MOVED,
+}
+
+// DiffPolicy tells how two versions of a policy differ.
+func (s *policyServer) DiffPolicy(ctx context.Context, req *keysv1.DiffPolicyRequest) (*keysv1.DiffPolicyResponse, error) {
+	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.DiffPolicyResponse, error) {
+		diff, err := s.Policies.Compare(ctx, tx, req.GetId(), req.GetFromVersion(), req.GetToVersion())
+		return &keysv1.DiffPolicyResponse{
+			FromVersion: diff.From, ToVersion: diff.To,
+			Changes: each(diff.Changes, func(c policy.Change) *keysv1.PolicyChange {
+				return &keysv1.PolicyChange{
+					Kind: kinds[c.Kind], FromLine: int32(c.FromLine), ToLine: int32(c.ToLine), Field: c.Field, From: c.From, To: c.To,
+				}
+			}),
+		}, err
 	})
 }
 

@@ -57,7 +57,7 @@ func (a *API) Register(server *connect.Server) {
 	keysv1connect.RegisterMemberServiceHandler(server, &memberServer{a})
 	keysv1connect.RegisterSessionServiceHandler(server, &sessionServer{a})
 	keysv1connect.RegisterCredentialServiceHandler(server, &credentialServer{API: a})
-	keysv1connect.RegisterPolicyServiceHandler(server, &policyServer{API: a})
+	keysv1connect.RegisterPolicyServiceHandler(server, &policyServer{a})
 	keysv1connect.RegisterGroupServiceHandler(server, &groupServer{a})
 	keysv1connect.RegisterRoutingServiceHandler(server, &routingServer{a})
 	keysv1connect.RegisterModelServiceHandler(server, &modelServer{a})
