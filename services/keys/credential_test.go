@@ -389,6 +389,9 @@ func TestEvidenceMovesTheStateOnce(t *testing.T) {
 	if n := r.count("audit_event WHERE action = 'credential.state' AND target = ?", c.GetId()); n != 3 {
 		t.Errorf("%d moves are audited, want 3: active, exhausted, rejected", n)
 	}
+	if n := r.count("audit_event WHERE action = 'credential.state' AND detail LIKE ? AND target = ?", `%"tell":"`+r.owner.id+`"%`, c.GetId()); n != 2 {
+		t.Errorf("%d of them name who has to know, want 2", n)
+	}
 	// A test that follows by itself brings it back.
 	r.clock.Advance(time.Hour)
 	r.must(r.owner.refresh())

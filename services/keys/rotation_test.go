@@ -317,7 +317,14 @@ func TestExpiryWeightAndScopeReachRouters(t *testing.T) {
 		return res.GetCredential(), err
 	}
 	k := x.owner.apiKey("ci", "").GetApiKey()
-	_, err := update(&keysv1.UpdateCredentialRequest{Scope: &keysv1.CredentialScope{ApiKeyIds: []string{k.GetId(), "key_none"}}})
+	g := x.owner.group("team")
+	_, err := update(&keysv1.UpdateCredentialRequest{Scope: &keysv1.CredentialScope{GroupIds: []string{g.GetId(), "grp_none"}}})
+	refused(t, "a scope with a group that is none", err, connect.CodeInvalidArgument, "CREDENTIAL_SCOPE_INVALID")
+	_, err = x.owner.creds.CreateCredential(t.Context(), &keysv1.CreateCredentialRequest{
+		Provider: "openai", Label: "narrow", Secret: second, AcceptTerms: true, Scope: &keysv1.CredentialScope{ApiKeyIds: []string{"key_none"}}, IdempotencyKey: "narrow",
+	})
+	refused(t, "a new credential for a key that is none", err, connect.CodeInvalidArgument, "CREDENTIAL_SCOPE_INVALID")
+	_, err = update(&keysv1.UpdateCredentialRequest{Scope: &keysv1.CredentialScope{ApiKeyIds: []string{k.GetId(), "key_none"}}})
 	refused(t, "a scope with a key that is none", err, connect.CodeInvalidArgument, "CREDENTIAL_SCOPE_INVALID")
 	if err != nil && !contains(err.Error(), "scope.api_key_ids[1]: there is no API key key_none") {
 		t.Errorf("error = %v, want the field and the id", err)
@@ -330,7 +337,7 @@ func TestExpiryWeightAndScopeReachRouters(t *testing.T) {
 	refused(t, "an end that is now", err, connect.CodeInvalidArgument, "EXPIRE_TIME_INVALID")
 
 	end := x.clock.Now().Add(time.Hour)
-	scope := &keysv1.CredentialScope{Models: []string{"openai/gpt-*"}, ApiKeyIds: []string{k.GetId()}}
+	scope := &keysv1.CredentialScope{Models: []string{"openai/gpt-*"}, ApiKeyIds: []string{k.GetId()}, GroupIds: []string{g.GetId()}}
 	c, err := update(&keysv1.UpdateCredentialRequest{Weight: new(int32(5)), Scope: scope, ExpireTime: timestamp(end)})
 	x.must(err)
 	if c.GetWeight() != 5 || c.GetScope().GetModels()[0] != "openai/gpt-*" || c.GetExpireTime().AsTime() != end {

@@ -145,9 +145,10 @@ var rules = []rule{
 // Serves reports whether requests may be served in a state. Routers keep to it.
 func (s State) Serves() bool { return s == Unverified || s == Active || s == Degraded }
 
-// tells reports whether the person who added a credential has to know of a move to s.
+// tells reports whether the person who added a credential has to know of a move to s that nobody of their
+// organization has made.
 func (s State) tells() bool {
-	return s == Degraded || s == QuotaExhausted || s == Rejected || s == Expired || s == NoSecret
+	return s == Degraded || s == QuotaExhausted || s == Rejected || s == Expired
 }
 
 // ruleOf returns the line for an event in a state.

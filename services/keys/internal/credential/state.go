@@ -195,9 +195,13 @@ func (s *Service) recordMove(ctx context.Context, tx Tx, c Credential, from Stat
 	if c.State() == from {
 		return nil
 	}
-	return tx.Record(ctx, "credential.state", c.ID, audit.Detail{
+	detail := audit.Detail{
 		"label": c.Label, "state": audit.Change{From: from, To: c.State()}, "event": e, "reason": c.StateReason, "revision": c.Revision,
-	})
+	}
+	if c.State().tells() {
+		detail["tell"] = c.CreatedBy
+	}
+	return tx.Record(ctx, "credential.state", c.ID, detail)
 }
 
 // Test asks for a key test of one of a credential's secrets, 0 for the one that serves, and returns the id of
