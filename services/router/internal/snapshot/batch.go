@@ -154,9 +154,12 @@ func outOf(s keysv1.CredentialState, provider string) string {
 		return "is disabled"
 	case keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET:
 		return "has no secret since its base URL changed: an owner has to rotate it"
+	case keysv1.CredentialState_CREDENTIAL_STATE_EXPIRED:
+		return "is past its expire_time: an owner has to move it"
+	case keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED:
+		return "has no funds or quota left at " + provider + ": it serves again once a key test passes, which an owner can start"
 	case keysv1.CredentialState_CREDENTIAL_STATE_UNSPECIFIED, keysv1.CredentialState_CREDENTIAL_STATE_UNVERIFIED,
-		keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE, keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED,
-		keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED:
+		keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE, keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED:
 	}
 	return ""
 }

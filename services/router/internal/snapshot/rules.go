@@ -40,7 +40,8 @@ func credentialOf(c *keysv1.CredentialConfig) *completion.Credential {
 // nextState is the state of a credential as far as it is also that of its second secret: what a provider
 // said of the current one says nothing of the other.
 func nextState(s keysv1.CredentialState) keysv1.CredentialState {
-	if s == keysv1.CredentialState_CREDENTIAL_STATE_REJECTED || s == keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET {
+	if s == keysv1.CredentialState_CREDENTIAL_STATE_REJECTED || s == keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET ||
+		s == keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED {
 		return keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE
 	}
 	return s
