@@ -81,9 +81,14 @@ func (w *walk) classes(lines []Line) {
 	for i := range lines {
 		l := &lines[i]
 		l.Class = usage.Platform
-		rule := w.prefs.platform(l.Provider)
-		if (rule == InPolicies || rule == Never) && len(w.c.Credentials(w.c.PlatformOrgID(), l.Provider)) > 0 {
-			w.exclude(l, nil, map[PlatformRule]Reason{InPolicies: PlatformPolicy, Never: PlatformNever}[rule], "")
+		if len(w.c.Credentials(w.c.PlatformOrgID(), l.Provider)) == 0 {
+			continue
+		}
+		switch reason, _ := w.barred(l); {
+		case reason == PlatformNever:
+			w.exclude(l, nil, reason, "")
+		case reason == "" && w.prefs.platform(l.Provider) == InPolicies:
+			w.exclude(l, nil, PlatformPolicy, "")
 		}
 	}
 }

@@ -1,0 +1,293 @@
+package plan_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/plan"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// firsts counts which model comes first in n requests.
+func firsts(t *testing.T, w *world, n int, req func(i int) *completion.Request) map[string]int {
+	t.Helper()
+	p, count := planner(w), map[string]int{}
+	for i := range n {
+		got, err := p.Make(w, app, req(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count[got.Targets[0].Model+"@"+got.Targets[0].Credential.ID]++
+	}
+	return count
+}
+
+// within2 fails unless shares are within 2 % of all draws of what the weights say.
+func within2(t *testing.T, what string, count map[string]int, weights map[string]int) {
+	t.Helper()
+	all, total := 0, 0
+	for _, n := range count {
+		all += n
+	}
+	for _, weight := range weights {
+		total += weight
+	}
+	for of, weight := range weights {
+		got, want := float64(count[of])/float64(all), float64(weight)/float64(total)
+		if math.Abs(got-want) > 0.02 {
+			t.Errorf("%s: %s comes first for %.3f of %d requests, want %.3f", what, of, got, all, want)
+		}
+	}
+}
+
+// ids are requests with ids of their own.
+func ids(model string) func(int) *completion.Request {
+	return func(i int) *completion.Request {
+		return &completion.Request{ID: fmt.Sprintf("req_%d", i), Model: model}
+	}
+}
+
+const draws = 100_000
+
+func TestWeightsHoldOver100000Draws(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	weighed := group(plan.Weighted, weighing(own("anthropic/c"), 1), weighing(own("groq/l"), 3), weighing(shared("openai/m"), 6), weighing(own("openai/last"), 0))
+	w.policies = []*plan.Policy{policy("main", weighed)}
+	within2(t, "lines", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 3, "openai/m@cred_po": 6, "openai/last@cred_1": 0})
+
+	// What is out leaves its share to the others in proportion.
+	w.out = map[string]string{"cred_po": "x"}
+	within2(t, "lines, one out", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 3})
+	w.out = nil
+
+	for i, weight := range []int{5, 1, 4} {
+		c := cred(fmt.Sprintf("w%d", i), "openai")
+		c.Weight = weight
+		w.credentials["openai"] = append(w.credentials["openai"][:i:i], c)
+	}
+	within2(t, "credentials", firsts(t, w, draws, ids("openai/m")), map[string]int{"openai/m@cred_w0": 5, "openai/m@cred_w1": 1, "openai/m@cred_w2": 4})
+}
+
+// TestInnerWeightsHoldWhateverTheOuterDrew: a draw in a policy knows nothing of the one that led to it.
+func TestInnerWeightsHoldWhateverTheOuterDrew(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	w.credentials["openai"] = w.credentials["openai"][:1]
+	w.policies = []*plan.Policy{
+		policy("main", group(plan.Weighted, line("policy/inner", usage.ClassUnknown), own("openai/m"))),
+		policy("inner", group(plan.Weighted, own("openai/m"), own("groq/l"))),
+	}
+	count := firsts(t, w, draws, ids("policy/main"))
+	within2(t, "nested", count, map[string]int{"openai/m@cred_1": 3, "groq/l@cred_g": 1})
+}
+
+// TestDrawsAreWithoutReplacement: behind what was drawn stands what is drawn from the rest.
+func TestDrawsAreWithoutReplacement(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	w.policies = []*plan.Policy{policy("main", group(plan.Weighted, weighing(own("anthropic/c"), 2), weighing(own("groq/l"), 1), weighing(shared("openai/m"), 1)))}
+	p, second := planner(w), map[string]int{}
+	for i := range draws {
+		got, err := p.Make(w, app, ids("policy/main")(i))
+		if err != nil || len(got.Targets) != 3 {
+			t.Fatalf("Make = %s, %v", order(got.Targets), err)
+		}
+		if got.Targets[0].Model == "anthropic/c" {
+			second[got.Targets[1].Model]++
+		}
+	}
+	within2(t, "second of two alike", second, map[string]int{"groq/l": 1, "openai/m": 1})
+}
+
+func TestAConversationStaysWithOneAccount(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	var accounts []*completion.Credential
+	for i := range 5 {
+		accounts = append(accounts, cred(fmt.Sprint(i), "openai"))
+	}
+	w.credentials["openai"] = accounts
+	seen := map[string]bool{}
+	for session := range 50 {
+		first := ""
+		for turn := range 10 {
+			req := &completion.Request{ID: fmt.Sprint("req", session, turn), Model: "openai/m", Session: fmt.Sprint("s", session)}
+			got := planned(t, w, app, req)
+			if first != "" && got != first {
+				t.Fatalf("turn %d of session %d: %s, before %s", turn, session, got, first)
+			}
+			first = got
+		}
+		seen[strings.Fields(first)[0]] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("50 sessions are with %d of 5 accounts", len(seen))
+	}
+}
+
+// TestStickyMovesOnlyTheShareThatChanged: a line that comes takes its own share from the others, and when it
+// goes, nothing else moves; what a request sticks to is what the group says.
+func TestStickyMovesOnlyTheShareThatChanged(t *testing.T) {
+	t.Parallel()
+	lines := []plan.Line{weighing(own("anthropic/c"), 2), weighing(own("groq/l"), 1), weighing(own("openai/m"), 1)}
+	more := slices.Insert(slices.Clone(lines), 1, weighing(own("openai/new"), 1))
+	for by, request := range map[string]func(key string) *completion.Request{
+		"":        func(key string) *completion.Request { return &completion.Request{Session: key} },
+		"session": func(key string) *completion.Request { return &completion.Request{Session: key, User: "u"} },
+		"user":    func(key string) *completion.Request { return &completion.Request{User: key, Session: "s"} },
+		"tag:tenant": func(key string) *completion.Request {
+			return &completion.Request{Tags: map[string]string{"tenant": key}}
+		},
+	} {
+		const keys = 4000
+		first := func(lines []plan.Line, i int) string {
+			w := basic()
+			g := group(plan.Sticky, lines...)
+			g.StickyBy = by
+			w.policies = []*plan.Policy{policy("main", g)}
+			req := request(fmt.Sprint("key-", i))
+			req.Model = "policy/main"
+			got := map[string]bool{}
+			for _, id := range []string{"req_1", "req_2"} {
+				req.ID = id
+				p, err := planner(w).Make(w, app, req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[p.Targets[0].Model] = true
+			}
+			if len(got) != 1 {
+				t.Fatalf("by %q: two requests go to %v", by, got)
+			}
+			for model := range got {
+				return model
+			}
+			return ""
+		}
+		moved := 0
+		for i := range keys {
+			before, after := first(lines, i), first(more, i)
+			if before == after {
+				continue
+			}
+			moved++
+			if after != "openai/new" {
+				t.Errorf("by %q: a key moves from %s to %s, and not to the new line", by, before, after)
+			}
+		}
+		if share := float64(moved) / keys; math.Abs(share-0.2) > 0.03 {
+			t.Errorf("by %q: %.3f of the keys move, want the new line's 0.2", by, share)
+		}
+	}
+}
+
+func TestWhatHasNothingToStickToIsDrawnAnew(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	g := group(plan.Sticky, weighing(own("anthropic/c"), 1), weighing(own("groq/l"), 3))
+	g.StickyBy = "user"
+	w.policies = []*plan.Policy{policy("main", g)}
+	within2(t, "sticky without a user", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 3})
+}
+
+func TestTheQuickestComesFirst(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	w.policies = []*plan.Policy{policy("main", group(plan.LowestLatency, own("anthropic/c"), own("groq/l"), shared("openai/m")))}
+	w.latency = map[string]time.Duration{"anthropic/c": 300 * time.Millisecond, "groq/l": 100 * time.Millisecond, "openai/m": 200 * time.Millisecond}
+	count := map[string]int{}
+	for i := range draws {
+		count[planned(t, w, app, ids("policy/main")(i))]++
+	}
+	if got := float64(count["groq/l@g#1 openai/m@po!#2 anthropic/c@a#0"]) / draws; got < 0.97 {
+		t.Errorf("%.3f of the requests go by latency: %v", got, count)
+	}
+	within2(t, "measured again", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 148, "openai/m@cred_po": 1})
+
+	// One request in ten goes first to what nobody has measured.
+	w.latency = map[string]time.Duration{"anthropic/c": 300 * time.Millisecond}
+	within2(t, "explored", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 90, "groq/l@cred_g": 5, "openai/m@cred_po": 5})
+	w.latency = nil
+	within2(t, "nothing measured", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 1, "openai/m@cred_po": 1})
+}
+
+// TestTheCheapestForTheRequestComesFirst, and what has no known price last, never as if it cost nothing.
+func TestTheCheapestForTheRequestComesFirst(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	bounded := own("openai/dear")
+	bounded.Rule = &completion.Rule{Overrides: &completion.Overrides{MaxOutputTokens: new(int64(1))}}
+	w.credentials["openai"] = w.credentials["openai"][:1]
+	w.policies = []*plan.Policy{policy("main", group(plan.LowestCost, own("openai/unknown"), own("anthropic/c"), own("groq/talks"), own("groq/l"), own("openai/m"), bounded))}
+	for _, test := range []struct {
+		req  completion.Request
+		want string
+	}{
+		// A long prompt and a short answer: talks is cheap to read. A long answer makes it the dearest.
+		{completion.Request{InputBytes: 4_000_000, MaxOutput: 1}, "groq/talks@g#2 groq/l@g#3 openai/m@1#4 anthropic/c@a#1 openai/dear@1#5 openai/unknown@1#0"},
+		{completion.Request{InputBytes: 4, MaxOutput: 10_000}, "openai/dear@1#5 groq/l@g#3 openai/m@1#4 anthropic/c@a#1 groq/talks@g#2 openai/unknown@1#0"},
+		// Without a bound an answer of 500 tokens is assumed.
+		{completion.Request{InputBytes: 4}, "openai/dear@1#5 groq/l@g#3 openai/m@1#4 anthropic/c@a#1 groq/talks@g#2 openai/unknown@1#0"},
+	} {
+		test.req.Model = "policy/main"
+		if got := planned(t, w, app, &test.req); got != test.want {
+			t.Errorf("Make(%d bytes, %d tokens) = %s, want %s", test.req.InputBytes, test.req.MaxOutput, got, test.want)
+		}
+	}
+	e, err := planner(w).Explain(w, app, &completion.Request{Model: "policy/main", InputBytes: 4})
+	if err != nil || !strings.Contains(e.Candidates[5].Reason, "price is unknown, so it comes last") || e.Candidates[5].Cost != nil {
+		t.Errorf("Explain = %+v, %v, want that the unknown price is said", e.Candidates, err)
+	}
+}
+
+// TestASecondSecretHasItsShare of the requests, and the current one stands right behind it.
+func TestASecondSecretHasItsShare(t *testing.T) {
+	t.Parallel()
+	for _, share := range []int{0, 1, 10, 50, 100} {
+		w := basic()
+		c := w.credentials["openai"][0]
+		next := *c
+		next.Revision = 2
+		c.Next, c.Share = &next, share
+		p, drawn := planner(w), 0
+		for i := range draws {
+			got, err := p.Make(w, app, ids("openai/m")(i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch text := order(got.Targets); text {
+			case "openai/m@1.2 openai/m@1 openai/m@2":
+				drawn++
+			case "openai/m@1 openai/m@2":
+			default:
+				t.Fatalf("share %d: Make = %s", share, text)
+			}
+		}
+		want := float64(share) / 100
+		slack := 0.005
+		if share == 0 || share == 100 {
+			slack = 0
+		} else if share == 1 {
+			slack = 0.002
+		}
+		if got := float64(drawn) / draws; math.Abs(got-want) > slack {
+			t.Errorf("share %d: drawn for %.4f of the requests", share, got)
+		}
+		// A secret that is refused is not its credential's other one.
+		w.out = map[string]string{}
+		c.Out = "was rejected"
+		want2 := "openai/m@2"
+		if share == 100 {
+			want2 = "openai/m@1.2 openai/m@2"
+		}
+		if got := planned(t, w, app, &completion.Request{ID: "req_0", Model: "openai/m"}); (share == 0 || share == 100) && got != want2 {
+			t.Errorf("share %d, current out: Make = %s, want %s", share, got, want2)
+		}
+	}
+}
