@@ -288,7 +288,7 @@ func (c *call) stopDetails() any {
 func (c *call) wholeAnthropic() []byte {
 	content := []any{}
 	if c.script.Reasoning > 0 {
-		content = append(content, map[string]any{"type": "thinking", "thinking": c.thinking(), "signature": "c2lnbmF0dXJl"})
+		content = append(content, map[string]any{"type": "thinking", "thinking": c.thinking(), "signature": c.state(anthropicSignature)})
 	}
 	if len(c.answer.words) > 0 {
 		content = append(content, map[string]any{"type": "text", "text": strings.Join(c.answer.words, "")})
@@ -389,7 +389,7 @@ func (s *anthropicStream) think() bool {
 			}
 		}
 	}
-	return s.event("content_block_delta", s.deltaData(`{"type":"signature_delta","signature":"c2lnbmF0dXJl"}`), 0, false) && s.close()
+	return s.event("content_block_delta", s.deltaData(`{"type":"signature_delta","signature":`+quote(s.c.state(anthropicSignature))+`}`), 0, false) && s.close()
 }
 
 func (s *anthropicStream) words() bool {

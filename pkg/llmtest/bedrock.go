@@ -114,6 +114,7 @@ var bedrockFailures = map[Failure]wire{
 	ErrUnsupported:    {status: 400, kind: "ValidationException", message: "This model doesn't support tool use in streaming mode."},
 	ErrContextLength:  {status: 400, kind: "ValidationException", message: "Input is too long for requested model."},
 	ErrTooLarge:       {status: 413, message: "<html><head><title>413 Request Entity Too Large</title></head></html>"},
+	ErrState:          {status: 400, kind: "ValidationException", message: "messages.1.content.0: Invalid `signature` in `thinking` block"},
 	ErrContent:        {status: 400, kind: "ValidationException", message: "Output blocked by content filtering policy"},
 	ErrTimeout:        {status: 408, kind: "ModelTimeoutException", message: "Model has timed out in processing the request. Try your request again."},
 	ErrServer:         {status: 500, kind: "InternalServerException", message: "The system encountered an unexpected error during processing. Try your request again."},

@@ -82,7 +82,7 @@ func (b *bedrock) whole(c *call) []byte {
 	}
 	content := []any{}
 	if c.script.Reasoning > 0 {
-		content = append(content, object{"reasoningContent": object{"reasoningText": object{"text": c.thinking(), "signature": BedrockSignature}}})
+		content = append(content, object{"reasoningContent": object{"reasoningText": object{"text": c.thinking(), "signature": c.state(BedrockSignature)}}})
 	}
 	if len(c.answer.words) > 0 {
 		content = append(content, object{"text": strings.Join(c.answer.words, "")})
@@ -187,7 +187,7 @@ func (s *converseStream) think() bool {
 			}
 		}
 	}
-	return s.event("contentBlockDelta", s.at(object{"delta": object{"reasoningContent": object{"signature": BedrockSignature}}}), 0, false) && s.close()
+	return s.event("contentBlockDelta", s.at(object{"delta": object{"reasoningContent": object{"signature": s.c.state(BedrockSignature)}}}), 0, false) && s.close()
 }
 
 func (s *converseStream) words() bool {

@@ -315,7 +315,7 @@ func (t *turnChecker) check(c *converseBlock, n int) string {
 	case c.Result != nil:
 		return t.result(c, at)
 	case c.Reasoning != nil:
-		if t.role != "assistant" || c.Reasoning.Text != nil && (c.Reasoning.Text.Text == nil || c.Reasoning.Text.Signature != BedrockSignature) {
+		if t.role != "assistant" || c.Reasoning.Text != nil && (c.Reasoning.Text.Text == nil || !strings.HasPrefix(c.Reasoning.Text.Signature, strings.TrimRight(BedrockSignature, "="))) {
 			return "The reasoningContent at " + at + " is not valid: Invalid `signature` in `thinking` block"
 		}
 	case c.Cache != nil:

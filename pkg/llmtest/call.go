@@ -23,6 +23,7 @@ type call struct {
 	model  string
 	number int64
 	begun  time.Time
+	raw    []byte
 	body   body
 	script Script
 	entry  Entry
@@ -77,6 +78,7 @@ func (p *Provider) generateBy(w http.ResponseWriter, r *http.Request, begin func
 		p.mu.Unlock()
 	}
 	c := begin()
+	c.raw = raw
 	problem := c.understand(raw)
 	if problem == nil {
 		c.prepare(len(raw))
@@ -234,6 +236,9 @@ func (c *call) play() {
 	}
 	if !c.wait(s.FirstByte) {
 		return
+	}
+	if c.foreignState() {
+		s.Error, s.InStream = ErrState, false
 	}
 	if s.Error != "" && !s.InStream {
 		c.refuse(c.failure())

@@ -66,6 +66,7 @@
 //	split=N       writes pieces of N bytes, wherever events end
 //	trickle=D     waits D between those pieces
 //	crlf          ends lines with CR LF           pings               comments or pings between chunks
+//	bound         states of reasoning are the key's: those of another one are refused
 //	objects       tool arguments as an object, where the vendor may (Mistral)
 //
 // # Ledger

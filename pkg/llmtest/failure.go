@@ -28,6 +28,7 @@ const (
 	ErrContextLength  Failure = "context_length" // prompt too long for the model
 	ErrTooLarge       Failure = "too_large"      // body too large, answered by an edge without JSON
 	ErrContent        Failure = "content"        // content policy
+	ErrState          Failure = "state"          // reasoning of earlier turns that cannot be verified
 	ErrTimeout        Failure = "timeout"        // the provider's own timeout
 	ErrServer         Failure = "server"
 	ErrOverloaded     Failure = "overloaded"
@@ -102,6 +103,10 @@ var failures = map[Failure][2]wire{
 	ErrContent: {
 		{400, "invalid_request_error", "content_policy_violation", "", "Your request was rejected as a result of our safety system."},
 		{400, "invalid_request_error", "", "", "Output blocked by content filtering policy"},
+	},
+	ErrState: {
+		{400, "invalid_request_error", "invalid_encrypted_content", "", "The encrypted content for item rs_0 could not be verified. Reason: Encrypted content could not be decrypted or parsed."},
+		{400, "invalid_request_error", "", "", "messages.1.content.0: Invalid `signature` in `thinking` block"},
 	},
 	ErrTimeout: {
 		{408, "timeout", "", "", "The request timed out."},

@@ -327,7 +327,7 @@ func (g *gemini) checkContents(b *geminiBody) (last string, _ *wire) {
 			case p.Text != nil && c.Role != "model":
 				last = *p.Text
 			}
-			if p.Signature != "" && p.Signature != GeminiSignature && p.Signature != geminiSkip {
+			if p.Signature != "" && !strings.HasPrefix(p.Signature, strings.TrimRight(GeminiSignature, "=")) && p.Signature != geminiSkip {
 				return "", g.invalid("Thought signature is not valid.")
 			}
 		}
@@ -394,6 +394,7 @@ var geminiFailures = map[Failure]wire{
 	ErrUnsupported:    {400, "INVALID_ARGUMENT", "", "", "Penalty is not enabled for models/%MODEL%"},
 	ErrContextLength:  {400, "INVALID_ARGUMENT", "", "", "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."},
 	ErrTooLarge:       {413, "", "", "", "<!DOCTYPE html><html lang=en><title>Error 413 (Request Entity Too Large)!!1</title></html>"},
+	ErrState:          {400, "INVALID_ARGUMENT", "", "", "Thought signature is not valid."},
 	ErrContent:        {400, "INVALID_ARGUMENT", "", "", "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI practices."},
 	ErrTimeout:        {504, "DEADLINE_EXCEEDED", "", "", "Deadline expired before operation could complete."},
 	ErrOverloaded:     {503, "UNAVAILABLE", "", "", "The model is overloaded. Please try again later."},

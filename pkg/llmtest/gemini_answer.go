@@ -100,7 +100,7 @@ func (g *gemini) toolPart(c *call, i int) object {
 	}
 	part := object{"functionCall": call}
 	if i == 0 && (c.script.Reasoning > 0 || g.generation() >= 3) {
-		part["thoughtSignature"] = GeminiSignature
+		part["thoughtSignature"] = c.state(GeminiSignature)
 	}
 	return part
 }
@@ -127,7 +127,7 @@ func (g *gemini) whole(c *call) []byte {
 	if len(c.answer.words) > 0 {
 		text := object{"text": strings.Join(c.answer.words, "")}
 		if c.script.Reasoning > 0 && c.answer.tools == 0 {
-			text["thoughtSignature"] = GeminiSignature
+			text["thoughtSignature"] = c.state(GeminiSignature)
 		}
 		parts = append(parts, text)
 	}
@@ -214,7 +214,7 @@ func (s *geminiStream) run() bool {
 	}
 	last := object{"text": ""}
 	if c.script.Reasoning > 0 && c.answer.tools == 0 {
-		last["thoughtSignature"] = GeminiSignature
+		last["thoughtSignature"] = c.state(GeminiSignature)
 	}
 	return s.object(s.g.response(c, []any{last}, s.g.finishReason(c)), 0, true)
 }

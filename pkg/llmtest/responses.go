@@ -252,7 +252,7 @@ func (f *responses) reasoningItem(c *call, done bool) map[string]any {
 		out["summary"] = []any{map[string]any{"type": "summary_text", "text": strings.Join(words("", c.script.Reasoning), "")}}
 	}
 	if f.encrypts() {
-		out["encrypted_content"] = encryptedPrefix + c.id("") + "=="
+		out["encrypted_content"] = c.state(encryptedPrefix + c.id("") + "==")
 		if !done { // what comes first is another one, and not the one to keep
 			out["encrypted_content"] = encryptedPrefix + "early"
 		}

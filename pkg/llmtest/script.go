@@ -54,6 +54,10 @@ type Script struct {
 	Trickle     time.Duration
 	CRLF, Pings bool
 
+	// Bound binds the states of reasoning (signatures, and what is encrypted) to the key that is called: those
+	// of another key are refused.
+	Bound bool
+
 	// Objects gives a tool call's arguments as an object, where the vendor may (Mistral).
 	Objects bool
 }
@@ -110,6 +114,7 @@ func (s *Script) settings() []setting {
 		{key: "trickle", d: &s.Trickle},
 		{key: "crlf", flag: &s.CRLF},
 		{key: "pings", flag: &s.Pings},
+		{key: "bound", flag: &s.Bound},
 		{key: "objects", flag: &s.Objects},
 	}
 }

@@ -113,6 +113,8 @@ func (f *Problem) fromProvider(e *completion.ProviderError, isFault bool) {
 		f.callers(e, "content_policy_violation")
 	case completion.Unsupported:
 		f.callers(e, "unsupported_value")
+	case completion.StateRefused:
+		f.callers(e, "state_refused")
 	case completion.ModelNotFound:
 		f.providers(e, isFault, http.StatusNotFound, "model_not_found")
 		f.Kind = "invalid_request_error"

@@ -31,7 +31,7 @@ func adapter() providertest.Adapter {
 			llmtest.ErrSpendLimit: completion.QuotaExhausted, llmtest.ErrBilling: completion.QuotaExhausted,
 			llmtest.ErrBadRequest: completion.InvalidRequest, llmtest.ErrUnsupported: completion.Unsupported,
 			llmtest.ErrContextLength: completion.TooLarge, llmtest.ErrTooLarge: completion.TooLarge,
-			llmtest.ErrContent: completion.ContentRefused, llmtest.ErrTimeout: completion.TimedOut,
+			llmtest.ErrState: completion.StateRefused, llmtest.ErrContent: completion.ContentRefused, llmtest.ErrTimeout: completion.TimedOut,
 			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
 			llmtest.ErrGatewayHTML: completion.ServerError,
 		},

@@ -58,7 +58,7 @@ func adapter() providertest.Adapter {
 			llmtest.ErrSlowDown: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
 			llmtest.ErrBilling: completion.AuthLimited, llmtest.ErrBadRequest: completion.InvalidRequest,
 			llmtest.ErrUnsupported: completion.Unsupported, llmtest.ErrContextLength: completion.TooLarge,
-			llmtest.ErrTooLarge: completion.TooLarge, llmtest.ErrContent: completion.ContentRefused,
+			llmtest.ErrTooLarge: completion.TooLarge, llmtest.ErrState: completion.StateRefused, llmtest.ErrContent: completion.ContentRefused,
 			llmtest.ErrTimeout: completion.TimedOut, llmtest.ErrServer: completion.ServerError,
 			llmtest.ErrOverloaded: completion.Overloaded, llmtest.ErrGatewayHTML: completion.ServerError,
 		},

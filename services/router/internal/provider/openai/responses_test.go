@@ -39,7 +39,7 @@ func TestResponses(t *testing.T) {
 		InStream: map[llmtest.Failure]completion.Class{
 			llmtest.ErrServer: completion.ServerError, llmtest.ErrOverloaded: completion.Overloaded,
 			llmtest.ErrRateLimit: completion.RateLimited, llmtest.ErrQuota: completion.QuotaExhausted,
-			llmtest.ErrContent: completion.ContentRefused, llmtest.ErrContextLength: completion.TooLarge,
+			llmtest.ErrState: completion.StateRefused, llmtest.ErrContent: completion.ContentRefused, llmtest.ErrContextLength: completion.TooLarge,
 		},
 		NeedsEnd: true,
 	})
