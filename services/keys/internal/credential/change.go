@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -296,11 +297,21 @@ func (s *Service) Rotate(ctx context.Context, tx Tx, caller member.Caller, r Rot
 	return c, tx.Record(ctx, "credential.rotate", c.ID, detail)
 }
 
-// Delete removes a credential and its sealed secret.
+// Delete removes a credential and its sealed secret. It stays while a line of a policy that serves is for
+// it alone: that line would be gone without a word. Disabling it ends its use at once all the same.
 func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string) error {
 	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return err
+	}
+	const named = 5
+	policies, err := tx.PoliciesNaming(ctx, c.ID, named)
+	if err != nil {
+		return err
+	}
+	if len(policies) > 0 {
+		names := strings.Join(policies, ", ")
+		return ErrInUse.Saying("lines of the policies %s are for credential %s alone", names, c.Label).With("policies", names)
 	}
 	if err := tx.DeleteCredential(ctx, c.ID); err != nil {
 		return err

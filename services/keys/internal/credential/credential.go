@@ -26,6 +26,7 @@ var (
 			Hinting("set accept_terms if the organization may use this key here and knows that the provider bills it")
 	ErrEndpoint  = fault.New(fault.Invalid, "ENDPOINT_NOT_ALLOWED", "the endpoint is not a plain address").Hinting("write it like https://acme.openai.azure.com")
 	ErrNoSecret  = fault.New(fault.Precondition, "CREDENTIAL_NO_SECRET", "the credential has no secret to test").Hinting("rotate a secret in")
+	ErrInUse     = fault.New(fault.Precondition, "CREDENTIAL_IN_USE", "policies name the credential").Hinting("take it out of the policies first; to stop it at once, disable it")
 	ErrDisabled  = fault.New(fault.Precondition, "CREDENTIAL_DISABLED", "the credential is disabled").Hinting("enable it first")
 	ErrExpired   = fault.New(fault.Precondition, "CREDENTIAL_EXPIRED", "the credential is past its expire_time").Hinting("move or clear its expire_time first")
 	ErrExpiry    = fault.New(fault.Invalid, "EXPIRE_TIME_INVALID", "expire_time is not in the future").Hinting("leave it out for a credential that does not expire")
@@ -169,6 +170,8 @@ type Tx interface {
 	// UpdateSchedule stores StateReason, StateAt, Setbacks, NextProbeAt, Doubt and what of Next is as little
 	// known to routers.
 	UpdateSchedule(ctx context.Context, c Credential) error
+	// PoliciesNaming returns the names of up to limit policies whose version that serves names the id.
+	PoliciesNaming(ctx context.Context, id string, limit int) ([]string, error)
 	// DeleteCredential also removes its probes and uses.
 	DeleteCredential(ctx context.Context, id string) error
 	// StampPrevious notes in Previous the version of the configuration that this change makes.

@@ -285,7 +285,9 @@ func explain(from, to policy.Spec, changes []policy.Change) (policy.Spec, error)
 		}
 		if was > 0 {
 			target = old[was-1].target
-			at := func(field string) string { return fmt.Sprintf("groups[%d].targets[%d].%s", n.group, place(to, i), field) }
+			at := func(field string) string {
+				return fmt.Sprintf("groups[%d].targets[%d].%s", n.group, place(to, i), field)
+			}
 			target.Model, _ = pick(at("model"), target.Model, n.target.Model).(string)
 			target.Use, _ = pick(at("use"), target.Use, n.target.Use).(policy.Class)
 			target.CredentialID, _ = pick(at("credential_id"), target.CredentialID, n.target.CredentialID).(string)

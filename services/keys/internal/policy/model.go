@@ -59,6 +59,8 @@ func (c *checking) serving(l line) []credential.Credential {
 			c.warn(l, "model", NoCredential, "there is no credential for %s yet, so this line cannot serve", l.Provider())
 		case !slices.ContainsFunc(all, usable):
 			c.warn(l, "model", CredentialDisabled, "all credentials for %s are disabled", l.Provider())
+		case !slices.ContainsFunc(all, func(x credential.Credential) bool { return Fits(x.Scope.Models, l.Model) }):
+			c.warn(l, "model", OutOfScope, "the scope of every credential for %s leaves %s out", l.Provider(), l.Model)
 		}
 		return all
 	}
@@ -73,6 +75,9 @@ func (c *checking) serving(l line) []credential.Credential {
 	}
 	if !usable(x) {
 		c.warn(l, "credential_id", CredentialDisabled, "credential %q is disabled, so this line cannot serve", x.Label)
+	}
+	if !Fits(x.Scope.Models, l.Model) {
+		c.warn(l, "credential_id", OutOfScope, "the scope of credential %q leaves %s out, so this line cannot serve", x.Label, l.Model)
 	}
 	return []credential.Credential{x}
 }
@@ -125,6 +130,9 @@ func labels(list []credential.Credential) string {
 
 // meant guesses what an unknown model was meant to be, as the end of a sentence; "" if nothing is near.
 func (c *checking) meant(model string, serving []credential.Credential) string {
+	if c.guesses++; c.guesses > maxGuesses { // each looks at every model of the provider
+		return ""
+	}
 	slug, _, _ := strings.Cut(model, "/")
 	all := slices.Clone(c.s.Prices.Models(slug))
 	for _, x := range serving {

@@ -33,6 +33,7 @@ const (
 
 	CredentialDisabled = "CREDENTIAL_DISABLED"
 	NoCredential       = "NO_CREDENTIAL"
+	OutOfScope         = "CREDENTIAL_OUT_OF_SCOPE"
 	NotListed          = "MODEL_NOT_LISTED"
 	DeadKey            = "API_KEY_DEAD"
 	NeverMovesOn       = "NEVER_MOVES_ON"
@@ -48,6 +49,8 @@ const (
 	maxLines = 512
 	// maxAbove is how many policies that name one are looked at.
 	maxAbove = 50
+	// maxGuesses is for how many unknown models the one that was meant is looked for.
+	maxGuesses = 10
 )
 
 // checking is one check.
@@ -66,6 +69,7 @@ type checking struct {
 	// each policy: each is looked at once, however often it is named.
 	straight map[string]bool
 	unpriced map[string]string
+	guesses  int
 }
 
 func newChecking(s *Service, name string, spec *Spec) *checking {

@@ -81,36 +81,7 @@ func (s State) ForbidsPlatform(slug string) bool {
 }
 
 // Approves reports whether a model may be used.
-func (s State) Approves(model string) bool { return Approves(s.Approved, model) }
-
-// Approves reports whether one of the patterns fits a model, or there is none. In a pattern "*" stands
-// for any text.
-func Approves(patterns []string, model string) bool {
-	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return Match(p, model) })
-}
-
-// Match reports whether a pattern fits a text: "*" stands for any text, also for none.
-func Match(pattern, text string) bool {
-	first, rest, star := strings.Cut(pattern, "*")
-	if !star {
-		return pattern == text
-	}
-	text, ok := strings.CutPrefix(text, first)
-	if !ok {
-		return false
-	}
-	for {
-		part, after, more := strings.Cut(rest, "*")
-		if !more {
-			return strings.HasSuffix(text, part)
-		}
-		at := strings.Index(text, part)
-		if at < 0 {
-			return false
-		}
-		text, rest = text[at+len(part):], after
-	}
-}
+func (s State) Approves(model string) bool { return policy.Fits(s.Approved, model) }
 
 // Tx is what changes of routing need from the store.
 type Tx interface {

@@ -60,14 +60,18 @@ func (t *Tx) APIKey(ctx context.Context, keyID string) (apikey.Key, error) {
 // APIKeys lists up to limit API keys after an id, of one member unless memberID is empty.
 func (t *Tx) APIKeys(ctx context.Context, memberID, after string, limit int) ([]apikey.Key, error) {
 	var rows []apiKeyRow
-	query := t.tx.NewSelect().Model(&rows).Where("org_id = ? AND id > ?", t.orgID, after).Order("id").Limit(int64(limit))
-	if memberID != "" {
-		query = query.Where("member_id = ?", memberID)
-	}
-	if err := query.Scan(ctx); err != nil {
+	if err := apiKeysQuery(t.tx, &rows, t.orgID, memberID, after, limit).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list API keys: %w", err)
 	}
 	return each(rows, apiKeyRow.domain), nil
+}
+
+func apiKeysQuery(tx bun.Tx, rows *[]apiKeyRow, orgID, memberID, after string, limit int) *bun.SelectQuery {
+	query := tx.NewSelect().Model(rows).Where("org_id = ? AND id > ?", orgID, after).Order("id").Limit(int64(limit))
+	if memberID != "" {
+		query = query.Where("member_id = ?", memberID)
+	}
+	return query
 }
 
 // InsertAPIKey adds an API key.

@@ -100,6 +100,14 @@ func (t *Tx) GroupUsers(ctx context.Context, groupID string, at time.Time, limit
 	if users.APIKeys, err = t.usableKeys(ctx, "group_id", groupID, at, limit); err != nil {
 		return group.Users{}, err
 	}
-	users.Policies, err = t.PoliciesNaming(ctx, groupID, limit)
-	return users, err
+	if users.Policies, err = t.PoliciesNaming(ctx, groupID, limit); err != nil {
+		return group.Users{}, err
+	}
+	// Scopes are JSON, and an id is no part of another. An organization has few credentials.
+	err = t.tx.NewSelect().Model((*credentialRow)(nil)).Column("label").Where("org_id = ? AND scope LIKE ?", t.orgID, "%\""+groupID+"\"%").
+		Order("label").Limit(int64(limit)).Scan(ctx, &users.Credentials)
+	if err != nil {
+		return group.Users{}, fmt.Errorf("look for credentials of a group: %w", err)
+	}
+	return users, nil
 }

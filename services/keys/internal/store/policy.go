@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -115,11 +113,14 @@ func (t *Tx) PoliciesByName(ctx context.Context, names []string) ([]policy.Polic
 		return nil, nil
 	}
 	var rows []policyRow
-	err := t.tx.NewSelect().Model(&rows).Where("org_id = ? AND name IN (?)", t.orgID, bun.List(names)).Order("name").Scan(ctx)
-	if err != nil {
+	if err := byNameQuery(t.tx, &rows, t.orgID, names).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("find policies: %w", err)
 	}
 	return each(rows, policyRow.domain), nil
+}
+
+func byNameQuery(tx bun.Tx, rows *[]policyRow, orgID string, names []string) *bun.SelectQuery {
+	return tx.NewSelect().Model(rows).Where("org_id = ? AND name IN (?)", orgID, bun.List(names)).Order("name")
 }
 
 // InsertPolicy adds a policy. Routers hear of one that can serve.
@@ -195,26 +196,33 @@ func (t *Tx) PolicyVersion(ctx context.Context, policyID string, version int64) 
 // the newest.
 func (t *Tx) PolicyVersions(ctx context.Context, policyID string, before int64, limit int) ([]policy.Version, error) {
 	var rows []policyVersionRow
-	query := t.tx.NewSelect().Model(&rows).Where("org_id = ? AND policy_id = ?", t.orgID, policyID).OrderExpr("version DESC").Limit(int64(limit))
-	if before > 0 {
-		query = query.Where("version < ?", before)
-	}
-	if err := query.Scan(ctx); err != nil {
+	if err := versionsQuery(t.tx, &rows, t.orgID, policyID, before, limit).Scan(ctx); err != nil {
 		return nil, fmt.Errorf("list versions of policy: %w", err)
 	}
 	return each(rows, policyVersionRow.domain), nil
+}
+
+func versionsQuery(tx bun.Tx, rows *[]policyVersionRow, orgID, policyID string, before int64, limit int) *bun.SelectQuery {
+	query := tx.NewSelect().Model(rows).Where("org_id = ? AND policy_id = ?", orgID, policyID).OrderExpr("version DESC").Limit(int64(limit))
+	if before > 0 {
+		query = query.Where("version < ?", before)
+	}
+	return query
 }
 
 // PoliciesNaming returns the names of up to limit policies whose version that serves names target:
 // "policy/<name>", or the id of a credential or a group.
 func (t *Tx) PoliciesNaming(ctx context.Context, target string, limit int) ([]string, error) {
 	var names []string
-	err := t.tx.NewRaw(`SELECT p.name FROM policy_reference r JOIN policy p ON p.org_id = r.org_id AND p.id = r.policy_id
-		WHERE r.org_id = ? AND r.target = ? ORDER BY p.name LIMIT ?`, t.orgID, target, limit).Scan(ctx, &names)
-	if err != nil {
+	if err := namingQuery(t.tx, t.orgID, target, limit).Scan(ctx, &names); err != nil {
 		return nil, fmt.Errorf("look for policies that name something: %w", err)
 	}
 	return names, nil
+}
+
+func namingQuery(tx bun.Tx, orgID, target string, limit int) *bun.RawQuery {
+	return tx.NewRaw(`SELECT p.name FROM policy_reference r JOIN policy p ON p.org_id = r.org_id AND p.id = r.policy_id
+		WHERE r.org_id = ? AND r.target = ? ORDER BY p.name LIMIT ?`, orgID, target, limit)
 }
 
 // PolicyUsers returns what names a policy.
@@ -222,9 +230,7 @@ func (t *Tx) PolicyUsers(ctx context.Context, p policy.Policy, at time.Time, lim
 	if users.APIKeys, err = t.usableKeys(ctx, "policy_id", p.ID, at, limit); err != nil {
 		return policy.Users{}, err
 	}
-	err = t.tx.NewSelect().Model((*groupRow)(nil)).Column("name").Where("org_id = ? AND policy_id = ?", t.orgID, p.ID).
-		Order("name").Limit(int64(limit)).Scan(ctx, &users.Groups)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := groupsOfQuery(t.tx, t.orgID, p.ID, limit).Scan(ctx, &users.Groups); err != nil {
 		return policy.Users{}, fmt.Errorf("look for groups of a policy: %w", err)
 	}
 	state, err := t.Routing(ctx)
@@ -236,16 +242,23 @@ func (t *Tx) PolicyUsers(ctx context.Context, p policy.Policy, at time.Time, lim
 	return users, err
 }
 
+func groupsOfQuery(tx bun.Tx, orgID, policyID string, limit int) *bun.SelectQuery {
+	return tx.NewSelect().Model((*groupRow)(nil)).Column("name").Where("org_id = ? AND policy_id = ?", orgID, policyID).Order("name").Limit(int64(limit))
+}
+
 // usableKeys names API keys that can still be used and have a value in a column.
 func (t *Tx) usableKeys(ctx context.Context, column, value string, at time.Time, limit int) ([]string, error) {
 	var names []string
-	err := t.tx.NewSelect().Model((*apiKeyRow)(nil)).Column("name").
-		Where("org_id = ? AND ? = ? AND revoked_at = 0 AND (expires_at = 0 OR expires_at > ?)", t.orgID, bun.Ident(column), value, micros(at)).
-		Order("id").Limit(int64(limit)).Scan(ctx, &names)
-	if err != nil {
+	if err := usableQuery(t.tx, t.orgID, column, value, at, limit).Scan(ctx, &names); err != nil {
 		return nil, fmt.Errorf("look for API keys: %w", err)
 	}
 	return names, nil
+}
+
+func usableQuery(tx bun.Tx, orgID, column, value string, at time.Time, limit int) *bun.SelectQuery {
+	return tx.NewSelect().Model((*apiKeyRow)(nil)).Column("name").
+		Where("org_id = ? AND ? = ? AND revoked_at = 0 AND (expires_at = 0 OR expires_at > ?)", orgID, bun.Ident(column), value, micros(at)).
+		Order("id").Limit(int64(limit))
 }
 
 // RoutingRules returns what holds for all requests.
