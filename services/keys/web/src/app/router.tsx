@@ -81,6 +81,11 @@ const pages = [
   }),
   createRoute({
     getParentRoute: () => orgRoute,
+    path: "/credentials/$credentialId",
+    component: lazyRouteComponent(() => import("@/features/credentials/CredentialPage"), "CredentialPage"),
+  }),
+  createRoute({
+    getParentRoute: () => orgRoute,
     path: "/policies",
     component: lazyRouteComponent(() => import("@/features/policies/PoliciesPage"), "PoliciesPage"),
   }),

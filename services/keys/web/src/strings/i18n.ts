@@ -2,16 +2,20 @@ import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
 import { en } from "./en";
 import type { apiKeys } from "./en/apikeys";
+import type { credential } from "./en/credential";
 import type { firstKey } from "./en/firstkey";
 import type { policies } from "./en/policies";
+import type { receipt } from "./en/receipt";
 import type { request } from "./en/request";
 import type { secret } from "./en/secret";
 
 /** Late are the words that pages bring along: whoever says them imports them from late/. */
 export type Late = {
   apiKeys: typeof apiKeys;
+  credential: typeof credential;
   firstKey: typeof firstKey;
   policies: typeof policies;
+  receipt: typeof receipt;
   secret: typeof secret;
   requests: typeof request;
 };

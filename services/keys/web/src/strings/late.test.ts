@@ -1,8 +1,10 @@
 import i18next from "i18next";
 import { describe, expect, test } from "vitest";
 import { apiKeys } from "./en/apikeys";
+import { credential } from "./en/credential";
 import { firstKey } from "./en/firstkey";
 import { policies } from "./en/policies";
+import { receipt } from "./en/receipt";
 import { request } from "./en/request";
 import { secret } from "./en/secret";
 
@@ -14,8 +16,10 @@ const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.
 
 const late: Record<string, [section: string, words: object]> = {
   apikeys: ["apiKeys", apiKeys],
+  credential: ["credential", credential],
   firstkey: ["firstKey", firstKey],
   policies: ["policies", policies],
+  receipt: ["receipt", receipt],
   request: ["requests", request],
   secret: ["secret", secret],
 };

@@ -11,11 +11,12 @@ import { useClient } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
 import { problemWords } from "@/shared/errors/words";
+import { expiryAfter, expiryOn } from "@/shared/expiry";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
 import classes from "./CreateApiKey.module.css";
 import { HowToUse } from "./HowToUse";
-import { expiryAfter, expiryOn, provenanceKey } from "./state";
+import { provenanceKey } from "./state";
 
 const expiries = ["days30", "days90", "year", "date", "never"] as const;
 const days = { days30: 30, days90: 90, year: 365 };

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { expiryOn } from "@/shared/expiry";
 import { placeOf, snippets } from "./snippets";
-import { expiryOn } from "./state";
 
 test("routers are looked for where the page came from, and gRPC one port above it or by TLS", () => {
   expect(placeOf("http://127.0.0.1:8080")).toEqual({

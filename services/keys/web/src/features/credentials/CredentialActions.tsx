@@ -11,9 +11,10 @@ import {
   IconRefresh,
   IconTrash,
 } from "@tabler/icons-react";
+import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { type Credential, CredentialService, CredentialState } from "@/gen/claviger/keys/v1/credential_pb";
-import { useClient } from "@/session/context";
+import { useClient, useSession } from "@/session/context";
 import { done, failed } from "@/shared/errors/toast";
 import { newIdempotencyKey, useAction } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
@@ -32,16 +33,17 @@ type Props = {
 /** CredentialActions are the buttons of a row. Only owners see them. */
 export function CredentialActions({ credential, neighbours, onDialog }: Props) {
   const { t } = useTranslation();
+  const { org } = useSession();
   const client = useClient(CredentialService);
   const refresh = useRefresh();
   const { id, label, etag } = credential;
   const disabled = credential.state === CredentialState.DISABLED;
   const noSecret = credential.state === CredentialState.NO_SECRET;
 
-  const toggle = useAction(async () => {
+  const enable = useAction(async () => {
     try {
-      await client.updateCredential({ id, etag, disabled: !disabled, idempotencyKey: newIdempotencyKey() });
-      done(t(disabled ? "credentials.done.enabled" : "credentials.done.disabled", { label }));
+      await client.updateCredential({ id, etag, disabled: false, idempotencyKey: newIdempotencyKey() });
+      done(t("credentials.done.enabled", { label }));
     } catch (error) {
       failed(t("credentials.failures.change", { label }), error);
     }
@@ -81,7 +83,7 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
           <ActionIcon
             variant="subtle"
             color="gray"
-            loading={toggle.busy || move.busy}
+            loading={enable.busy || move.busy}
             aria-label={t("credentials.actions.more", { label })}
           >
             <IconDots size={17} />
@@ -89,8 +91,10 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
         </Menu.Target>
         <Menu.Dropdown>
           <Menu.Item
+            component={Link}
+            to="/o/$org/credentials/$credentialId"
+            params={{ org, credentialId: id } as never}
             leftSection={<IconListDetails size={15} aria-hidden />}
-            onClick={() => onDialog({ kind: "details", credential })}
           >
             {t("secret.details.open")}
           </Menu.Item>
@@ -106,25 +110,29 @@ export function CredentialActions({ credential, neighbours, onDialog }: Props) {
           >
             {t("credentials.actions.edit")}
           </Menu.Item>
-          <Menu.Item
-            leftSection={<IconArrowUp size={15} aria-hidden />}
-            disabled={moved(neighbours, id, -1).length === 0}
-            onClick={() => void move.run(-1)}
-          >
-            {t("credentials.actions.up")}
-          </Menu.Item>
-          <Menu.Item
-            leftSection={<IconArrowDown size={15} aria-hidden />}
-            disabled={moved(neighbours, id, 1).length === 0}
-            onClick={() => void move.run(1)}
-          >
-            {t("credentials.actions.down")}
-          </Menu.Item>
+          {neighbours.length > 0 && (
+            <>
+              <Menu.Item
+                leftSection={<IconArrowUp size={15} aria-hidden />}
+                disabled={moved(neighbours, id, -1).length === 0}
+                onClick={() => void move.run(-1)}
+              >
+                {t("credentials.actions.up")}
+              </Menu.Item>
+              <Menu.Item
+                leftSection={<IconArrowDown size={15} aria-hidden />}
+                disabled={moved(neighbours, id, 1).length === 0}
+                onClick={() => void move.run(1)}
+              >
+                {t("credentials.actions.down")}
+              </Menu.Item>
+            </>
+          )}
           <Menu.Item
             leftSection={
               disabled ? <IconPlayerPlay size={15} aria-hidden /> : <IconPlayerPause size={15} aria-hidden />
             }
-            onClick={() => void toggle.run()}
+            onClick={() => (disabled ? void enable.run() : onDialog({ kind: "disable", credential }))}
           >
             {t(disabled ? "credentials.actions.enable" : "credentials.actions.disable")}
           </Menu.Item>

@@ -1,11 +1,11 @@
 import "@/strings/late/secret";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
-import { Button } from "@mantine/core";
+import { Anchor, Button } from "@mantine/core";
 import { IconKey, IconLock, IconPlus } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
+import { type Credential, CredentialService, CredentialState } from "@/gen/claviger/keys/v1/credential_pb";
 import { Dimension, UsageService } from "@/gen/claviger/metering/v1/usage_pb";
 import { useSession } from "@/session/context";
 import { type Column, DataTable } from "@/shared/DataTable";
@@ -95,7 +95,7 @@ export function CredentialsPage() {
 
 function List({ credentials, complete }: { credentials: Credential[]; complete: boolean }) {
   const { t } = useTranslation();
-  const { may } = useSession();
+  const { may, org } = useSession();
   const nameOf = useNames();
   const lastUse = useLastUses(credentials);
   const [dialog, setDialog] = useState<Dialog | null>(null);
@@ -109,7 +109,15 @@ function List({ credentials, complete }: { credentials: Credential[]; complete: 
       main: true,
       cell: (row) => (
         <div className={classes.name}>
-          <span className={classes.label}>{row.label}</span>
+          <Anchor
+            component={Link}
+            to="/o/$org/credentials/$credentialId"
+            params={{ org, credentialId: row.id } as never}
+            size="sm"
+            className={classes.label}
+          >
+            {row.label}
+          </Anchor>
           <span className={classes.quiet}>
             {providerName(row.provider)}
             {row.hint && <code> {row.hint}</code>}
@@ -123,7 +131,14 @@ function List({ credentials, complete }: { credentials: Credential[]; complete: 
       id: "priority",
       header: t("credentials.columns.priority"),
       align: "end",
-      cell: (row) => <span title={t("credentials.priorityHint")}>{row.priority}</span>,
+      cell: (row) => (
+        <span title={t("credentials.priorityHint")}>
+          {row.priority}
+          {row.weight > 1 && (
+            <span className={classes.quiet}> {t("credentials.weight", { weight: row.weight })}</span>
+          )}
+        </span>
+      ),
     },
     {
       id: "lastUsed",
@@ -190,6 +205,21 @@ function StateCell({ credential }: { credential: Credential }) {
         <div className={classes.reason}>
           <span className={classes.words}>{what}</span> {next}
         </div>
+      )}
+      {credential.nextTestTime && tone !== "good" && (
+        <span className={classes.quiet}>
+          {t("credentials.nextTest")} <Time value={credential.nextTestTime} />
+        </span>
+      )}
+      {credential.expireTime && credential.state !== CredentialState.EXPIRED && (
+        <span className={classes.quiet}>
+          {t("credentials.expires")} <Time value={credential.expireTime} />
+        </span>
+      )}
+      {credential.next && (
+        <span className={classes.quiet}>
+          {t("credentials.second", { share: credential.next.sharePercent })}
+        </span>
       )}
     </div>
   );

@@ -1,14 +1,21 @@
+import "@/strings/late/credential";
 import "@/strings/late/secret";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { useTranslation } from "react-i18next";
 import type { Credential } from "@/gen/claviger/keys/v1/credential_pb";
+import { relativeTime } from "@/shared/format";
+import type { Named } from "@/shared/Several";
 import { Status } from "@/shared/Status";
 import { Time } from "@/shared/Time";
+import type { useCallers } from "@/shared/useCallers";
 import classes from "./Details.module.css";
 import { providerOf } from "./providers";
 import { reasonParts, stateOf } from "./state";
 
+type Props = { credential: Credential; callers: ReturnType<typeof useCallers> };
+
 /** Details are what may be known of a credential: all but its secrets, which are masked one by one. */
-export function Details({ credential }: { credential: Credential }) {
+export function Details({ credential, callers }: Props) {
   const { t } = useTranslation();
   const { key, tone } = stateOf(credential.state);
   const { what, next } = reasonParts(credential.stateReason);
@@ -29,7 +36,31 @@ export function Details({ credential }: { credential: Credential }) {
         {next && <span className={classes.reason}>{next}</span>}
       </>,
     ],
-    [t("secret.details.decided"), credential.stateTime && <Time value={credential.stateTime} />],
+    [
+      t("secret.details.decided"),
+      credential.stateTime && (
+        <>
+          <Time value={credential.stateTime} />
+          {credential.nextTestTime && (
+            <span className={classes.reason}>
+              {t("credential.nextTest", {
+                when: relativeTime(timestampMs(credential.nextTestTime), Date.now()),
+              })}
+            </span>
+          )}
+        </>
+      ),
+    ],
+    [t("credential.lastUse"), credential.lastUseTime && <Time value={credential.lastUseTime} />],
+    [
+      t("credentials.columns.priority"),
+      <>
+        {credential.priority}
+        <span className={classes.reason}>{t("credential.weight", { weight: credential.weight || 1 })}</span>
+      </>,
+    ],
+    [t("credential.expires"), credential.expireTime && <Time value={credential.expireTime} />],
+    [t("credential.scope.title"), <Scope key="scope" credential={credential} callers={callers} />],
   ];
   return (
     <div className={classes.details}>
@@ -86,5 +117,26 @@ export function Details({ credential }: { credential: Credential }) {
         )}
       </section>
     </div>
+  );
+}
+
+// What it may be used for, in the names that people know.
+function Scope({ credential: { scope }, callers }: Props) {
+  const { t } = useTranslation();
+  const called = (ids: readonly string[], all: readonly Named[]) =>
+    ids.map((id) => all.find((each) => each.id === id)?.name ?? id);
+  const keys = called(scope?.apiKeyIds ?? [], callers.apiKeys);
+  const groups = called(scope?.groupIds ?? [], callers.groups).map((name) =>
+    t("credential.scope.group", { name }),
+  );
+  const models = scope?.models ?? [];
+  if (models.length + keys.length + groups.length === 0) return t("credential.scope.all");
+  return (
+    <>
+      {models.length > 0 && <div>{t("credential.scope.models", { names: models.join(", ") })}</div>}
+      {keys.length + groups.length > 0 && (
+        <div>{t("credential.scope.callers", { names: [...keys, ...groups].join(", ") })}</div>
+      )}
+    </>
   );
 }

@@ -1,65 +1,80 @@
+import "@/strings/late/credential";
 import "@/strings/late/secret";
-import { Alert, Button, Group, Modal, NumberInput, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, Modal, Stack, Text } from "@mantine/core";
 import { useEffect, useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type Credential, CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
 import { useClient } from "@/session/context";
-import { ConfirmDialog } from "@/shared/ConfirmDialog";
+import { CutDialog } from "@/shared/CutDialog";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
 import { done } from "@/shared/errors/toast";
 import { Status } from "@/shared/Status";
-import { newIdempotencyKey, useAction, useIdempotencyKey } from "@/shared/useAction";
+import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
-import { BaseUrl } from "./BaseUrl";
-import { isUrl } from "./checks";
-import { Details } from "./Details";
+import { Edit } from "./Edit";
 import { providerName } from "./names";
 import { providerOf } from "./providers";
 import { draftOf, SecretForm } from "./secret/SecretForm";
 import { Verdict } from "./Verdict";
 
 /** Dialog is what is open over the list. */
-export type Dialog = { kind: "details" | "test" | "rotate" | "edit" | "remove"; credential: Credential };
+export type Dialog = { kind: "test" | "rotate" | "edit" | "disable" | "remove"; credential: Credential };
 
-type Props = { dialog: Dialog; onDialog: (dialog: Dialog) => void; onClose: () => void };
+type Props = {
+  dialog: Dialog;
+  onDialog: (dialog: Dialog) => void;
+  onClose: () => void;
+  /** Called when the credential is gone and that was seen. */
+  onRemoved?: () => void;
+};
 
 /** Dialogs are what a row's buttons open. */
-export default function Dialogs({ dialog, onDialog, onClose }: Props) {
+export default function Dialogs({ dialog, onDialog, onClose, onRemoved }: Props) {
   const { t } = useTranslation();
   const client = useClient(CredentialService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
   const { kind, credential } = dialog;
-  const { id, label } = credential;
+  const { id, label, etag } = credential;
   const provider = providerName(credential.provider);
-  if (kind === "remove") {
+  // The row goes when the list is read again: not before the receipt was seen.
+  const seen = (gone: boolean) => {
+    onClose();
+    if (gone) onRemoved?.();
+    void refresh(CredentialService);
+  };
+  if (kind === "remove" || kind === "disable") {
+    const removes = kind === "remove";
     return (
-      <ConfirmDialog
-        opened
+      <CutDialog
+        key={kind}
         onClose={onClose}
-        title={t("credentials.remove.title", { label })}
-        confirm={t("credentials.remove.confirm")}
-        name={label}
-        nameOf={t("credentials.remove.nameOf")}
-        onConfirm={async () => {
-          await once((idempotencyKey) => client.deleteCredential({ id, idempotencyKey }));
-          done(t("credentials.done.removed", { label }));
-          await refresh(CredentialService);
+        onSeen={() => seen(removes)}
+        title={t(removes ? "credentials.remove.title" : "credential.disable.title", { label })}
+        confirm={t(removes ? "credentials.remove.confirm" : "credential.disable.confirm")}
+        {...(removes && { name: label, nameOf: t("credentials.remove.nameOf") })}
+        done={t(removes ? "credential.removed" : "credential.disable.done", { label })}
+        onConfirm={async (cutStreams) => {
+          const { receipt } = await once(async (idempotencyKey) =>
+            removes
+              ? await client.deleteCredential({ id, cutStreams, idempotencyKey })
+              : await client.updateCredential({ id, etag, disabled: true, cutStreams, idempotencyKey }),
+          );
+          return receipt;
         }}
       >
-        {t("credentials.remove.body", { provider })}
-      </ConfirmDialog>
+        {removes ? t("credentials.remove.body", { provider }) : t("credential.disable.body")}
+      </CutDialog>
     );
   }
   return (
     <Modal
       opened
       onClose={onClose}
-      title={kind === "details" ? label : t(`credentials.${kind}.title`, { label })}
+      title={t(`credentials.${kind}.title`, { label })}
       size={kind === "test" ? "md" : "lg"}
     >
-      {kind === "details" && <Details credential={credential} />}
       {kind === "test" && (
         <Test credential={credential} onReplace={() => onDialog({ kind: "rotate", credential })} />
       )}
@@ -210,84 +225,5 @@ function Rotate({
         }}
       />
     </Stack>
-  );
-}
-
-function Edit({ credential, onClose }: { credential: Credential; onClose: () => void }) {
-  const { t } = useTranslation();
-  const client = useClient(CredentialService);
-  const refresh = useRefresh();
-  const [label, setLabel] = useState(credential.label);
-  const [priority, setPriority] = useState<number | string>(credential.priority);
-  const [baseUrl, setBaseUrl] = useState(credential.baseUrl);
-  const { addresses, hosts } = providerOf(credential.provider);
-  const url = baseUrl.trim();
-  const discards = url !== credential.baseUrl;
-  const action = useAction(async () => {
-    await client.updateCredential({
-      id: credential.id,
-      etag: credential.etag,
-      label: label.trim(),
-      priority: Number(priority),
-      baseUrl: discards ? url : undefined,
-      idempotencyKey: newIdempotencyKey(),
-    });
-    done(t("credentials.done.saved", { label: label.trim() }));
-    await refresh(CredentialService);
-    onClose();
-  });
-  return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        if (label.trim() && (!url || isUrl(url))) void action.run();
-      }}
-    >
-      <Stack gap="md">
-        {action.error !== null && <ProblemPanel title={t("credentials.edit.failed")} error={action.error} />}
-        <TextInput
-          label={t("credentials.edit.label")}
-          description={t("credentials.edit.labelHint")}
-          value={label}
-          maxLength={80}
-          required
-          withAsterisk={false}
-          autoComplete="off"
-          onChange={(event) => setLabel(event.currentTarget.value)}
-          data-autofocus
-        />
-        <NumberInput
-          label={t("credentials.edit.priority")}
-          description={t("credentials.priorityHint")}
-          value={priority}
-          onChange={setPriority}
-          min={0}
-          max={1000}
-          clampBehavior="strict"
-          allowDecimal={false}
-          required
-          withAsterisk={false}
-        />
-        {addresses !== "fixed" && (
-          <BaseUrl
-            listed={addresses === "listed"}
-            hosts={hosts ?? []}
-            label={t("credentials.edit.baseUrl")}
-            hint={t("credentials.edit.baseUrlHint")}
-            value={baseUrl}
-            onChange={setBaseUrl}
-          />
-        )}
-        {discards && <Alert color="yellow">{t("credentials.edit.discards")}</Alert>}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {t("common.cancel")}
-          </Button>
-          <Button type="submit" loading={action.busy}>
-            {t("common.save")}
-          </Button>
-        </Group>
-      </Stack>
-    </form>
   );
 }

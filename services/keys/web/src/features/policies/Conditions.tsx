@@ -1,11 +1,13 @@
 import "@/strings/late/policies";
-import { ActionIcon, Button, MultiSelect, TagsInput, TextInput } from "@mantine/core";
+import { ActionIcon, Button, TagsInput, TextInput } from "@mantine/core";
 import { IconPlus, IconTrash } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
+import { Patterns } from "@/shared/Patterns";
+import { Several } from "@/shared/Several";
 import { NumberField } from "./NumberField";
 import classes from "./RuleEditor.module.css";
 import { type Condition, newKey, type TagCondition } from "./rule";
-import type { Choices, Named } from "./useChoices";
+import type { Choices } from "./useChoices";
 
 type Props = {
   when: Condition;
@@ -71,15 +73,13 @@ export function Conditions({ when, onChange, choices, error }: Props) {
           </Button>
         </div>
       </fieldset>
-      <TagsInput
-        size="xs"
+      <Patterns
         label={t("policies.when.models")}
         description={t("policies.when.modelsHint")}
         value={when.models}
         onChange={(models) => onChange({ models })}
         error={error("when.models")}
-        maxTags={64}
-        acceptValueOnBlur
+        most={64}
       />
       <div className={classes.fields}>
         <NumberField
@@ -100,6 +100,7 @@ export function Conditions({ when, onChange, choices, error }: Props) {
         />
       </div>
       <Several
+        placeholder={t("policies.when.any")}
         label={t("policies.when.apiKeys")}
         all={choices.apiKeys}
         value={when.apiKeyIds}
@@ -107,6 +108,7 @@ export function Conditions({ when, onChange, choices, error }: Props) {
         error={error("when.api_key_ids")}
       />
       <Several
+        placeholder={t("policies.when.any")}
         label={t("policies.when.groups")}
         all={choices.groups}
         value={when.groupIds}
@@ -114,38 +116,5 @@ export function Conditions({ when, onChange, choices, error }: Props) {
         error={error("when.group_ids")}
       />
     </>
-  );
-}
-
-function Several(props: {
-  label: string;
-  all: readonly Named[];
-  value: string[];
-  onChange: (value: string[]) => void;
-  error: React.ReactNode;
-}) {
-  const { t } = useTranslation();
-  const { all, value } = props;
-  // What is chosen and cannot be seen, or is gone, keeps its place.
-  const known = new Set(all.map(({ id }) => id));
-  const data = [
-    ...all.map(({ id, name }) => ({ value: id, label: name })),
-    ...value.filter((id) => !known.has(id)).map((id) => ({ value: id, label: id })),
-  ];
-  return (
-    <MultiSelect
-      size="xs"
-      label={props.label}
-      placeholder={value.length === 0 ? t("policies.when.any") : undefined}
-      data={data}
-      value={value}
-      onChange={props.onChange}
-      error={props.error}
-      searchable
-      withScrollArea={false}
-      classNames={{ options: classes.options }}
-      limit={50}
-      comboboxProps={{ transitionProps: { duration: 80 } }}
-    />
   );
 }

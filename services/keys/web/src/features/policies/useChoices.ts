@@ -1,16 +1,13 @@
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { useEffect, useMemo } from "react";
 import { providerSlugs } from "@/features/credentials/names";
-import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
-import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { PriceService } from "@/gen/claviger/metering/v1/price_pb";
 import { useSession } from "@/session/context";
+import type { Named } from "@/shared/Several";
+import { useCallers } from "@/shared/useCallers";
 import { own } from "./rule";
-
-/** Named is something to choose, by id. */
-export type Named = { id: string; name: string };
 
 /** Choices are what there is to choose from while a policy is written. */
 export type Choices = {
@@ -39,8 +36,7 @@ export function useChoices(policyName: string | undefined): Choices {
     enabled: may.seeCredentials,
   }).data;
   const policies = useQuery(PolicyService.method.listPolicies, page, rarely).data;
-  const apiKeys = useQuery(ApiKeyService.method.listApiKeys, page, rarely).data;
-  const groups = useQuery(GroupService.method.listGroups, page, { ...rarely, retry: false }).data;
+  const callers = useCallers();
 
   return useMemo(() => {
     const served = new Set(providerSlugs);
@@ -60,14 +56,11 @@ export function useChoices(policyName: string | undefined): Choices {
         name: label,
         provider,
       })),
-      apiKeys: (apiKeys?.apiKeys ?? [])
-        .filter(({ revokeTime }) => !revokeTime)
-        .map(({ id, name }) => ({ id, name })),
-      groups: (groups?.groups ?? []).map(({ id, name }) => ({ id, name })),
+      ...callers,
       hasCredential: (provider) => brought?.has(provider),
       hasPrice: (model) => (complete ? priced.has(model) : undefined),
     };
-  }, [priced, complete, credentials, policies, apiKeys, groups, policyName]);
+  }, [priced, complete, credentials, policies, callers, policyName]);
 }
 
 // The price book is a few pages at most, and a suggestion is wanted of all of it.

@@ -1,8 +1,9 @@
 import "@/strings/late/policies";
 import type { TFunction } from "i18next";
 import { Strategy } from "@/gen/claviger/keys/v1/policy_pb";
+import type { Named } from "@/shared/Several";
 import type { Condition, Line, Rule } from "./rule";
-import type { Choices, Named } from "./useChoices";
+import type { Choices } from "./useChoices";
 
 /** strategies are the orders in which a group's lines are tried, as the catalogue names them. */
 export const strategies = [

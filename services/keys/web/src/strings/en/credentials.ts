@@ -26,6 +26,10 @@ export const credentials = {
   by: "by {{who}}",
   unchanged: "Not since",
   lastUsedAway: "Not available right now",
+  weight: "weight {{weight}}",
+  nextTest: "Tested again",
+  expires: "Expires",
+  second: "Second key: {{share}} %",
   priorityHint: "Of one provider's credentials the lowest number is tried first.",
   states: {
     unverified: "Not tested",
@@ -53,9 +57,7 @@ export const credentials = {
   done: {
     rotated: "The key of {{label}} is replaced",
     saved: "{{label}} is saved",
-    disabled: "{{label}} is switched off: no request uses it any more",
     enabled: "{{label}} is switched on",
-    removed: "{{label}} and its key are gone",
     moved: "The order of {{provider}} is changed",
   },
   failures: {

@@ -1,0 +1,4 @@
+import { credential } from "../en/credential";
+import { addWords } from "../i18n";
+
+addWords({ credential });
