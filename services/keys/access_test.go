@@ -104,7 +104,7 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 	stranger := r.other("rival")
 	c, p := r.owner.credential("main"), r.owner.policy("fast")
 	k := r.owner.apiKey("ci", p.GetId()).GetApiKey()
-	ids := map[string]string{"cred": c.GetId(), "pol": p.GetId(), "key": k.GetId(), "mem": r.owner.id, "grp": r.owner.group("team").GetId()}
+	ids := map[string]string{"drill": r.owner.drill("drilled").GetId(), "cred": c.GetId(), "pol": p.GetId(), "key": k.GetId(), "mem": r.owner.id, "grp": r.owner.group("team").GetId()}
 	calls := map[string]func(id string) error{
 		"cred/Get": func(id string) error {
 			_, err := stranger.creds.GetCredential(t.Context(), &keysv1.GetCredentialRequest{Id: id})
@@ -208,6 +208,30 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 		},
 		"key/Revoke": func(id string) error {
 			_, err := stranger.apiKeys.RevokeApiKey(t.Context(), &keysv1.RevokeApiKeyRequest{Id: id, IdempotencyKey: id})
+			return err
+		},
+		"cred/in a drill": func(id string) error {
+			req := stranger.drillRequest(id)
+			req.CredentialId = id
+			_, err := stranger.drills().StartDrill(t.Context(), req)
+			return err
+		},
+		"key/in a drill": func(id string) error {
+			req := stranger.drillRequest(id)
+			req.ApiKeyId = id
+			_, err := stranger.drills().StartDrill(t.Context(), req)
+			return err
+		},
+		"cred/headroom": func(id string) error {
+			_, err := stranger.creds.ListHeadroom(t.Context(), &keysv1.ListHeadroomRequest{CredentialId: id})
+			return err
+		},
+		"drill/Get": func(id string) error {
+			_, err := stranger.drills().GetDrill(t.Context(), &keysv1.GetDrillRequest{Id: id})
+			return err
+		},
+		"drill/Stop": func(id string) error {
+			_, err := stranger.drills().StopDrill(t.Context(), &keysv1.StopDrillRequest{Id: id, IdempotencyKey: id})
 			return err
 		},
 		"mem/Get": func(id string) error {

@@ -36,6 +36,7 @@ func (a *App) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { a.probes.Run(ctx) })
+	tasks.Go(func() { a.routers.Run(ctx) })
 	for _, task := range []struct {
 		name  string
 		every time.Duration
@@ -43,6 +44,7 @@ func (a *App) Run(ctx context.Context) error {
 	}{
 		{"follow the configuration", followEvery, a.follow},
 		{"tend credentials", dueEvery, a.tend},
+		{"end drills", tendEvery, a.endDrills},
 		{"look after the vault", tendEvery, a.lookAfterSealer()},
 		{"announce the token key", announceEvery, a.announce},
 		{"expire", expireEvery, func(ctx context.Context) error { return a.store.Expire(ctx, keepVersions) }},
@@ -122,6 +124,24 @@ func (a *App) tend(ctx context.Context) error {
 			return nil, a.creds.Tend(ctx, tx, c.ID)
 		})
 		if err != nil && !errors.Is(err, credential.ErrNotFound) { // removed in between
+			return err
+		}
+	}
+	return nil
+}
+
+// endDrills tells routers no more of drills whose time is over. They know the time themselves.
+func (a *App) endDrills(ctx context.Context) error {
+	overdue, err := a.store.OverdueDrills(ctx, dueAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, orgID := range overdue {
+		_, _, err := a.store.Change(ctx, store.Command{OrgID: orgID, Actor: actor}, func(ctx context.Context, tx *store.Tx) ([]byte, error) {
+			_, err := tx.EndDrills(ctx, a.now())
+			return nil, err
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -31,6 +31,8 @@ type watching struct {
 	config  map[string]proto.Message
 	keys    map[string]ed25519.PublicKey
 	probes  []*keysv1.ProbeJob
+	// removals are what was removed together with the answers that it gave.
+	removals []string
 }
 
 func (r *rig) watch(app *keys.App, service string, since int64) *watching {
@@ -141,8 +143,14 @@ func (w *watching) apply(b *keysv1.ConfigBatch) {
 	for _, x := range b.GetApiKeys() {
 		w.config[x.GetId()] = x
 	}
+	for _, x := range b.GetDrills() {
+		w.config[x.GetId()] = x
+	}
 	for _, x := range b.GetRemoved() {
 		delete(w.config, x.GetId())
+		if x.GetCut() {
+			w.removals = append(w.removals, x.GetId())
+		}
 	}
 	w.parts++
 	if b.GetLast() {

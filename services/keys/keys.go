@@ -23,12 +23,14 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/password"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/rpc"
 	"github.com/claviger/claviger/services/keys/internal/session"
@@ -53,6 +55,7 @@ type App struct {
 	creds    *credential.Service
 	news     *snapshot.Feed
 	probes   *probe.Dispatcher
+	routers  *routerstate.Registry
 	feed     *rpc.Feed
 	api      *rpc.API
 	web      http.Handler
@@ -74,23 +77,25 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.store = store.New(d.DB, a.now)
 	a.probes = probe.New(a.store, d.Log)
 	a.store.Notify(a.news.Advance, a.probes.Kick)
+	a.routers = routerstate.New(a.store, a.now, d.Log)
 	passwords := password.New(d.PasswordCost)
 	a.members = &member.Service{Passwords: passwords, Now: a.now}
 	a.creds = &credential.Service{Sealer: shownSealer{d.Sealer}, Endpoints: d.Guard, Environment: d.Environment, Now: a.now}
 	a.feed = rpc.NewFeed(rpc.FeedDeps{
-		Store: a.store, Credentials: a.creds, News: a.news, Probes: a.probes,
+		Store: a.store, Credentials: a.creds, News: a.news, Probes: a.probes, Routers: a.routers,
 		Key: d.ConfigKey, Environment: d.Environment, Now: a.now, Log: d.Log,
 	})
 	public, _ := d.TokenKey.Public().(ed25519.PublicKey)
 	a.ownKey = snapshot.TokenKey{KeyID: token.KeyID(public), PublicKey: public}
 	a.api = &rpc.API{
-		Store: a.store, Members: a.members, Credentials: a.creds, Probes: a.probes,
+		Store: a.store, Members: a.members, Credentials: a.creds, Probes: a.probes, Routers: a.routers,
 		Organizations: &organization.Service{Now: a.now},
 		Sessions:      session.New(a.store, passwords, a.now),
 		Policies:      &policy.Service{Prices: book{a.now}, Now: a.now},
 		Groups:        &group.Service{Now: a.now},
 		Routing:       &routing.Service{},
 		APIKeys:       &apikey.Service{Mint: minter(d.Pepper), Now: a.now},
+		Drills:        &drill.Service{Now: a.now},
 		Tokens:        token.NewSigner(a.ownKey.KeyID, d.TokenKey),
 		Environment:   d.Environment, Now: a.now,
 	}
@@ -118,7 +123,7 @@ func (a *App) start(ctx context.Context) error {
 	if operator, err = a.store.EnsureOrganization(ctx, operator, actor); err != nil {
 		return fmt.Errorf("make the operator's organization: %w", err)
 	}
-	a.platform = operator.ID
+	a.platform, a.api.PlatformOrgID = operator.ID, operator.ID
 	if err := a.announce(ctx); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.planner = &plan.Planner{Providers: adapters, Health: memory, Offers: catalog.Offers, Now: d.Now}
 	a.reporter = report.New(report.Options{
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
-		Credential: a.credential, Version: a.version, Uses: a.used.Log, Log: d.Log, Now: d.Now,
+		Credential: a.credential, Uses: a.used.Log, Log: d.Log, Now: d.Now,
 	})
 	if err := a.openMedia(adapters, urls, transport); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
@@ -91,6 +91,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 			s.AllCredentials(func(c *completion.Credential) { credentials = append(credentials, c) })
 			a.ring.Keep(context.WithoutCancel(ctx), credentials)
 		},
+		OnServed: func(s *snapshot.State, _ snapshot.Off) { a.reporter.Applied(s.Version()) },
 	}); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
 	}
@@ -138,14 +139,6 @@ func (a *App) credential(orgID, credentialID string) (*completion.Credential, bo
 		return nil, false
 	}
 	return state.Credential(orgID, credentialID)
-}
-
-func (a *App) version() int64 {
-	state, err := a.follower.State()
-	if err != nil {
-		return 0
-	}
-	return state.Version()
 }
 
 // Public returns the typed API, for net/http and grpc-go alike.

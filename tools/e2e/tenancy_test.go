@@ -85,6 +85,11 @@ var matrix = map[string][]string{
 	"/claviger.keys.v1.CredentialService/PromoteSecret":        {owner, operator},
 	"/claviger.keys.v1.CredentialService/DiscardSecret":        {owner, operator},
 	"/claviger.keys.v1.CredentialService/DeleteCredential":     {owner, operator},
+	"/claviger.keys.v1.CredentialService/ListHeadroom":         readers,
+	"/claviger.keys.v1.DrillService/StartDrill":                {owner, operator},
+	"/claviger.keys.v1.DrillService/GetDrill":                  readers,
+	"/claviger.keys.v1.DrillService/ListDrills":                readers,
+	"/claviger.keys.v1.DrillService/StopDrill":                 {owner, operator},
 	"/claviger.keys.v1.PolicyService/CreatePolicy":             changers,
 	"/claviger.keys.v1.PolicyService/GetPolicy":                everyone,
 	"/claviger.keys.v1.PolicyService/ListPolicies":             everyone,
@@ -229,6 +234,23 @@ func (w *town) gather(t *testing.T, token string, into map[string]string) {
 	}
 	into["cred"], into["pol"] = credentials.GetCredentials()[0].GetId(), policies.GetPolicies()[0].GetId()
 	into["key"], into["mem"] = keys.GetApiKeys()[0].GetId(), members.GetMembers()[0].GetId()
+	into["drill"] = w.oneDrill(t, client, into["cred"], into["key"])
+}
+
+// oneDrill starts a drill, once, and stops it: nothing else is to meet it.
+func (w *town) oneDrill(t *testing.T, client *connect.Client, credentialID, keyID string) string {
+	t.Helper()
+	drills := keysv1connect.NewDrillServiceClient(client)
+	started, err := drills.StartDrill(t.Context(), &keysv1.StartDrillRequest{
+		CredentialId: credentialID, ApiKeyId: keyID, Fault: keysv1.DrillFault_DRILL_FAULT_RATE_LIMITED, IdempotencyKey: "start",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := drills.StopDrill(t.Context(), &keysv1.StopDrillRequest{Id: started.GetDrill().GetId(), IdempotencyKey: "stop"}); err != nil {
+		t.Fatal(err)
+	}
+	return started.GetDrill().GetId()
 }
 
 // listeners are all ways in from outside.
@@ -369,13 +391,19 @@ func TestAnotherOrganizationsObjectsAreNotThere(t *testing.T) {
 			"/claviger.keys.v1.CredentialService/PromoteSecret":    &keysv1.PromoteSecretRequest{Id: object("cred"), Revision: 2, Etag: "1", IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.CredentialService/DiscardSecret":    &keysv1.DiscardSecretRequest{Id: object("cred"), Revision: 2, Etag: "1", IdempotencyKey: id.New("t")},
 			"/claviger.keys.v1.CredentialService/DeleteCredential": &keysv1.DeleteCredentialRequest{Id: object("cred"), IdempotencyKey: id.New("t")},
-			"/claviger.keys.v1.PolicyService/GetPolicy":            &keysv1.GetPolicyRequest{Id: object("pol")},
-			"/claviger.keys.v1.PolicyService/UpdatePolicy":         &keysv1.UpdatePolicyRequest{Id: object("pol"), Spec: target, Etag: "1", IdempotencyKey: id.New("t")},
-			"/claviger.keys.v1.PolicyService/DeletePolicy":         &keysv1.DeletePolicyRequest{Id: object("pol"), IdempotencyKey: id.New("t")},
-			"/claviger.keys.v1.ApiKeyService/CreateApiKey":         &keysv1.CreateApiKeyRequest{Name: id.New("t"), PolicyId: object("pol"), IdempotencyKey: id.New("t")},
-			"/claviger.keys.v1.ApiKeyService/RevokeApiKey":         &keysv1.RevokeApiKeyRequest{Id: object("key"), IdempotencyKey: id.New("t")},
-			"/claviger.metering.v1.UsageService/GetRequest":        &meteringv1.GetRequestRequest{RequestId: object("req")},
-			"/claviger.metering.v1.TraceService/GetTrace":          &meteringv1.GetTraceRequest{RequestId: object("req")},
+			"/claviger.keys.v1.CredentialService/ListHeadroom":     &keysv1.ListHeadroomRequest{CredentialId: object("cred")},
+			"/claviger.keys.v1.DrillService/StartDrill": &keysv1.StartDrillRequest{
+				CredentialId: object("cred"), ApiKeyId: w.mine["key"], Fault: keysv1.DrillFault_DRILL_FAULT_SLOW, IdempotencyKey: id.New("t"),
+			},
+			"/claviger.keys.v1.DrillService/GetDrill":       &keysv1.GetDrillRequest{Id: object("drill")},
+			"/claviger.keys.v1.DrillService/StopDrill":      &keysv1.StopDrillRequest{Id: object("drill"), IdempotencyKey: id.New("t")},
+			"/claviger.keys.v1.PolicyService/GetPolicy":     &keysv1.GetPolicyRequest{Id: object("pol")},
+			"/claviger.keys.v1.PolicyService/UpdatePolicy":  &keysv1.UpdatePolicyRequest{Id: object("pol"), Spec: target, Etag: "1", IdempotencyKey: id.New("t")},
+			"/claviger.keys.v1.PolicyService/DeletePolicy":  &keysv1.DeletePolicyRequest{Id: object("pol"), IdempotencyKey: id.New("t")},
+			"/claviger.keys.v1.ApiKeyService/CreateApiKey":  &keysv1.CreateApiKeyRequest{Name: id.New("t"), PolicyId: object("pol"), IdempotencyKey: id.New("t")},
+			"/claviger.keys.v1.ApiKeyService/RevokeApiKey":  &keysv1.RevokeApiKeyRequest{Id: object("key"), IdempotencyKey: id.New("t")},
+			"/claviger.metering.v1.UsageService/GetRequest": &meteringv1.GetRequestRequest{RequestId: object("req")},
+			"/claviger.metering.v1.TraceService/GetTrace":   &meteringv1.GetTraceRequest{RequestId: object("req")},
 		}
 	}
 	jobs := func(id string) map[string]proto.Message { // an API key asks for these

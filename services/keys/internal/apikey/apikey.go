@@ -65,6 +65,8 @@ type Key struct {
 	RevokedAt time.Time
 	// Version counts the changes, from 1.
 	Version int64
+	// Cut says that it was revoked together with the answers that it is being given.
+	Cut bool
 }
 
 // ETag names the state of k.
@@ -77,7 +79,8 @@ type Tx interface {
 	InsertAPIKey(ctx context.Context, k Key) error
 	// UpdateAPIKey stores what people set of k.
 	UpdateAPIKey(ctx context.Context, k Key) error
-	RevokeAPIKey(ctx context.Context, id string, at time.Time) error
+	// RevokeAPIKey ends a key; cut also ends the answers that it is being given.
+	RevokeAPIKey(ctx context.Context, id string, at time.Time, cut bool) error
 	policy.Library
 	Group(ctx context.Context, id string) (group.Group, error)
 	Routing(ctx context.Context) (routing.State, error)
@@ -141,8 +144,9 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key
 	return tx.Record(ctx, "api_key.create", k.ID, detail)
 }
 
-// Revoke ends a key for good. Revoking a revoked key changes nothing.
-func (s *Service) Revoke(ctx context.Context, tx Tx, caller member.Caller, keyID string) (Key, error) {
+// Revoke ends a key for good, and the answers that it is being given if cut. Revoking a revoked key changes
+// nothing else.
+func (s *Service) Revoke(ctx context.Context, tx Tx, caller member.Caller, keyID string, cut bool) (Key, error) {
 	k, err := tx.APIKey(ctx, keyID)
 	if err != nil {
 		return Key{}, err
@@ -150,11 +154,14 @@ func (s *Service) Revoke(ctx context.Context, tx Tx, caller member.Caller, keyID
 	if caller.Role == member.Ordinary && k.MemberID != caller.MemberID {
 		return Key{}, ErrNotFound // as if it were another organization's
 	}
-	if k.RevokedAt.IsZero() {
-		k.RevokedAt, k.Version = s.Now(), k.Version+1
-		if err := tx.RevokeAPIKey(ctx, k.ID, k.RevokedAt); err != nil {
+	if fresh := k.RevokedAt.IsZero(); fresh || cut && !k.Cut {
+		if fresh {
+			k.RevokedAt = s.Now()
+		}
+		k.Cut, k.Version = k.Cut || cut, k.Version+1
+		if err := tx.RevokeAPIKey(ctx, k.ID, k.RevokedAt, k.Cut); err != nil {
 			return Key{}, err
 		}
 	}
-	return k, tx.Record(ctx, "api_key.revoke", k.ID, audit.Detail{"name": k.Name})
+	return k, tx.Record(ctx, "api_key.revoke", k.ID, audit.Detail{"name": k.Name, "cut_streams": cut})
 }

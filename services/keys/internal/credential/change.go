@@ -110,7 +110,9 @@ type Edit struct {
 	// ExpiresAt is the new time; a zero one is never.
 	ExpiresAt *time.Time
 	Disabled  *bool
-	ETag      string
+	// CutStreams ends the answers that it gives, if it is disabled.
+	CutStreams bool
+	ETag       string
 }
 
 // Update changes what people set. A new base URL discards the secrets, so that they can never be sent
@@ -164,6 +166,10 @@ func (s *Service) apply(c *Credential, in Edit, detail audit.Detail) (test bool,
 			return false, err
 		}
 		test = test || asked
+	}
+	if cut := c.Disabled && (c.Cut || in.CutStreams); cut != c.Cut {
+		detail["cut_streams"] = audit.Change{From: c.Cut, To: cut}
+		c.Cut = cut
 	}
 	return test, nil
 }
@@ -297,13 +303,19 @@ func (s *Service) Rotate(ctx context.Context, tx Tx, caller member.Caller, r Rot
 	return c, tx.Record(ctx, "credential.rotate", c.ID, detail)
 }
 
+<<<<<<< ours
 // Delete removes a credential and its sealed secret. It stays while a line of a policy that serves is for
 // it alone: that line would be gone without a word. Disabling it ends its use at once all the same.
 func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string) error {
+=======
+// Delete removes a credential and its sealed secret; cut ends the answers that it gives.
+func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string, cut bool) error {
+>>>>>>> theirs
 	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return err
 	}
+<<<<<<< ours
 	const named = 5
 	policies, err := tx.PoliciesNaming(ctx, c.ID, named)
 	if err != nil {
@@ -314,9 +326,12 @@ func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string) error 
 		return ErrInUse.Saying("lines of the policies %s are for credential %s alone", names, c.Label).With("policies", names)
 	}
 	if err := tx.DeleteCredential(ctx, c.ID); err != nil {
+=======
+	if err := tx.DeleteCredential(ctx, c.ID, cut); err != nil {
+>>>>>>> theirs
 		return err
 	}
-	return tx.Record(ctx, "credential.delete", c.ID, audit.Detail{"provider": c.Provider, "label": c.Label, "hint": c.Hint})
+	return tx.Record(ctx, "credential.delete", c.ID, audit.Detail{"provider": c.Provider, "label": c.Label, "hint": c.Hint, "cut_streams": cut})
 }
 
 // baseURL returns the normal form of an endpoint.

@@ -74,8 +74,9 @@ type Tx interface {
 	InsertMember(ctx context.Context, m Member) error
 	// UpdateRole stores role and version, and ends the member's sessions.
 	UpdateRole(ctx context.Context, m Member) error
-	// DeleteMember also ends the member's sessions and revokes their API keys, whose ids it returns.
-	DeleteMember(ctx context.Context, id string, at time.Time) (revoked []string, err error)
+	// DeleteMember also ends the member's sessions and revokes their API keys, whose ids it returns; cut ends
+	// the answers that those are being given.
+	DeleteMember(ctx context.Context, id string, at time.Time, cut bool) (revoked []string, err error)
 	Owners(ctx context.Context) (int, error)
 }
 
@@ -152,23 +153,25 @@ func (s *Service) SetRole(ctx context.Context, tx Tx, caller Caller, memberID st
 	return m, tx.Record(ctx, "member.update", m.ID, audit.Detail{"role": audit.Change{From: before, To: role}})
 }
 
-// Delete removes a member, their sessions and their API keys.
-func (s *Service) Delete(ctx context.Context, tx Tx, caller Caller, memberID string) error {
+// Delete removes a member, their sessions and their API keys, whose ids it returns. Cut ends the answers that
+// those are being given.
+func (s *Service) Delete(ctx context.Context, tx Tx, caller Caller, memberID string, cut bool) (revoked []string, err error) {
 	m, err := tx.Member(ctx, memberID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if caller.Role != Owner && m.Role == Owner {
-		return ErrOwnerOnly
+		return nil, ErrOwnerOnly
 	}
 	if err := s.notLast(ctx, tx, m, ""); err != nil {
-		return err
+		return nil, err
 	}
-	revoked, err := tx.DeleteMember(ctx, m.ID, s.Now())
-	if err != nil {
-		return err
+	if revoked, err = tx.DeleteMember(ctx, m.ID, s.Now(), cut); err != nil {
+		return nil, err
 	}
-	return tx.Record(ctx, "member.delete", m.ID, audit.Detail{"email": m.Email, "role": m.Role, "revoked_api_keys": revoked})
+	return revoked, tx.Record(ctx, "member.delete", m.ID, audit.Detail{
+		"email": m.Email, "role": m.Role, "revoked_api_keys": revoked, "cut_streams": cut,
+	})
 }
 
 // notLast refuses to take the role of owner from the only one who has it.

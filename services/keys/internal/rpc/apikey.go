@@ -86,10 +86,14 @@ func (s *apiKeyServer) UpdateApiKey(ctx context.Context, req *keysv1.UpdateApiKe
 
 // RevokeApiKey ends an API key for good.
 func (s *apiKeyServer) RevokeApiKey(ctx context.Context, req *keysv1.RevokeApiKeyRequest) (*keysv1.RevokeApiKeyResponse, error) {
-	return answer(change(ctx, s.API, req, steps[*keysv1.RevokeApiKeyResponse]{
+	res, err := answer(change(ctx, s.API, req, steps[*keysv1.RevokeApiKeyResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.RevokeApiKeyResponse, error) {
-			k, err := s.APIKeys.Revoke(ctx, tx, caller(ctx), req.GetId())
+			k, err := s.APIKeys.Revoke(ctx, tx, caller(ctx), req.GetId(), req.GetCutStreams())
 			return &keysv1.RevokeApiKeyResponse{ApiKey: apiKeyToProto(k)}, err
 		},
 	}))
+	if err == nil {
+		res.Receipt, err = s.receipt(ctx, req.GetId())
+	}
+	return res, err
 }

@@ -102,8 +102,15 @@ func (p *packer) add(o snapshot.Objects) error {
 			return err
 		}
 	}
+	if p.view == routerView {
+		for _, x := range o.Drills {
+			if err := put(p, &p.batch.Drills, drillConfig(x)); err != nil {
+				return err
+			}
+		}
+	}
 	for _, x := range o.Removed {
-		if err := put(p, &p.batch.Removed, &keysv1.RemovedConfig{OrgId: x.OrgID, Id: x.ID}); err != nil {
+		if err := put(p, &p.batch.Removed, &keysv1.RemovedConfig{OrgId: x.OrgID, Id: x.ID, Cut: x.Cut && p.view == routerView}); err != nil {
 			return err
 		}
 	}
@@ -176,6 +183,7 @@ func (v view) credentialConfig(c credential.Credential) *keysv1.CredentialConfig
 	if v == routerView {
 		out.Sealed, out.Settings, out.Models = c.Sealed, usedSettings(c.Settings), c.Models
 		out.Weight, out.Scope, out.ExpireTime, out.Next = int32(c.Weight), scopeToProto(c.Scope), timestamp(c.ExpiresAt), nextSecret(c.Next)
+		out.Cut = c.Cut && c.Disabled
 	}
 	return out
 }
@@ -186,7 +194,7 @@ func (v view) apiKeyConfig(k apikey.Key) *keysv1.ApiKeyConfig {
 		ExpireTime: timestamp(k.ExpiresAt), Revoked: !k.RevokedAt.IsZero(), Name: k.Name,
 	}
 	if v == routerView {
-		out.Hash, out.GroupId, out.EnforcePolicy = k.Hash, k.GroupID, k.Enforce
+		out.Hash, out.GroupId, out.EnforcePolicy, out.Cut = k.Hash, k.GroupID, k.Enforce, k.Cut
 	}
 	return out
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
@@ -47,6 +48,7 @@ type Feed struct {
 	credentials *credential.Service
 	news        *snapshot.Feed
 	probes      *probe.Dispatcher
+	routers     *routerstate.Registry
 	sign        *signer
 	log         *slog.Logger
 	wholes      map[view]*whole
@@ -58,6 +60,7 @@ type FeedDeps struct {
 	Credentials *credential.Service
 	News        *snapshot.Feed
 	Probes      *probe.Dispatcher
+	Routers     *routerstate.Registry
 	Key         ed25519.PrivateKey
 	Environment string
 	Now         func() time.Time
@@ -67,7 +70,7 @@ type FeedDeps struct {
 // NewFeed returns a Feed.
 func NewFeed(d FeedDeps) *Feed {
 	return &Feed{
-		store: d.Store, credentials: d.Credentials, news: d.News, probes: d.Probes, log: d.Log,
+		store: d.Store, credentials: d.Credentials, news: d.News, probes: d.Probes, routers: d.Routers, log: d.Log,
 		sign: newSigner(d.Key, d.Environment, d.Now), wholes: map[view]*whole{routerView: {}, meteringView: {}},
 	}
 }
@@ -245,11 +248,22 @@ func (f *Feed) ReportRouterState(ctx context.Context, req *keysv1.ReportRouterSt
 	}
 	f.log.DebugContext(ctx, "router state", "router", req.GetRouter(), "applied_version", req.GetAppliedVersion(),
 		"verdicts", len(req.GetProbeResults()), "evidence", len(req.GetEvidence()))
+	f.routers.Report(routerOf(req)) // first: somebody may wait for it
 	if err := f.store.NoteUses(ctx, usesOf(req)); err != nil {
 		return nil, err
 	}
 	for orgID, findings := range findingsByOrg(req) {
 		if err := f.learn(ctx, orgID, findings); err != nil && !errors.Is(err, organization.ErrNotFound) {
+			return nil, err
+		}
+	}
+	for orgID, told := range headroomByOrg(req) {
+		if err := f.store.SaveHeadroom(ctx, orgID, told); err != nil {
+			return nil, err
+		}
+	}
+	for orgID, told := range progressByOrg(req) {
+		if err := f.store.SaveDrillProgress(ctx, orgID, told); err != nil {
 			return nil, err
 		}
 	}

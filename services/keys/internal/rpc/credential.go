@@ -91,7 +91,7 @@ func (s *credentialServer) ListCredentials(ctx context.Context, req *keysv1.List
 
 // UpdateCredential changes what people set. A new base URL discards the secret.
 func (s *credentialServer) UpdateCredential(ctx context.Context, req *keysv1.UpdateCredentialRequest) (*keysv1.UpdateCredentialResponse, error) {
-	edit := credential.Edit{ID: req.GetId(), Label: req.Label, BaseURL: req.BaseUrl, Disabled: req.Disabled, ETag: req.GetEtag()}
+	edit := credential.Edit{ID: req.GetId(), Label: req.Label, BaseURL: req.BaseUrl, Disabled: req.Disabled, CutStreams: req.GetCutStreams(), ETag: req.GetEtag()}
 	if req.Priority != nil {
 		edit.Priority = new(int(req.GetPriority()))
 	}
@@ -104,12 +104,16 @@ func (s *credentialServer) UpdateCredential(ctx context.Context, req *keysv1.Upd
 	if req.ExpireTime != nil || req.GetClearExpireTime() {
 		edit.ExpiresAt = new(fromTimestamp(req.GetExpireTime()))
 	}
-	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateCredentialResponse]{
+	res, err := answer(change(ctx, s.API, req, steps[*keysv1.UpdateCredentialResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateCredentialResponse, error) {
 			c, err := s.Credentials.Update(ctx, tx, caller(ctx), edit)
 			return &keysv1.UpdateCredentialResponse{Credential: credentialToProto(c)}, err
 		},
 	}))
+	if err == nil && req.GetDisabled() {
+		res.Receipt, err = s.receipt(ctx, req.GetId())
+	}
+	return res, err
 }
 
 // RotateCredential replaces the secret and starts a key test.
@@ -176,9 +180,13 @@ func (s *credentialServer) verdict(ctx context.Context, credentialID, probeID st
 
 // DeleteCredential removes a credential and its sealed secret for good.
 func (s *credentialServer) DeleteCredential(ctx context.Context, req *keysv1.DeleteCredentialRequest) (*keysv1.DeleteCredentialResponse, error) {
-	return answer(change(ctx, s.API, req, steps[*keysv1.DeleteCredentialResponse]{
+	res, err := answer(change(ctx, s.API, req, steps[*keysv1.DeleteCredentialResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.DeleteCredentialResponse, error) {
-			return &keysv1.DeleteCredentialResponse{}, s.Credentials.Delete(ctx, tx, req.GetId())
+			return &keysv1.DeleteCredentialResponse{}, s.Credentials.Delete(ctx, tx, req.GetId(), req.GetCutStreams())
 		},
 	}))
+	if err == nil {
+		res.Receipt, err = s.receipt(ctx, req.GetId())
+	}
+	return res, err
 }

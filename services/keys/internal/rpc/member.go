@@ -62,9 +62,15 @@ func (s *memberServer) UpdateMember(ctx context.Context, req *keysv1.UpdateMembe
 
 // DeleteMember removes a member, ends their sessions and revokes their API keys.
 func (s *memberServer) DeleteMember(ctx context.Context, req *keysv1.DeleteMemberRequest) (*keysv1.DeleteMemberResponse, error) {
-	return answer(change(ctx, s.API, req, steps[*keysv1.DeleteMemberResponse]{
-		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.DeleteMemberResponse, error) {
-			return &keysv1.DeleteMemberResponse{}, s.Members.Delete(ctx, tx, caller(ctx), req.GetId())
+	var revoked []string // of a retry they are not known, and what was cut long ago is not told
+	res, err := answer(change(ctx, s.API, req, steps[*keysv1.DeleteMemberResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (_ *keysv1.DeleteMemberResponse, err error) {
+			revoked, err = s.Members.Delete(ctx, tx, caller(ctx), req.GetId(), req.GetCutStreams())
+			return &keysv1.DeleteMemberResponse{}, err
 		},
 	}))
+	if err == nil {
+		res.Receipt, err = s.receipt(ctx, revoked...)
+	}
+	return res, err
 }

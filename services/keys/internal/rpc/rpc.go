@@ -21,12 +21,14 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/idempotency"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/session"
 	"github.com/claviger/claviger/services/keys/internal/store"
@@ -43,9 +45,13 @@ type API struct {
 	APIKeys       *apikey.Service
 	Groups        *group.Service
 	Routing       *routing.Service
+	Drills        *drill.Service
 	Probes        *probe.Dispatcher
+	Routers       *routerstate.Registry
 	Tokens        *token.Signer
 	Environment   string
+	// PlatformOrgID is the operator's organization.
+	PlatformOrgID string
 	Now           func() time.Time
 	// Applied is the oldest configuration that a connected router serves, and whether there is one.
 	Applied func(ctx context.Context) (version int64, known bool, err error)
@@ -62,6 +68,7 @@ func (a *API) Register(server *connect.Server) {
 	keysv1connect.RegisterRoutingServiceHandler(server, &routingServer{a})
 	keysv1connect.RegisterModelServiceHandler(server, &modelServer{a})
 	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{a})
+	keysv1connect.RegisterDrillServiceHandler(server, &drillServer{API: a})
 }
 
 // caller is the member who calls.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/routing"
@@ -34,8 +35,18 @@ type Objects struct {
 	Credentials   []credential.Credential
 	APIKeys       []apikey.Key
 	Groups        []group.Group
-	// Removed are gone. There are none in a whole configuration.
-	Removed []Ref
+	// Drills are those that run.
+	Drills []drill.Drill
+	// Removed are gone. In a whole configuration there are those alone that were removed together with the
+	// answers that they gave: whoever has missed it still has to end them.
+	Removed []Removal
+}
+
+// Removal is of an object that is gone.
+type Removal struct {
+	Ref
+	// Cut ends the answers that it gives.
+	Cut bool
 }
 
 // TokenKey verifies access tokens.

@@ -28,6 +28,7 @@ type apiKeyRow struct {
 	GroupID    string `bun:"group_id"`
 	Enforce    bool   `bun:"enforce_policy"`
 	Version    int64  `bun:"version"`
+	Cut        bool   `bun:"cut"`
 }
 
 func (r apiKeyRow) domain() apikey.Key {
@@ -36,7 +37,7 @@ func (r apiKeyRow) domain() apikey.Key {
 	return apikey.Key{
 		OrgID: r.OrgID, ID: r.ID, Name: r.Name, PublicID: r.PublicID, Hash: hash, MemberID: r.MemberID, PolicyID: r.PolicyID,
 		Provenance: apikey.Provenance(r.Provenance), CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicros(r.ExpiresAt),
-		RevokedAt: fromMicros(r.RevokedAt), GroupID: r.GroupID, Enforce: r.Enforce, Version: r.Version,
+		RevokedAt: fromMicros(r.RevokedAt), GroupID: r.GroupID, Enforce: r.Enforce, Version: r.Version, Cut: r.Cut,
 	}
 }
 
@@ -44,7 +45,7 @@ func toAPIKeyRow(k apikey.Key) *apiKeyRow {
 	return &apiKeyRow{
 		OrgID: k.OrgID, ID: k.ID, Name: k.Name, PublicID: k.PublicID, Hash: hex.EncodeToString(k.Hash), MemberID: k.MemberID,
 		PolicyID: k.PolicyID, Provenance: string(k.Provenance), CreatedAt: micros(k.CreatedAt), ExpiresAt: micros(k.ExpiresAt),
-		RevokedAt: micros(k.RevokedAt), GroupID: k.GroupID, Enforce: k.Enforce, Version: k.Version,
+		RevokedAt: micros(k.RevokedAt), GroupID: k.GroupID, Enforce: k.Enforce, Version: k.Version, Cut: k.Cut,
 	}
 }
 
@@ -103,9 +104,10 @@ func (t *Tx) UpdateAPIKey(ctx context.Context, k apikey.Key) error {
 	return orMissing(affected(result, nil), apikey.ErrNotFound, "update API key")
 }
 
-// RevokeAPIKey ends a key.
-func (t *Tx) RevokeAPIKey(ctx context.Context, keyID string, at time.Time) error {
+// RevokeAPIKey ends a key; cut also ends the answers that it is being given.
+func (t *Tx) RevokeAPIKey(ctx context.Context, keyID string, at time.Time, cut bool) error {
 	t.touch(t.orgID, keyID)
-	err := affected(t.tx.NewUpdate().Model(&apiKeyRow{OrgID: t.orgID, ID: keyID}).Set("revoked_at = ?", micros(at)).Set("version = version + 1").WherePK().Exec(ctx))
+	err := affected(t.tx.NewUpdate().Model(&apiKeyRow{OrgID: t.orgID, ID: keyID}).
+		Set("revoked_at = ?", micros(at)).Set("cut = ?", cut).Set("version = version + 1").WherePK().Exec(ctx))
 	return orMissing(err, apikey.ErrNotFound, "revoke API key")
 }

@@ -27,6 +27,7 @@ type credentialRow struct {
 	Revision    int    `bun:"revision"`
 	Sealed      string `bun:"sealed"`
 	Disabled    bool   `bun:"disabled"`
+	Cut         bool   `bun:"cut"`
 	Verdict     string `bun:"verdict"`
 	StateReason string `bun:"state_reason"`
 	StateAt     int64  `bun:"state_at"`
@@ -58,7 +59,7 @@ func (r credentialRow) domain() credential.Credential {
 	c := credential.Credential{
 		OrgID: r.OrgID, ID: r.ID, Provider: r.Provider, Label: r.Label, BaseURL: r.BaseURL, Priority: r.Priority,
 		Settings: fromJSON[keyform.Settings](r.Settings), Models: fromJSON[[]string](r.Models),
-		Hint: r.Hint, Revision: r.Revision, Sealed: r.Sealed, Disabled: r.Disabled,
+		Hint: r.Hint, Revision: r.Revision, Sealed: r.Sealed, Disabled: r.Disabled, Cut: r.Cut,
 		Verdict: credential.State(r.Verdict), StateReason: r.StateReason, StateAt: fromMicros(r.StateAt),
 		Setbacks: r.Setbacks, NextProbeAt: fromMicros(r.NextProbeAt),
 		CreatedAt: fromMicros(r.CreatedAt), CreatedBy: r.CreatedBy, UpdatedAt: fromMicros(r.UpdatedAt), UpdatedBy: r.UpdatedBy,
@@ -80,7 +81,7 @@ func toCredentialRow(c credential.Credential) *credentialRow {
 	row := &credentialRow{
 		OrgID: c.OrgID, ID: c.ID, Provider: c.Provider, Label: c.Label, BaseURL: c.BaseURL, Priority: c.Priority,
 		Settings: toJSON(c.Settings), Models: toJSON(c.Models),
-		Hint: c.Hint, Revision: c.Revision, Sealed: c.Sealed, Disabled: c.Disabled,
+		Hint: c.Hint, Revision: c.Revision, Sealed: c.Sealed, Disabled: c.Disabled, Cut: c.Cut,
 		Verdict: string(c.Verdict), StateReason: c.StateReason, StateAt: micros(c.StateAt),
 		Setbacks: c.Setbacks, NextProbeAt: micros(c.NextProbeAt),
 		CreatedAt: micros(c.CreatedAt), CreatedBy: c.CreatedBy, UpdatedAt: micros(c.UpdatedAt), UpdatedBy: c.UpdatedBy,
@@ -165,14 +166,14 @@ func (t *Tx) UpdateSchedule(ctx context.Context, c credential.Credential) error 
 	return orMissing(err, credential.ErrNotFound, "update credential")
 }
 
-// DeleteCredential removes a credential, its probes and uses.
-func (t *Tx) DeleteCredential(ctx context.Context, credentialID string) error {
-	for _, table := range []bun.Ident{"probe", "secret_use"} {
+// DeleteCredential removes a credential, its probes, uses and headroom; cut ends the answers that it gives.
+func (t *Tx) DeleteCredential(ctx context.Context, credentialID string, cut bool) error {
+	for _, table := range []bun.Ident{"probe", "secret_use", "headroom"} {
 		if _, err := t.tx.NewRaw("DELETE FROM ? WHERE org_id = ? AND credential_id = ?", table, t.orgID, credentialID).Exec(ctx); err != nil {
 			return fmt.Errorf("delete from %s: %w", table, err)
 		}
 	}
-	t.touch(t.orgID, credentialID)
+	t.touchCut(t.orgID, credentialID, cut)
 	err := affected(t.tx.NewDelete().Model(&credentialRow{OrgID: t.orgID, ID: credentialID}).WherePK().Exec(ctx))
 	return orMissing(err, credential.ErrNotFound, "delete credential")
 }

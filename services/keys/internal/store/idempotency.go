@@ -10,7 +10,10 @@ import (
 
 	"github.com/uptrace/bun"
 
+	"github.com/claviger/claviger/services/keys/internal/drill"
+	"github.com/claviger/claviger/services/keys/internal/headroom"
 	"github.com/claviger/claviger/services/keys/internal/idempotency"
+	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/session"
 )
 
@@ -56,8 +59,8 @@ func (t *Tx) keepAnswer(ctx context.Context, k idempotency.Key, answer []byte) e
 	return nil
 }
 
-// Expire forgets what has served its time: answers for retries, ended sessions, old probes, and all
-// but the last keepVersions changes of the configuration.
+// Expire forgets what has served its time: answers for retries, ended sessions, old probes and drills, silent
+// routers and what they were told, and all but the last keepVersions changes of the configuration.
 func (s *Store) Expire(ctx context.Context, keepVersions int64) error {
 	now := s.now()
 	return translate(s.db.InTx(ctx, func(ctx context.Context, tx bun.Tx) error {
@@ -68,6 +71,13 @@ func (s *Store) Expire(ctx context.Context, keepVersions int64) error {
 			{"DELETE FROM idempotency WHERE created_at < ?", []any{micros(now.Add(-idempotency.Retention))}},
 			{"DELETE FROM session WHERE ends_at <= ? OR used_at <= ?", []any{micros(now), micros(session.IdleSince(now))}},
 			{"DELETE FROM probe WHERE created_at < ?", []any{micros(now.Add(-probeLifetime))}},
+			{"DELETE FROM router_state WHERE seen_at < ?", []any{micros(now.Add(-routerstate.Retention))}},
+			{"DELETE FROM headroom WHERE at < ?", []any{micros(now.Add(-headroom.Retention))}},
+			{
+				"DELETE FROM drill_report WHERE EXISTS (SELECT 1 FROM drill d WHERE d.org_id = drill_report.org_id AND d.id = drill_report.drill_id AND d.ends_at < ?)",
+				[]any{micros(now.Add(-drill.Retention))},
+			},
+			{"DELETE FROM drill WHERE NOT running AND ends_at < ?", []any{micros(now.Add(-drill.Retention))}},
 			{"DELETE FROM config_change WHERE version <= (SELECT version FROM config_version) - ?", []any{keepVersions}},
 			{
 				"UPDATE config_version SET compacted = version - ? WHERE version - ? > compacted",

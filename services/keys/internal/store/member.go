@@ -74,14 +74,15 @@ func (t *Tx) UpdateRole(ctx context.Context, m member.Member) error {
 	return t.EndSessions(ctx, m.ID, "")
 }
 
-// DeleteMember removes a member and their sessions, and revokes their API keys.
-func (t *Tx) DeleteMember(ctx context.Context, memberID string, at time.Time) ([]string, error) {
+// DeleteMember removes a member and their sessions, and revokes their API keys; cut ends the answers that
+// those are being given.
+func (t *Tx) DeleteMember(ctx context.Context, memberID string, at time.Time, cut bool) ([]string, error) {
 	if err := t.EndSessions(ctx, memberID, ""); err != nil {
 		return nil, err
 	}
 	var revoked []string
-	err := t.tx.NewRaw("UPDATE api_key SET revoked_at = ?, version = version + 1 WHERE org_id = ? AND member_id = ? AND revoked_at = 0 RETURNING id",
-		micros(at), t.orgID, memberID).Scan(ctx, &revoked)
+	err := t.tx.NewRaw("UPDATE api_key SET revoked_at = ?, cut = ?, version = version + 1 WHERE org_id = ? AND member_id = ? AND revoked_at = 0 RETURNING id",
+		micros(at), cut, t.orgID, memberID).Scan(ctx, &revoked)
 	if err != nil {
 		return nil, fmt.Errorf("revoke the member's API keys: %w", err)
 	}

@@ -19,6 +19,9 @@ const (
 	snapshotPage = 1000
 	// maxDelta is the number of objects above which a delta is not worth it.
 	maxDelta = 4000
+	// maxCutRemovals bounds what a whole configuration says of removed objects. An answer lives for half an
+	// hour at most; who missed more removals than these in that time has been away for long.
+	maxCutRemovals = 1000
 )
 
 type change struct {
@@ -27,20 +30,26 @@ type change struct {
 	Version int64  `bun:"version"`
 	OrgID   string `bun:"org_id"`
 	ID      string `bun:"id"`
+	// Cut says that it was removed together with the answers that it gives.
+	Cut bool `bun:"cut"`
 }
 
 // tokenKeysChanged stands for the token keys, which are in every batch and no object.
 var tokenKeysChanged = change{ID: "token_keys"}
 
 // touch notes that an object looks different to routers or metering from now on.
-func (t *Tx) touch(orgID, objectID string) {
+func (t *Tx) touch(orgID, objectID string) { t.touchCut(orgID, objectID, false) }
+
+// touchCut does so for one that is gone; cut also ends the answers that it gives.
+func (t *Tx) touchCut(orgID, objectID string, cut bool) {
 	if t.changed == nil {
 		t.changed = map[change]bool{}
 	}
-	t.changed[change{OrgID: orgID, ID: objectID}] = true
+	c := change{OrgID: orgID, ID: objectID}
+	t.changed[c] = t.changed[c] || cut
 }
 
-// nextVersion makes a version of the configuration out of changes. The row of the counter stays
+// nextVersion makes a version of the configuration out of changes; those that map to true are cut. The row of the counter stays
 // locked until the commit, so versions become visible in their order.
 func nextVersion(ctx context.Context, tx bun.Tx, changed map[change]bool) (int64, error) {
 	var version int64
@@ -48,8 +57,8 @@ func nextVersion(ctx context.Context, tx bun.Tx, changed map[change]bool) (int64
 		return 0, fmt.Errorf("count config version: %w", err)
 	}
 	changes := make([]change, 0, len(changed))
-	for c := range changed {
-		c.Version = version
+	for c, cut := range changed {
+		c.Version, c.Cut = version, cut
 		changes = append(changes, c)
 	}
 	if _, err := tx.NewInsert().Model(&changes).Exec(ctx); err != nil {
@@ -105,8 +114,32 @@ func (s *Store) Whole(ctx context.Context, begin func(snapshot.Header), page fun
 			pages(ctx, tx, func(rows []apiKeyRow) error {
 				return page(snapshot.Objects{APIKeys: each(rows, apiKeyRow.domain)})
 			}),
+			few(ctx, tx, runningDrills, page),
+			few(ctx, tx, cutRemovals, page),
 		)
 	}))
+}
+
+// few reads what is never much, as one page.
+func few(ctx context.Context, tx bun.Tx, read func(context.Context, bun.Tx) (snapshot.Objects, error), page func(snapshot.Objects) error) error {
+	objects, err := read(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return page(objects)
+}
+
+// cutRemovals are the last of what was removed together with the answers that it gave.
+func cutRemovals(ctx context.Context, tx bun.Tx) (snapshot.Objects, error) {
+	var o snapshot.Objects
+	var rows []change
+	if err := tx.NewSelect().Model(&rows).Where("cut").Order("version DESC").Limit(maxCutRemovals).Scan(ctx); err != nil {
+		return o, fmt.Errorf("read removals: %w", err)
+	}
+	for _, c := range rows {
+		o.Removed = append(o.Removed, snapshot.Removal{Ref: snapshot.Ref{OrgID: c.OrgID, ID: c.ID}, Cut: true})
+	}
+	return o, nil
 }
 
 // objectRow is a row that routers or metering know of.
@@ -164,7 +197,8 @@ func (s *Store) Delta(ctx context.Context, since int64) (snapshot.Delta, error) 
 			return nil
 		}
 		var changes []change
-		err = tx.NewSelect().Model(&changes).Distinct().Column("org_id", "id").Where("version > ?", since).Limit(maxDelta + 1).Scan(ctx)
+		err = tx.NewSelect().Model(&changes).Column("org_id", "id").ColumnExpr("max(CASE WHEN cut THEN 1 ELSE 0 END) = 1 AS cut").
+			Where("version > ?", since).Group("org_id", "id").Limit(maxDelta + 1).Scan(ctx)
 		if err != nil {
 			return fmt.Errorf("read config changes: %w", err)
 		}
@@ -179,16 +213,16 @@ func (s *Store) Delta(ctx context.Context, since int64) (snapshot.Delta, error) 
 
 // readObjects reads changed objects as they are, and notes those that are gone.
 func readObjects(ctx context.Context, tx bun.Tx, changes []change, into *snapshot.Objects) error {
-	byKind := map[string]map[string][]string{} // prefix → organization → ids
+	byKind := map[string]map[string][]change{} // prefix → organization → changes
 	for _, c := range changes {
 		if c == tokenKeysChanged {
 			continue
 		}
 		prefix, _, _ := strings.Cut(c.ID, "_")
 		if byKind[prefix] == nil {
-			byKind[prefix] = map[string][]string{}
+			byKind[prefix] = map[string][]change{}
 		}
-		byKind[prefix][c.OrgID] = append(byKind[prefix][c.OrgID], c.ID)
+		byKind[prefix][c.OrgID] = append(byKind[prefix][c.OrgID], c)
 	}
 	var err error
 	for prefix, byOrg := range byKind {
@@ -206,6 +240,8 @@ func readObjects(ctx context.Context, tx bun.Tx, changes []change, into *snapsho
 				err = objects(ctx, tx, orgID, ids, into, &into.Credentials, credentialRow.domain)
 			case "key":
 				err = objects(ctx, tx, orgID, ids, into, &into.APIKeys, apiKeyRow.domain)
+			case "drill":
+				err = objects(ctx, tx, orgID, ids, into, &into.Drills, drillRow.domain, "running")
 			default:
 				err = fmt.Errorf("read configuration: no kind of object has ids with %q", prefix)
 			}
@@ -217,12 +253,18 @@ func readObjects(ctx context.Context, tx bun.Tx, changes []change, into *snapsho
 	return nil
 }
 
-// objects appends the rows with ids to list, and the ids without a row to the removed ones.
-func objects[R objectRow, D any](ctx context.Context, tx bun.Tx, orgID string, ids []string, into *snapshot.Objects, list *[]D, convert func(R) D) error {
+// objects appends the changed rows that meet the conditions to list, and the others, and those that are not
+// there, to the removed ones.
+func objects[R objectRow, D any](
+	ctx context.Context, tx bun.Tx, orgID string, changes []change, into *snapshot.Objects, list *[]D, convert func(R) D, conditions ...string,
+) error {
 	var none R
 	var rows []R
-	err := tx.NewSelect().Model(&rows).Where("? = ? AND id IN (?)", none.orgColumn(), orgID, bun.List(ids)).Scan(ctx)
-	if err != nil {
+	query := tx.NewSelect().Model(&rows).Where("? = ? AND id IN (?)", none.orgColumn(), orgID, bun.List(each(changes, func(c change) string { return c.ID })))
+	for _, condition := range conditions {
+		query = query.Where(condition)
+	}
+	if err := query.Scan(ctx); err != nil {
 		return fmt.Errorf("read changed objects: %w", err)
 	}
 	there := make(map[string]bool, len(rows))
@@ -230,9 +272,9 @@ func objects[R objectRow, D any](ctx context.Context, tx bun.Tx, orgID string, i
 		there[r.ref().ID] = true
 		*list = append(*list, convert(r))
 	}
-	for _, gone := range ids {
-		if !there[gone] {
-			into.Removed = append(into.Removed, snapshot.Ref{OrgID: orgID, ID: gone})
+	for _, c := range changes {
+		if !there[c.ID] {
+			into.Removed = append(into.Removed, snapshot.Removal{Ref: snapshot.Ref{OrgID: orgID, ID: c.ID}, Cut: c.Cut})
 		}
 	}
 	return nil
@@ -292,7 +334,7 @@ func (s *Store) AnnounceTokenKey(ctx context.Context, k snapshot.TokenKey, unsee
 		if known && forgotten != nil {
 			return nil // the keys are what they were
 		}
-		version, err = nextVersion(ctx, tx, map[change]bool{tokenKeysChanged: true})
+		version, err = nextVersion(ctx, tx, map[change]bool{tokenKeysChanged: false})
 		return err
 	})
 	if err != nil {

@@ -1,12 +1,15 @@
-// Package report tells keys what a router has learned: the configuration it serves, verdicts of key
-// tests, and what providers said of credentials. While keys is away the newest of it is kept.
+// Package report tells keys what a router has learned: the configuration it serves and the answers that it
+// cut under it, verdicts of key tests, what providers said of credentials and of their limits, and what came of
+// drills. While keys is away the newest of it is kept, within bounds.
 package report
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -24,9 +27,7 @@ import (
 )
 
 const (
-	interval    = 5 * time.Second
 	maxKept     = 1000
-	callTimeout = 10 * time.Second
 	testTimeout = 20 * time.Second
 	testsAtOnce = 8
 )
@@ -37,28 +38,34 @@ type Options struct {
 	Client    keysv1connect.ConfigServiceClient
 	Providers map[string]completion.Provider
 	BaseURLs  map[string]string
-	// Credential finds a credential in the newest configuration, and Version is that configuration's.
+	// Credential finds a credential in the newest configuration.
 	Credential func(orgID, credentialID string) (*completion.Credential, bool)
-	Version    func() int64
 	Secret     func(ctx context.Context, c *completion.Credential) (secret.Text, error)
 	// Out keeps a refused credential from being tried again at once.
 	Out func(c *completion.Credential, reason string)
 	// Uses are the last uses of secrets; nil is none.
 	Uses *uses.Log
-	Log  *slog.Logger
-	Now  func() time.Time
+	// Learned is what was learned of providers' limits; nil is nothing.
+	Learned Learned
+	Log     *slog.Logger
+	Now     func() time.Time
 }
 
 // Reporter gathers and sends.
 type Reporter struct {
-	o     Options
-	jobs  chan *keysv1.ProbeJob
-	wake  chan struct{}
-	tests sync.WaitGroup
+	o      Options
+	epoch  string
+	drills *Drills
+	jobs   chan *keysv1.ProbeJob
+	wake   chan struct{}
+	tests  sync.WaitGroup
 
 	mu       sync.Mutex
 	results  []*keysv1.ProbeResult
 	evidence map[evidenceKey]*keysv1.CredentialEvidence // the last word on each
+	applied  int64
+	cuts     []Cut
+	left     headroom
 }
 
 type evidenceKey struct {
@@ -69,8 +76,14 @@ type evidenceKey struct {
 
 // New returns a reporter.
 func New(o Options) *Reporter {
-	return &Reporter{o: o, jobs: make(chan *keysv1.ProbeJob, maxKept), wake: make(chan struct{}, 1), evidence: map[evidenceKey]*keysv1.CredentialEvidence{}}
+	return &Reporter{
+		o: o, epoch: rand.Text(), drills: newDrills(o.Now), jobs: make(chan *keysv1.ProbeJob, maxKept), wake: make(chan struct{}, 1),
+		evidence: map[evidenceKey]*keysv1.CredentialEvidence{}, left: newHeadroom(),
+	}
 }
+
+// Drills counts what comes of rehearsals, for the reports.
+func (r *Reporter) Drills() *Drills { return r.drills }
 
 // Probe takes a key test to do. It never blocks; keys asks again for what it hears nothing of.
 func (r *Reporter) Probe(job *keysv1.ProbeJob) {
@@ -88,7 +101,7 @@ func (r *Reporter) Refused(c *completion.Credential, class usage.Class, e *compl
 	if key := (evidenceKey{c.ID, revision, string(e.Class)}); len(r.evidence) < maxKept || r.evidence[key] != nil {
 		r.evidence[key] = &keysv1.CredentialEvidence{
 			OrgId: c.OrgID, CredentialId: c.ID, Revision: revision, CredentialClass: eventsv1.CredentialClass(class),
-			ErrorClass: string(e.Class), Reason: cut(e.Message), Time: timestamppb.New(r.o.Now()),
+			ErrorClass: string(e.Class), Reason: shorten(e.Message), Time: timestamppb.New(r.o.Now()),
 		}
 	}
 	r.mu.Unlock()
@@ -102,75 +115,13 @@ func (r *Reporter) wakeUp() {
 	}
 }
 
-// cut keeps a reason within the contract's bound of 1,024 characters.
-func cut(s string) string {
+// shorten keeps a reason within the contract's bound of 1,024 characters.
+func shorten(s string) string {
+	s = strings.ToValidUTF8(s, "�")
 	if runes := []rune(s); len(runes) > 1000 {
 		return string(runes[:1000]) + "…"
 	}
 	return s
-}
-
-// Run works until ctx ends.
-func (r *Reporter) Run(ctx context.Context) error {
-	for range testsAtOnce {
-		r.tests.Go(func() { r.work(ctx) })
-	}
-	defer r.tests.Wait()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		if err := r.send(ctx); err != nil && ctx.Err() == nil {
-			r.o.Log.DebugContext(ctx, "report to keys not sent", "error", err)
-			select { // what could not be sent waits for the next turn
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-			}
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-r.wake:
-		}
-	}
-}
-
-func (r *Reporter) send(ctx context.Context) error {
-	r.mu.Lock()
-	results, evidence := r.results, r.evidence
-	r.results, r.evidence = nil, map[evidenceKey]*keysv1.CredentialEvidence{}
-	r.mu.Unlock()
-	req := &keysv1.ReportRouterStateRequest{Router: r.o.Router, AppliedVersion: r.o.Version(), ProbeResults: results}
-	for _, e := range evidence {
-		req.Evidence = append(req.Evidence, e)
-	}
-	var used []uses.Use
-	if r.o.Uses != nil {
-		used = r.o.Uses.Take(r.o.Now(), maxKept)
-	}
-	for _, u := range used {
-		req.Uses = append(req.Uses, &keysv1.SecretUse{OrgId: u.OrgID, CredentialId: u.CredentialID, Revision: int32(u.Revision), Time: timestamppb.New(u.Time)})
-	}
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := r.o.Client.ReportRouterState(ctx, req); err != nil {
-		r.mu.Lock()
-		r.results = append(results, r.results...)
-		r.results = r.results[:min(len(r.results), maxKept)]
-		for key, e := range evidence {
-			if r.evidence[key] == nil {
-				r.evidence[key] = e
-			}
-		}
-		r.mu.Unlock()
-		if r.o.Uses != nil {
-			r.o.Uses.Return(used)
-		}
-		return fmt.Errorf("report state: %w", err)
-	}
-	return nil
 }
 
 func (r *Reporter) work(ctx context.Context) {
@@ -210,7 +161,7 @@ func (r *Reporter) test(ctx context.Context, job *keysv1.ProbeJob) *keysv1.Probe
 	if provider := r.o.Providers[c.Provider]; provider != nil {
 		verdict = r.verdict(ctx, provider, c)
 	}
-	result.State, result.Reason, result.Time = states[verdict.State], cut(verdict.Reason), timestamppb.New(r.o.Now())
+	result.State, result.Reason, result.Time = states[verdict.State], shorten(verdict.Reason), timestamppb.New(r.o.Now())
 	result.Models = listed(verdict.Models)
 	return result
 }

@@ -62,7 +62,6 @@ func TestAKeyTestTellsTheModelsThatItFound(t *testing.T) {
 				reporter := report.New(report.Options{
 					Router: "router-1", Client: upstream, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 					Providers:  map[string]completion.Provider{"acme": vendor{verdict: completion.Verdict{State: "active", Reason: "it works", Models: c.found}}},
-					Version:    func() int64 { return 1 },
 					Credential: func(string, string) (*completion.Credential, bool) { return cred, true },
 					Secret:     func(context.Context, *completion.Credential) (secret.Text, error) { return secret.New("k"), nil },
 				})
@@ -107,7 +106,6 @@ func TestLastUsesAreToldOnceAMinuteAndAgainAfterAFailure(t *testing.T) {
 		upstream, used := &flaky{}, uses.New()
 		reporter := report.New(report.Options{
 			Router: "router-1", Client: upstream, Log: slog.New(slog.DiscardHandler), Now: time.Now, Uses: used,
-			Version: func() int64 { return 1 },
 		})
 		cred := &completion.Credential{ID: "cred_1", OrgID: "org_1", Revision: 2}
 		used.Used(cred, time.Now())

@@ -45,6 +45,7 @@ func verify(key ed25519.PublicKey, environment string, signed *keysv1.SignedConf
 type assembler struct {
 	state *State // the last whole one
 	b     *builder
+	off   Off // what b cuts
 	to    int64
 	part  int32
 }
@@ -57,18 +58,19 @@ func (a *assembler) add(batch *keysv1.ConfigBatch) (*State, error) {
 		if batch.GetToVersion() < a.state.version && !batch.GetIssuedTime().AsTime().After(a.state.issued) {
 			return nil, errOlder // somebody plays back what was true once
 		}
-		a.b = newBuilder(emptyState(a.state.environment))
+		a.b, a.off = newBuilder(emptyState(a.state.environment)), Off{}
 	case batch.GetPart() == 0:
 		if batch.GetFromVersion() != a.state.version || batch.GetToVersion() <= a.state.version {
 			a.b = nil
 			return nil, errGap
 		}
-		a.b = newBuilder(a.state)
+		a.b, a.off = newBuilder(a.state), Off{}
 	case a.b == nil || batch.GetPart() != a.part+1 || batch.GetToVersion() != a.to:
 		a.b = nil
 		return nil, errGap
 	}
 	a.part, a.to = batch.GetPart(), batch.GetToVersion()
+	a.off.note(a.state, batch)
 	fill(a.b, batch)
 	if !batch.GetLast() {
 		return nil, nil //nolint:nilnil // more parts follow
@@ -85,7 +87,11 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 		org.slug, org.preferences = o.GetSlug(), preferencesOf(o)
 	}
 	for _, c := range batch.GetCredentials() {
-		b.org(c.GetOrgId()).credentials[c.GetId()] = credentialOf(c)
+		org := b.org(c.GetOrgId())
+		org.credentials[c.GetId()] = credentialOf(c)
+		if delete(org.cut, c.GetId()); c.GetCut() {
+			org.cut[c.GetId()] = true
+		}
 	}
 	for _, g := range batch.GetGroups() {
 		b.org(g.GetOrgId()).groups[g.GetId()] = &plan.Group{
@@ -104,7 +110,7 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 				OrgID: k.GetOrgId(), APIKeyID: k.GetId(), MemberID: k.GetMemberId(), KeyName: k.GetName(),
 				PolicyID: k.GetPolicyId(), EnforcePolicy: k.GetEnforcePolicy(), GroupID: k.GetGroupId(), Provenance: provenanceOf(k.GetProvenance()),
 			},
-			hash: k.GetHash(), revoked: k.GetRevoked(),
+			hash: k.GetHash(), revoked: k.GetRevoked(), cut: k.GetCut(),
 		}
 		if k.GetExpireTime() != nil {
 			key.expires = k.GetExpireTime().AsTime()

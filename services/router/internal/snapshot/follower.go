@@ -40,6 +40,9 @@ type Options struct {
 	Now    func() time.Time
 	// OnChange is called with every new State, before it is served, from one goroutine.
 	OnChange func(*State)
+	// OnServed is called with every State once it is served, and with what was switched off in it together with
+	// the answers under way; from the same goroutine. Nil is nobody.
+	OnServed func(*State, Off)
 	// OnProbe is called for every key test that keys asks for; it must not block.
 	OnProbe func(*keysv1.ProbeJob)
 }
@@ -84,6 +87,7 @@ func New(o Options) (*Follower, error) {
 	}
 	if s := f.state.Load(); s != nil {
 		o.OnChange(s)
+		f.served(s, Off{}) // nothing is being answered yet
 		o.Log.Info("configuration loaded from disk", "version", s.version)
 	}
 	return f, nil
@@ -249,8 +253,15 @@ func (f *Follower) apply(piece *keysv1.SignedConfig, pieces []*keysv1.SignedConf
 	}
 	f.o.OnChange(next)
 	f.state.Store(next)
+	f.served(next, f.asm.off)
 	f.o.Log.Debug("configuration applied", "version", next.version)
 	return nil, nil
+}
+
+func (f *Follower) served(s *State, off Off) {
+	if f.o.OnServed != nil {
+		f.o.OnServed(s, off)
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) {

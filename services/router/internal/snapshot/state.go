@@ -37,6 +37,7 @@ type org struct {
 	groups      map[string]*plan.Group
 	drills      map[string]completion.Drill
 	running     []completion.Drill // drills in an order
+	cut         map[string]bool    // credentials that are switched off together with the answers that they gave
 	preferences *plan.Preferences
 }
 
@@ -47,6 +48,8 @@ type apiKey struct {
 	hash    []byte
 	expires time.Time // zero is never
 	revoked bool
+	// cut says that it was revoked together with the answers that it was being given.
+	cut bool
 }
 
 var _ plan.Config = (*State)(nil)
@@ -187,11 +190,11 @@ func (b *builder) org(id string) *org {
 	}
 	o := &org{
 		id: id, credentials: map[string]*completion.Credential{}, policies: map[string]*plan.Policy{},
-		groups: map[string]*plan.Group{}, drills: map[string]completion.Drill{}, preferences: noPreferences,
+		groups: map[string]*plan.Group{}, drills: map[string]completion.Drill{}, preferences: noPreferences, cut: map[string]bool{},
 	}
 	if old := b.state.orgs[id]; old != nil {
 		o.slug, o.credentials, o.policies = old.slug, maps.Clone(old.credentials), maps.Clone(old.policies)
-		o.groups, o.drills, o.preferences = maps.Clone(old.groups), maps.Clone(old.drills), old.preferences
+		o.groups, o.drills, o.preferences, o.cut = maps.Clone(old.groups), maps.Clone(old.drills), old.preferences, maps.Clone(old.cut)
 	}
 	b.state.orgs[id] = o
 	b.cloned[id] = true
@@ -214,6 +217,7 @@ func (b *builder) remove(orgID, id string) {
 	delete(o.policies, id)
 	delete(o.groups, id)
 	delete(o.drills, id)
+	delete(o.cut, id)
 }
 
 // finish orders what was changed.

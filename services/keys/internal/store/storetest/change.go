@@ -199,7 +199,7 @@ func deletedMember(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
-		revoked, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now())
+		revoked, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now(), false)
 		if len(revoked) != 1 || revoked[0] != mine.ID {
 			t.Errorf("DeleteMember() revoked %v, want %s", revoked, mine.ID)
 		}
@@ -218,7 +218,7 @@ func deletedMember(t *testing.T, f *Fixture) {
 	if len(delta.APIKeys) != 1 || delta.APIKeys[0].ID != mine.ID || delta.APIKeys[0].RevokedAt.IsZero() {
 		t.Errorf("delta has the keys %v, want the revoked one", delta.APIKeys)
 	}
-	if want := (snapshot.Ref{OrgID: f.Org.ID, ID: m.ID}); len(delta.Removed) != 1 || delta.Removed[0] != want {
+	if want := (snapshot.Removal{Ref: snapshot.Ref{OrgID: f.Org.ID, ID: m.ID}}); len(delta.Removed) != 1 || delta.Removed[0] != want {
 		t.Errorf("delta removes %v, want %v", delta.Removed, want)
 	}
 }
@@ -232,7 +232,8 @@ func lastOwner(t *testing.T, f *Fixture) {
 	for _, m := range []member.Member{f.Owner, second} {
 		both.Go(func() {
 			err := f.TryChange(t.Context(), f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
-				return service.Delete(ctx, tx, member.Caller{OrgID: f.Org.ID, MemberID: m.ID, Role: member.Owner}, m.ID)
+				_, err := service.Delete(ctx, tx, member.Caller{OrgID: f.Org.ID, MemberID: m.ID, Role: member.Owner}, m.ID, false)
+				return err
 			})
 			if errors.Is(err, member.ErrLastOwner) {
 				refused.Add(1)

@@ -46,8 +46,11 @@ func (c Config) Apply(o snapshot.Objects) {
 	for _, x := range o.Groups {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x)
 	}
+	for _, x := range o.Drills {
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.CredentialID, x.APIKeyID, x.Fault, x.EndsAt)
+	}
 	for _, x := range o.Removed {
-		delete(c, x)
+		delete(c, x.Ref)
 	}
 }
 
@@ -171,7 +174,7 @@ func deltas(t *testing.T, f *Fixture) {
 			},
 			"delete credential": func(rt *rapid.T) {
 				some(rt, m, (*store.Tx).Credentials, func(ctx context.Context, tx *store.Tx, c credential.Credential) error {
-					return tx.DeleteCredential(ctx, c.ID)
+					return tx.DeleteCredential(ctx, c.ID, c.Priority%2 == 0)
 				})
 			},
 			"add and remove a member with a key": func(rt *rapid.T) {
@@ -181,7 +184,7 @@ func deltas(t *testing.T, f *Fixture) {
 					if err != nil {
 						return err
 					}
-					_, err = tx.DeleteMember(ctx, x.ID, f.Clock.Now())
+					_, err = tx.DeleteMember(ctx, x.ID, f.Clock.Now(), false)
 					return err
 				})
 			},
@@ -195,7 +198,18 @@ func deltas(t *testing.T, f *Fixture) {
 					return tx.APIKeys(ctx, "", after, limit)
 				}
 				some(rt, m, list, func(ctx context.Context, tx *store.Tx, k apikey.Key) error {
-					return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now())
+					return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now(), false)
+				})
+			},
+			"start a drill": func(rt *rapid.T) {
+				m.change(rt, func(ctx context.Context, tx *store.Tx, orgID string) error {
+					return tx.InsertDrill(ctx, f.Drill(orgID, id.New("cred"), "key_x"))
+				})
+			},
+			"end drills": func(rt *rapid.T) {
+				m.change(rt, func(ctx context.Context, tx *store.Tx, _ string) error {
+					_, err := tx.EndDrills(ctx, f.Clock.Now())
+					return err
 				})
 			},
 			"watch": m.watch,

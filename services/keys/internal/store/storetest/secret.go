@@ -69,7 +69,7 @@ func uses(t *testing.T, f *Fixture) {
 	if got := f.Count(t, "secret_use"); got != 2 {
 		t.Errorf("after the previous secret was forgotten %d uses are left, want 2", got)
 	}
-	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteCredential(ctx, c.ID) })
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.DeleteCredential(ctx, c.ID, false) })
 	if got := f.Count(t, "secret_use"); got != 0 {
 		t.Errorf("after the credential was deleted %d uses are left", got)
 	}
@@ -185,7 +185,7 @@ func unknownKeys(t *testing.T, f *Fixture) {
 				return err
 			}
 		}
-		return tx.RevokeAPIKey(ctx, revoked.ID, f.Clock.Now())
+		return tx.RevokeAPIKey(ctx, revoked.ID, f.Clock.Now(), false)
 	})
 	f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
 		got, err := tx.UnknownAPIKeys(ctx, []string{mine.ID, revoked.ID, theirs.ID, "key_none"})

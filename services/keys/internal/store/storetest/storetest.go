@@ -18,6 +18,7 @@ import (
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/policy"
@@ -52,6 +53,10 @@ func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 		"CredentialsAreDueForTestsAndEnds":             dueCredentials,
 		"AReplacedSecretKnowsItsVersion":               stampedSecret,
 		"UnknownKeysAreThoseOfOthersToo":               unknownKeys,
+		"RouterThatSaidGoodbyeStaysAway":               routers,
+		"WhatWasRemovedAndCutIsInTheWhole":             cutRemovals,
+		"DrillsAreToldWhileTheyRun":                    drills,
+		"OldHeadroomDoesNotReplaceNewer":               oldHeadroom,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,8 +214,9 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 	other, _ := f.AddOrganization(t, "other")
 	m := f.Member(f.Org.ID, "a@acme.example", member.Admin)
 	p, c, k := f.Policy(f.Org.ID, "fast"), f.Credential(f.Org.ID, "main"), f.Key(f.Org.ID, m.ID, "ci")
+	d := f.Drill(f.Org.ID, c.ID, k.ID)
 	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.InsertMember(ctx, m), tx.InsertPolicy(ctx, p), tx.InsertCredential(ctx, c), tx.InsertAPIKey(ctx, k))
+		return errors.Join(tx.InsertMember(ctx, m), tx.InsertPolicy(ctx, p), tx.InsertCredential(ctx, c), tx.InsertAPIKey(ctx, k), tx.InsertDrill(ctx, d))
 	})
 	// The same look-ups by the owner find them, so the errors below are not for another reason.
 	f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
@@ -218,7 +224,8 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		_, err2 := tx.Policy(ctx, p.ID)
 		_, err3 := tx.Credential(ctx, c.ID)
 		_, err4 := tx.APIKey(ctx, k.ID)
-		return errors.Join(err1, err2, err3, err4)
+		_, err5 := tx.Drill(ctx, d.ID)
+		return errors.Join(err1, err2, err3, err4, err5)
 	})
 	for name, want := range map[string]struct {
 		try  func(ctx context.Context, tx *store.Tx) error
@@ -227,7 +234,7 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		"read member": {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Member(ctx, m.ID); return err }, member.ErrNotFound},
 		"change role": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateRole(ctx, m) }, member.ErrNotFound},
 		"delete member": {func(ctx context.Context, tx *store.Tx) error {
-			_, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now())
+			_, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now(), false)
 			return err
 		}, member.ErrNotFound},
 		"set password":      {func(ctx context.Context, tx *store.Tx) error { return tx.UpdatePassword(ctx, m.ID, "y") }, member.ErrNotFound},
@@ -237,9 +244,11 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		"read credential":   {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Credential(ctx, c.ID); return err }, credential.ErrNotFound},
 		"update credential": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateCredential(ctx, c) }, credential.ErrNotFound},
 		"move its schedule": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateSchedule(ctx, c) }, credential.ErrNotFound},
-		"delete credential": {func(ctx context.Context, tx *store.Tx) error { return tx.DeleteCredential(ctx, c.ID) }, credential.ErrNotFound},
+		"delete credential": {func(ctx context.Context, tx *store.Tx) error { return tx.DeleteCredential(ctx, c.ID, false) }, credential.ErrNotFound},
 		"read API key":      {func(ctx context.Context, tx *store.Tx) error { _, err := tx.APIKey(ctx, k.ID); return err }, apikey.ErrNotFound},
-		"revoke API key":    {func(ctx context.Context, tx *store.Tx) error { return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now()) }, apikey.ErrNotFound},
+		"read drill":        {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Drill(ctx, d.ID); return err }, drill.ErrNotFound},
+		"end drill":         {func(ctx context.Context, tx *store.Tx) error { return tx.EndDrill(ctx, d.ID, f.Clock.Now()) }, drill.ErrNotFound},
+		"revoke API key":    {func(ctx context.Context, tx *store.Tx) error { return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now(), false) }, apikey.ErrNotFound},
 	} {
 		wantError(t, name, f.TryChange(t.Context(), other.ID, want.try), want.want)
 	}
@@ -248,11 +257,12 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		policies, err2 := tx.Policies(ctx, "", 10)
 		credentials, err3 := tx.Credentials(ctx, "", 10)
 		keys, err4 := tx.APIKeys(ctx, "", "", 10)
-		if len(members) != 1 || len(policies)+len(credentials)+len(keys) > 0 {
-			t.Errorf("lists of the other organization = %d members, %d policies, %d credentials, %d keys; want its owner alone",
-				len(members), len(policies), len(credentials), len(keys))
+		drills, err5 := tx.Drills(ctx, "", 10)
+		if len(members) != 1 || len(policies)+len(credentials)+len(keys)+len(drills) > 0 {
+			t.Errorf("lists of the other organization = %d members, %d policies, %d credentials, %d keys, %d drills; want its owner alone",
+				len(members), len(policies), len(credentials), len(keys), len(drills))
 		}
-		return errors.Join(err1, err2, err3, err4)
+		return errors.Join(err1, err2, err3, err4, err5)
 	})
 }
 
@@ -280,7 +290,7 @@ func takenNames(t *testing.T, f *Fixture) {
 	if err := errors.Join(insertAll(other.ID, f.Key(other.ID, "mem_x", "ci"))...); err != nil {
 		t.Errorf("same names in another organization: %v", err)
 	}
-	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now()) })
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now(), false) })
 	if err := insertAll(f.Org.ID, f.Key(f.Org.ID, f.Owner.ID, "ci"))[3]; err != nil {
 		t.Errorf("name of a revoked key: %v", err)
 	}
