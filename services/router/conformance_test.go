@@ -20,6 +20,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/telemetry"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/health"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/usage"
@@ -242,7 +243,11 @@ type fixedPlanner struct {
 }
 
 func (p fixedPlanner) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
-	return p.planner.Make(p.config, caller, req)
+	out, err := p.planner.Make(p.config, caller, req)
+	for i := range out.Targets {
+		out.Targets[i].Rule = &completion.Rule{} // each is tried once
+	}
+	return out, err
 }
 
 type openKeyring string
@@ -309,7 +314,7 @@ func newStandOver(t *testing.T, slug string, v vendor, s *llmtest.Server, transp
 		t.Fatalf("there is no adapter for %s", slug)
 	}
 	credential := &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: slug, Label: "main", Revision: 1, Settings: v.settings}
-	planner := fixedPlanner{&plan.Planner{Providers: adapters, Health: plan.NewMemory(time.Now)}, oneCredential{credential: credential}}
+	planner := fixedPlanner{&plan.Planner{Providers: adapters, Health: health.New(health.Options{Now: time.Now})}, oneCredential{credential: credential}}
 	return newStandBy(t, slug, v, s, adapters, planner, credential)
 }
 

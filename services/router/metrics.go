@@ -8,10 +8,16 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/claviger/claviger/pkg/telemetry"
+	"github.com/claviger/claviger/services/router/internal/observe"
 )
 
-// object is what a configuration consists of.
-const object = attribute.Key("claviger.config.object")
+const (
+	// object is what a configuration consists of.
+	object = attribute.Key("claviger.config.object")
+	// state is what a breaker is, and hold why a credential is left alone.
+	state = attribute.Key("claviger.breaker.state")
+	hold  = attribute.Key("claviger.credential.hold")
+)
 
 // measure makes the measurements that are looked up when somebody asks for them.
 func (a *App) measure(t *telemetry.Telemetry) error {
@@ -39,8 +45,22 @@ func (a *App) measure(t *telemetry.Telemetry) error {
 	objects := gauge("claviger.config.objects", "{object}", "What the configuration consists of.")
 	opened := gauge("claviger.keyring.credentials", "{credential}", "Credentials that are open in memory.")
 
+	breakers := gauge("claviger.breakers", "{breaker}", "Places × models of providers that are left alone, or tried out.")
+	held := gauge("claviger.credentials.held", "{credential}", "Credentials × models that were told to wait, or are left alone after failures.")
+	violations, _ := m.Int64ObservableCounter("claviger.router.class_violations", metric.WithUnit("{violation}"),
+		metric.WithDescription("Targets that were planned and not allowed. Nothing was sent. Anything but 0 is a defect."))
+	all = append(all, violations)
+
 	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(streams, a.completions.Open())
+		o.ObserveInt64(violations, a.completions.Violations())
+		for slug, n := range a.learned.Counts() {
+			provider := telemetry.GenAIProvider.String(observe.ProviderName(slug))
+			o.ObserveInt64(breakers, int64(n.Open), metric.WithAttributes(provider, state.String("open")))
+			o.ObserveInt64(breakers, int64(n.Trying), metric.WithAttributes(provider, state.String("half_open")))
+			o.ObserveInt64(held, int64(n.Cooling), metric.WithAttributes(provider, hold.String("cooling_down")))
+			o.ObserveInt64(held, int64(n.Ejected), metric.WithAttributes(provider, hold.String("failing")))
+		}
 		o.ObserveInt64(jobs, int64(a.media.Open()))
 		waiting, from := a.journal.Waiting()
 		o.ObserveInt64(events, waiting)
@@ -50,13 +70,13 @@ func (a *App) measure(t *telemetry.Telemetry) error {
 		o.ObserveInt64(limit, stats.MaxBytes)
 		o.ObserveInt64(opened, int64(a.ring.Len()))
 		o.ObserveFloat64(silence, a.secondsSince(a.follower.Heard()))
-		state, err := a.follower.State()
+		config, err := a.follower.State()
 		if err != nil {
 			return nil //nolint:nilerr // no configuration yet: nothing to tell
 		}
-		o.ObserveInt64(version, state.Version())
-		o.ObserveFloat64(since, a.secondsSince(state.Issued()))
-		for kind, n := range state.Size() {
+		o.ObserveInt64(version, config.Version())
+		o.ObserveFloat64(since, a.secondsSince(config.Issued()))
+		for kind, n := range config.Size() {
 			o.ObserveInt64(objects, int64(n), metric.WithAttributes(object.String(kind)))
 		}
 		return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/health"
 	"github.com/claviger/claviger/services/router/internal/httpapi"
 	"github.com/claviger/claviger/services/router/internal/keyring"
 	"github.com/claviger/claviger/services/router/internal/media"
@@ -42,6 +43,7 @@ type App struct {
 	reporter    *report.Reporter
 	completions *completion.Service
 	planner     *plan.Planner
+	learned     *health.Health
 	ring        *keyring.Keyring
 	used        uses.Keyring   // the same, for requests
 	offline     *offline.Store // nil if nothing opened is kept
@@ -68,16 +70,16 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	transport := d.Egress.Transport(egress.TransportOptions{ReadBuffer: 2 << 10, WriteBuffer: 2 << 10, MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024})
 	adapters := providers(transport)
 	urls := baseURLs(d.BaseURLs)
-	memory := plan.NewMemory(d.Now)
+	a.learned = health.New(health.Options{Now: d.Now})
 	if err := a.openOffline(); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	a.ring = keyring.New(d.Environment, a.d.Opener, d.Now, d.Log, d.Telemetry)
 	a.used = uses.Keyring{Ring: a.ring, Log: uses.New(), Now: d.Now}
 	client := snapshot.NewClient(d.Keys)
-	a.planner = &plan.Planner{Providers: adapters, Health: memory, Offers: catalog.Offers, Now: d.Now}
+	a.planner = &plan.Planner{Providers: adapters, Health: a.learned, Offers: catalog.Offers, Now: d.Now}
 	a.reporter = report.New(report.Options{
-		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: memory.Refused,
+		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: a.learned.Refused,
 		Credential: a.credential, Uses: a.used.Log, Log: d.Log, Now: d.Now,
 	})
 	if err := a.openMedia(adapters, urls, transport); err != nil {
@@ -97,7 +99,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	}
 	a.completions = completion.New(completion.Options{
 		Planner: planner{a}, Keyring: a.used, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
-		Log: d.Log, Now: d.Now, Limits: d.Limits,
+		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Allowed: a.allowed,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
 	if err := a.measure(d.Telemetry); err != nil {
@@ -131,6 +133,15 @@ func (p planner) Plan(caller completion.Caller, req *completion.Request) (comple
 		return completion.Plan{}, err
 	}
 	return p.a.planner.Make(state, caller, req)
+}
+
+// allowed asks the newest configuration whether a target may serve a caller at all.
+func (a *App) allowed(caller *completion.Caller, t *completion.Target) (ok bool, version int64) {
+	state, err := a.follower.State()
+	if err != nil {
+		return false, 0
+	}
+	return plan.Allowed(state, *caller, t), state.Version()
 }
 
 func (a *App) credential(orgID, credentialID string) (*completion.Credential, bool) {

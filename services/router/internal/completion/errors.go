@@ -44,6 +44,8 @@ type ProviderError struct {
 	Sent bool
 	// Unbilled says that the provider certainly generated nothing: an error status before any content.
 	Unbilled bool
+	// Ours says that the router ended the call, or that there was none.
+	Ours bool
 }
 
 // Error names class and status; the message is in it, since it is scrubbed.

@@ -22,6 +22,21 @@ var (
 	ErrCredential    = fault.New(fault.Unavailable, "CREDENTIAL_NOT_OPENED", "the credential could not be opened")
 )
 
+// ErrRevoked ends what was switched off while it was served.
+var ErrRevoked = fault.New(fault.Denied, "REVOKED", "the API key was switched off while the request was served").Hinting("an owner or admin can say why")
+
+// errSwitchedOff is ErrRevoked of a credential: another one may serve.
+var errSwitchedOff = ErrRevoked.Saying("the credential was switched off while it served").With("part", "credential")
+
+// errRuledOut is that the organization's rules changed between the plan and the call.
+var errRuledOut = fault.New(fault.Denied, "RULED_OUT", "the organization's rules changed while the request was served").Hinting("send it again")
+
+// ErrNotAllowed is a mistake of ours that was noticed in time.
+var ErrNotAllowed = fault.New(fault.Internal, "CLASS_NOT_ALLOWED", "the router chose a credential that the organization does not allow, and did not use it").Hinting("this is a defect; tell the operator")
+
+// ErrCoolingDown is that time alone helps.
+var ErrCoolingDown = fault.New(fault.Exhausted, "ALL_COOLING_DOWN", "everything that could serve this request was told to wait by its provider").Blaming(fault.Provider).Hinting("try again later, or let an owner add credentials")
+
 // ErrUncertain is a timeout, which clients of RPCs do not send again by themselves.
 var ErrUncertain = fault.New(fault.Timeout, "OUTCOME_UNKNOWN", "nobody knows whether the provider took the call").Blaming(fault.Provider).Hinting("it may be at work and will then be paid for; look at the account at the provider before you send it again")
 

@@ -17,6 +17,12 @@ type Observer interface {
 	Attempt(ctx context.Context, t *Target, e *usage.Event) AttemptObserver
 	// MovedOn comes when a target has failed and the next one is tried.
 	MovedOn(from *Target, failure error)
+	// Retried comes when a target has failed and is tried again.
+	Retried(t *Target, failure error)
+	// Spent comes when a target is passed over because enough calls of its provider were made again.
+	Spent(t *Target)
+	// Hedged comes when a second target is called because the first one is slow.
+	Hedged(first, second *Target)
 }
 
 // AttemptObserver is told what becomes of one attempt, in this order. Of an attempt whose intent cannot
@@ -41,6 +47,9 @@ func (unobserved) Attempt(context.Context, *Target, *usage.Event) AttemptObserve
 	return unobserved{}
 }
 func (unobserved) MovedOn(*Target, error)                                {}
+func (unobserved) Retried(*Target, error)                                {}
+func (unobserved) Spent(*Target)                                         {}
+func (unobserved) Hedged(_, _ *Target)                                   {}
 func (unobserved) Calling(ctx context.Context, _ string) context.Context { return ctx }
 func (unobserved) Piece(time.Time)                                       {}
 func (unobserved) Answered(*usage.Event)                                 {}

@@ -2,7 +2,6 @@ package completion
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -75,6 +74,8 @@ type Attempted struct {
 	CredentialID               string
 	Class                      usage.Class
 	ErrorClass                 string // empty for the one that served
+	// Drill is the rehearsal that made it fail. Nobody was called then, and AttemptID is empty.
+	Drill string
 }
 
 // Final says how an answer ended.
@@ -106,6 +107,13 @@ type Options struct {
 	Limits   Limits
 	// Observer is told of everything; nil is nobody.
 	Observer Observer
+	// Health learns from calls and says who may be called; nil learns nothing.
+	Health Health
+	// Drills hears of rehearsals; nil is nobody.
+	Drills Drills
+	// Allowed says whether a target may serve a caller at all, by which version of the configuration. It is asked
+	// before a credential is opened, and must not trust who planned. Nil allows everything.
+	Allowed func(caller *Caller, t *Target) (ok bool, version int64)
 	// Prices are what callers and events are told that attempts cost; nil is the book that ships.
 	Prices *pricing.Table
 }
@@ -118,16 +126,18 @@ type Limits struct {
 	FirstByte time.Duration
 	// Idle is how long a provider may pause inside an answer. Default 60 s.
 	Idle time.Duration
+	// Stream and Whole are how long an answer may take in all, streamed and not. Default 30 and 10 minutes.
+	Stream, Whole time.Duration
 }
 
 // Service answers requests.
 type Service struct {
-	o        Options
-	open     atomic.Int64
-	draining atomic.Bool
-	stopped  context.Context //nolint:containedctx // not a call's: it ends when what is open must end
-	stop     context.CancelFunc
-	requests sync.WaitGroup
+	o          Options
+	open       open
+	hedges     hedges
+	violations atomic.Int64
+	draining   atomic.Bool
+	requests   sync.WaitGroup
 }
 
 // New returns a service.
@@ -141,61 +151,47 @@ func New(o Options) *Service {
 	if o.Limits.Idle == 0 {
 		o.Limits.Idle = 60 * time.Second
 	}
+	if o.Limits.Stream == 0 {
+		o.Limits.Stream = 30 * time.Minute
+	}
+	if o.Limits.Whole == 0 {
+		o.Limits.Whole = 10 * time.Minute
+	}
 	if o.Prices == nil {
 		o.Prices = pricing.Book()
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}
 	}
-	stopped, stop := context.WithCancel(context.Background()) //nolint:forbidigo // the service's own life, not a request's
-	return &Service{o: o, stopped: stopped, stop: stop}
+	if o.Health == nil {
+		o.Health = unlearned{}
+	}
+	if o.Drills == nil {
+		o.Drills = unrehearsed{}
+	}
+	return &Service{o: o}
 }
 
-// Complete answers req on behalf of caller. It tries the planned targets in order. Every attempt
-// that is begun leaves exactly one usage event, whatever happens to it, to the caller or to this
+// Complete answers req on behalf of caller. It tries the planned targets in order, each as often as its line says.
+// Every attempt that is begun leaves exactly one usage event, whatever happens to it, to the caller or to this
 // process; from the first content byte there is no second target.
 func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out Sink) error {
-	leave, err := s.enter()
+	r, err := s.enter(ctx, caller, req)
 	if err != nil {
 		return err
 	}
-	defer leave()
-	began := s.o.Now()
-	plan, err := s.o.Planner.Plan(caller, req)
-	s.o.Observer.Planned(ctx, began, plan, err)
-	if err != nil {
+	defer r.leave()
+	if err := r.prepare(); err != nil {
 		return err
 	}
-	var failure error
-	attempts := make([]Attempted, 0, len(plan.Targets))
-	for i := range plan.Targets {
-		a, err := s.begin(ctx, &caller, req, &plan, i, attempts)
-		if err == nil {
-			err = a.run(ctx, out) // its defer records the event
-			attempts = a.attempts
+	for {
+		if err := r.next(); err != nil { // all were tried, or nobody may be called
+			return err
 		}
-		failure = err
-		if failure == nil || !mayMoveOn(ctx, req, a, failure) {
-			return failure
-		}
-		if i+1 < len(plan.Targets) {
-			s.o.Observer.MovedOn(&plan.Targets[i], failure)
+		if err := r.try(out); err == nil || !r.goesOn(err) {
+			return err
 		}
 	}
-	return failure
-}
-
-// mayMoveOn reports whether another target may serve after failure: nothing of this answer has gone
-// out, the caller is still there, the error is not one that every target would give, and nothing may be
-// paid for twice.
-func mayMoveOn(ctx context.Context, req *Request, a *attempt, failure error) bool {
-	if ctx.Err() != nil || (a != nil && a.begun) || (req.Gone != nil && req.Gone()) {
-		return false
-	}
-	if e, ok := errors.AsType[*ProviderError](failure); ok {
-		return e.Class.MayMoveOn() && !outcomeUnknown(req, e)
-	}
-	return errors.Is(failure, ErrCredential) || errors.Is(failure, ErrUnsupported)
 }
 
 // outcomeUnknown reports whether a call that must not be sent twice may have been taken.
@@ -203,24 +199,34 @@ func outcomeUnknown(req *Request, e *ProviderError) bool {
 	return req.Asks().Once() && e.Sent && !e.Unbilled && e.Class.MayMoveOn()
 }
 
-// enter admits a request.
-func (s *Service) enter() (leave func(), err error) {
-	if s.draining.Load() {
-		return nil, ErrDraining
+// assert is the last look before a credential is opened: may it serve this caller at all? That is asked of rules
+// and not of the planner, which may be wrong. What a newer configuration forbids is no mistake: another target may
+// serve.
+func (s *Service) assert(r *route, t *Target) error {
+	if s.o.Allowed == nil {
+		return nil
 	}
-	if s.open.Add(1) > int64(s.o.Limits.Streams) {
-		s.open.Add(-1)
-		return nil, ErrOverloaded
+	ok, version := s.o.Allowed(&r.caller, t)
+	switch {
+	case ok:
+		return nil
+	case version != r.plan.ConfigVersion:
+		return errRuledOut
 	}
-	s.requests.Add(1)
-	return func() { s.open.Add(-1); s.requests.Done() }, nil
+	s.violations.Add(1)
+	s.o.Log.Error("a target was planned that the organization does not allow; nothing was sent", "request_id", r.req.ID,
+		"org_id", r.caller.OrgID, "credential_id", t.Credential.ID, "credential_class", t.Class.String(), "model", t.Model, "policy_id", t.PolicyID)
+	return ErrNotAllowed
 }
+
+// Violations is how often a target was planned that was not allowed. It must stay 0.
+func (s *Service) Violations() int64 { return s.violations.Load() }
 
 // Draining reports whether new requests are refused.
 func (s *Service) Draining() bool { return s.draining.Load() }
 
 // Open is the number of requests being served.
-func (s *Service) Open() int64 { return s.open.Load() }
+func (s *Service) Open() int64 { return s.open.count.Load() }
 
 // Drain refuses new requests and waits for open ones until ctx ends; then it ends them, each with
 // an error in its answer and its event recorded.
@@ -231,7 +237,7 @@ func (s *Service) Drain(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		s.stop()
+		s.open.each(func(r *route) { r.end(ErrDraining) })
 		<-done
 	}
 }

@@ -134,13 +134,14 @@ func (e *evidence) Refused(c *completion.Credential, _ usage.Class, p *completio
 	e.refused = append(e.refused, c.ID+" "+string(p.Class))
 }
 
+// fixed plans models, each of which is tried once.
 type fixed []string
 
 func (f fixed) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
 	p := completion.Plan{ConfigVersion: 7}
 	for i, m := range f {
 		p.Targets = append(p.Targets, completion.Target{
-			Provider: "openai", Model: "openai/" + m, Name: m, Class: usage.Own, Line: i,
+			Provider: "openai", Model: "openai/" + m, Name: m, Class: usage.Own, Line: i, Rule: &completion.Rule{},
 			Credential: &completion.Credential{ID: "cred_" + m, Label: "label-" + m, Provider: "openai"},
 		})
 	}

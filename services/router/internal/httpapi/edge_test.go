@@ -53,11 +53,17 @@ func (r *rig) Plan(caller completion.Caller, req *completion.Request) (completio
 	return completion.Plan{Targets: []completion.Target{target(slug, name)}}, nil
 }
 
+// target is tried once.
 func target(slug, name string) completion.Target {
-	return completion.Target{Provider: slug, Model: slug + "/" + name, Name: name, Class: usage.Own, Credential: &completion.Credential{Label: "prod"}}
+	return completion.Target{
+		Provider: slug, Model: slug + "/" + name, Name: name, Class: usage.Own, Credential: &completion.Credential{Label: "prod"}, Rule: &completion.Rule{},
+	}
 }
 
-func (r *rig) Secret(context.Context, *completion.Credential) (secret.Text, error) {
+func (r *rig) Secret(ctx context.Context, c *completion.Credential) (secret.Text, error) {
+	if r.Keyring != nil {
+		return r.Keyring.Secret(ctx, c)
+	}
 	return secret.New(providertest.Key), nil
 }
 

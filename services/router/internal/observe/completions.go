@@ -109,6 +109,17 @@ func (c *Completions) MovedOn(from *completion.Target, failure error) {
 	c.measures.fallbacks.add(failed{served{provider: from.Provider, class: from.Class}, classOf(failure)})
 }
 
+// Retried implements completion.Observer.
+func (c *Completions) Retried(t *completion.Target, failure error) {
+	c.measures.retries.add(failed{served{provider: t.Provider, class: t.Class}, classOf(failure)})
+}
+
+// Spent implements completion.Observer.
+func (c *Completions) Spent(t *completion.Target) { c.measures.spent.add(t.Provider) }
+
+// Hedged implements completion.Observer.
+func (c *Completions) Hedged(first, _ *completion.Target) { c.measures.hedges.add(first.Provider) }
+
 // classOf is the class of an error after which another target is tried.
 func classOf(err error) string {
 	if e, ok := errors.AsType[*completion.ProviderError](err); ok {
@@ -192,7 +203,7 @@ func (a *attempt) Answered(e *usage.Event) {
 func (a *attempt) called(e *usage.Event) []attribute.KeyValue {
 	t := a.target
 	out := append(make([]attribute.KeyValue, 0, 18),
-		telemetry.GenAIOperation.String(a.of.operation), telemetry.GenAIProvider.String(providerName(t.Provider)),
+		telemetry.GenAIOperation.String(a.of.operation), telemetry.GenAIProvider.String(ProviderName(t.Provider)),
 		telemetry.GenAIRequestModel.String(t.Name), telemetry.GenAIRequestStream.Bool(e.Streamed),
 		telemetry.CredentialClass.String(t.Class.String()))
 	if a.host != "" {
@@ -233,7 +244,7 @@ func (a *attempt) tried(e *usage.Event) []attribute.KeyValue {
 	t := a.target
 	out := append(make([]attribute.KeyValue, 0, 14),
 		telemetry.AttemptID.String(e.AttemptID), telemetry.RequestID.String(e.RequestID), attemptNumber.Int(e.AttemptNumber),
-		telemetry.GenAIProvider.String(providerName(t.Provider)), telemetry.GenAIRequestModel.String(t.Name),
+		telemetry.GenAIProvider.String(ProviderName(t.Provider)), telemetry.GenAIRequestModel.String(t.Name),
 		telemetry.CredentialClass.String(t.Class.String()), telemetry.CredentialID.String(e.CredentialID),
 		configVersion.Int64(e.ConfigVersion))
 	if t.PolicyID != "" {

@@ -36,6 +36,9 @@ type measures struct {
 
 	attempts  tally[ended]
 	fallbacks tally[failed]
+	retries   tally[failed]
+	spent     tally[string]
+	hedges    tally[string]
 
 	batch batch
 }
@@ -59,12 +62,21 @@ type failed struct {
 // attributes are those that the conventions ask for, and who pays.
 func (s served) attributes(more ...attribute.KeyValue) []attribute.KeyValue {
 	return append([]attribute.KeyValue{
-		telemetry.GenAIOperation.String(s.operation), telemetry.GenAIProvider.String(providerName(s.provider)),
+		telemetry.GenAIOperation.String(s.operation), telemetry.GenAIProvider.String(ProviderName(s.provider)),
 		telemetry.GenAIRequestModel.String(s.model), telemetry.CredentialClass.String(s.class.String()),
 	}, more...)
 }
 
 func newMeasures(m metric.Meter) *measures {
+	ofFailure := func(f failed) []attribute.KeyValue {
+		return []attribute.KeyValue{
+			telemetry.GenAIProvider.String(ProviderName(f.provider)), telemetry.CredentialClass.String(f.served.class.String()),
+			telemetry.ErrorType.String(f.class),
+		}
+	}
+	ofProvider := func(slug string) []attribute.KeyValue {
+		return []attribute.KeyValue{telemetry.GenAIProvider.String(ProviderName(slug))}
+	}
 	seconds := func(name, description string) metric.Float64Histogram {
 		h, _ := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description))
 		return h
@@ -85,21 +97,19 @@ func newMeasures(m metric.Meter) *measures {
 		}),
 		attempts: newTally(func(e ended) []attribute.KeyValue {
 			return []attribute.KeyValue{
-				telemetry.GenAIProvider.String(providerName(e.provider)), telemetry.CredentialClass.String(e.class.String()),
+				telemetry.GenAIProvider.String(ProviderName(e.provider)), telemetry.CredentialClass.String(e.class.String()),
 				telemetry.Outcome.String(e.outcome.String()),
 			}
 		}),
-		fallbacks: newTally(func(f failed) []attribute.KeyValue {
-			return []attribute.KeyValue{
-				telemetry.GenAIProvider.String(providerName(f.provider)), telemetry.CredentialClass.String(f.served.class.String()),
-				telemetry.ErrorType.String(f.class),
-			}
-		}),
+		fallbacks: newTally(ofFailure), retries: newTally(ofFailure), spent: newTally(ofProvider), hedges: newTally(ofProvider),
 	}
 	all.tokens, _ = m.Int64Histogram(telemetry.MetricGenAITokens, metric.WithUnit("{token}"), metric.WithDescription("Tokens of a call, as the provider counts them."))
 	// Callbacks come before the instruments are read, so that what waits is not missed.
 	all.attempts.register(m, "claviger.attempts", "{attempt}", "Attempts by how they ended.", all.flush)
 	all.fallbacks.register(m, "claviger.fallbacks", "{fallback}", "Targets that failed and were followed by another.", func() {})
+	all.retries.register(m, "claviger.retries", "{retry}", "Targets that failed and were tried again.", func() {})
+	all.spent.register(m, "claviger.retries.refused", "{retry}", "Calls that were not made again, since enough calls of the provider were.", func() {})
+	all.hedges.register(m, "claviger.hedges", "{hedge}", "Second calls, by the provider of the one that was slow.", func() {})
 	return all
 }
 

@@ -27,8 +27,8 @@ var providers = map[string]string{
 	"xai":              "x_ai",
 }
 
-// providerName is the conventions' name of a provider.
-func providerName(slug string) string {
+// ProviderName is the conventions' name of a provider.
+func ProviderName(slug string) string {
 	if name, ok := providers[slug]; ok {
 		return name
 	}
