@@ -303,19 +303,14 @@ func (s *Service) Rotate(ctx context.Context, tx Tx, caller member.Caller, r Rot
 	return c, tx.Record(ctx, "credential.rotate", c.ID, detail)
 }
 
-<<<<<<< ours
 // Delete removes a credential and its sealed secret. It stays while a line of a policy that serves is for
-// it alone: that line would be gone without a word. Disabling it ends its use at once all the same.
-func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string) error {
-=======
-// Delete removes a credential and its sealed secret; cut ends the answers that it gives.
+// it alone: that line would be gone without a word. Disabling it ends its use at once all the same. Cut
+// ends the answers that it gives.
 func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string, cut bool) error {
->>>>>>> theirs
 	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return err
 	}
-<<<<<<< ours
 	const named = 5
 	policies, err := tx.PoliciesNaming(ctx, c.ID, named)
 	if err != nil {
@@ -325,10 +320,7 @@ func (s *Service) Delete(ctx context.Context, tx Tx, credentialID string, cut bo
 		names := strings.Join(policies, ", ")
 		return ErrInUse.Saying("lines of the policies %s are for credential %s alone", names, c.Label).With("policies", names)
 	}
-	if err := tx.DeleteCredential(ctx, c.ID); err != nil {
-=======
 	if err := tx.DeleteCredential(ctx, c.ID, cut); err != nil {
->>>>>>> theirs
 		return err
 	}
 	return tx.Record(ctx, "credential.delete", c.ID, audit.Detail{"provider": c.Provider, "label": c.Label, "hint": c.Hint, "cut_streams": cut})

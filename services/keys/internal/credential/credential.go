@@ -172,15 +172,10 @@ type Tx interface {
 	// UpdateSchedule stores StateReason, StateAt, Setbacks, NextProbeAt, Doubt and what of Next is as little
 	// known to routers.
 	UpdateSchedule(ctx context.Context, c Credential) error
-<<<<<<< ours
 	// PoliciesNaming returns the names of up to limit policies whose version that serves names the id.
 	PoliciesNaming(ctx context.Context, id string, limit int) ([]string, error)
-	// DeleteCredential also removes its probes and uses.
-	DeleteCredential(ctx context.Context, id string) error
-=======
 	// DeleteCredential also removes its probes and uses; cut ends the answers that it gives.
 	DeleteCredential(ctx context.Context, id string, cut bool) error
->>>>>>> theirs
 	// StampPrevious notes in Previous the version of the configuration that this change makes.
 	StampPrevious(id string)
 	// UnknownAPIKeys and UnknownGroups return those ids that name none of the organization's. A revoked key
