@@ -1,7 +1,6 @@
 package keys_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -204,43 +203,66 @@ func second2[T any](_ T, err error) error { return err }
 func TestTheOldSecretIsSafeToRevokeOnceNobodyCanUseIt(t *testing.T) {
 	t.Parallel()
 	x := newRotating(t)
-	var applied int64
-	known := false
-	x.app.SetApplied(func(context.Context) (int64, bool, error) { return applied, known, nil })
 	x.stage()
 	x.verdict(2, 2, active)
 	_, err := x.promote(2)
 	x.must(err)
 	x.w.until("the promotion", func() bool { return x.w.credential(x.id).GetRevision() == 2 })
-	used := x.clock.Now().Add(time.Hour)
-	later := func(d time.Duration) *keysv1.PreviousSecret {
+	// applied has a router say what it serves, and waits until that counts.
+	applied := func(router string, version int64, closing bool) {
+		t.Helper()
+		_, err := x.internal(x.app, "router", router).ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{
+			Router: router, Epoch: "1", AppliedVersion: version, Closing: closing,
+		})
+		x.must(err)
+		eventually(t, "the report", func() bool {
+			return x.count("router_state WHERE name = ? AND applied_version = ? AND closed = ? AND seen_at = ?", router, version, closing, x.clock.Now().UnixMicro()) == 1
+		})
+	}
+	previous := func() *keysv1.PreviousSecret { t.Helper(); return x.now().GetPrevious() }
+	wait := func(d time.Duration) {
 		t.Helper()
 		x.clock.Advance(d)
 		x.owner = x.signIn("acme", "owner@acme.example")
-		return x.now().GetPrevious()
 	}
-	if p := later(2 * time.Hour); p.GetSafe() || p.GetSafeTime() != nil {
+	used := x.clock.Now().Add(time.Hour)
+	wait(2 * time.Hour)
+	if p := previous(); p.GetSafe() || p.GetSafeTime() != nil {
 		t.Errorf("without any router: %v, want that nothing is said", p)
 	}
-	applied, known = x.w.version-1, true
-	if p := later(0); p.GetSafe() || p.GetSafeTime() != nil {
+	applied("router-1", x.w.version, false)
+	applied("router-2", x.w.version-1, false)
+	if p := previous(); p.GetSafe() || p.GetSafeTime() != nil {
 		t.Errorf("with a router that has not heard: %v, want that nothing is said", p)
 	}
-	applied = x.w.version
+	applied("router-2", x.w.version, false)
 	x.used(1, used) // it used the old one until it heard
-	p := later(0)
-	if want := used.Add(24*time.Hour + time.Minute); p.GetSafe() || p.GetSafeTime().AsTime() != want {
-		t.Errorf("previous = %v, want it to be safe at %s", p, want)
+	safeAt := used.Add(24*time.Hour + time.Minute)
+	if p := previous(); p.GetSafe() || p.GetSafeTime().AsTime() != safeAt {
+		t.Errorf("previous = %v, want it to be safe at %s", p, safeAt)
 	}
-	if p := later(p.GetSafeTime().AsTime().Sub(x.clock.Now()) - time.Microsecond); p.GetSafe() {
-		t.Error("safe too early")
+	wait(safeAt.Sub(x.clock.Now()) - time.Microsecond)
+	applied("router-1", x.w.version, false)
+	if p := previous(); p.GetSafe() || p.GetSafeTime() == nil {
+		t.Errorf("just before: %v, want it not to be safe yet", p)
 	}
-	if p := later(time.Microsecond); !p.GetSafe() {
+	wait(time.Microsecond)
+	if p := previous(); !p.GetSafe() {
 		t.Errorf("previous = %v, want it to be safe", p)
 	}
 	list, err := x.owner.creds.ListCredentials(t.Context(), &keysv1.ListCredentialsRequest{})
 	if err != nil || !list.GetCredentials()[0].GetPrevious().GetSafe() {
 		t.Errorf("the list does not say so: %v, %v", list.GetCredentials()[0].GetPrevious(), err)
+	}
+	applied("router-3", 1, false) // one that comes up with an old configuration, and falls silent
+	wait(time.Minute)
+	applied("router-1", x.w.version, false)
+	if previous().GetSafe() {
+		t.Error("safe, although a router may serve with the old one, cut off from here")
+	}
+	applied("router-3", 1, true)
+	if !previous().GetSafe() {
+		t.Error("not safe, although that router has said goodbye")
 	}
 }
 

@@ -48,23 +48,14 @@ func (s *credentialServer) CreateCredential(ctx context.Context, req *keysv1.Cre
 
 // GetCredential returns one credential, without its secret.
 func (s *credentialServer) GetCredential(ctx context.Context, req *keysv1.GetCredentialRequest) (*keysv1.GetCredentialResponse, error) {
-	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.GetCredentialResponse, error) {
-		c, err := s.shownOne(ctx, tx, req.GetId())
-		return &keysv1.GetCredentialResponse{Credential: c}, err
+	c, err := read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (credential.Credential, error) {
+		return used(ctx, tx, req.GetId())
 	})
-}
-
-// shownOne reads a credential for people.
-func (s *credentialServer) shownOne(ctx context.Context, tx *store.Tx, credentialID string) (*keysv1.Credential, error) {
-	c, err := tx.Credential(ctx, credentialID)
 	if err != nil {
 		return nil, err
 	}
-	shown, err := s.shown(ctx, tx, []credential.Credential{c})
-	if err != nil {
-		return nil, err
-	}
-	return shown[0], nil
+	shown, err := s.shownOne(ctx, c)
+	return &keysv1.GetCredentialResponse{Credential: shown}, err
 }
 
 func (s *credentialServer) read(ctx context.Context, credentialID string) (credential.Credential, error) {
@@ -75,8 +66,9 @@ func (s *credentialServer) read(ctx context.Context, credentialID string) (crede
 
 // ListCredentials lists the credentials, without their secrets.
 func (s *credentialServer) ListCredentials(ctx context.Context, req *keysv1.ListCredentialsRequest) (*keysv1.ListCredentialsResponse, error) {
-	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.ListCredentialsResponse, error) {
-		items, next, err := page.Of("credentials", req.GetPageSize(), req.GetPageToken(),
+	var next string
+	list, err := read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (items []credential.Credential, err error) {
+		items, next, err = page.Of("credentials", req.GetPageSize(), req.GetPageToken(),
 			func(c credential.Credential) string { return c.ID },
 			func(after string, limit int) ([]credential.Credential, error) {
 				return tx.Credentials(ctx, after, limit)
@@ -84,9 +76,13 @@ func (s *credentialServer) ListCredentials(ctx context.Context, req *keysv1.List
 		if err != nil {
 			return nil, err
 		}
-		shown, err := s.shown(ctx, tx, items)
-		return &keysv1.ListCredentialsResponse{Credentials: shown, NextPageToken: next}, err
+		return items, tx.FillUses(ctx, items)
 	})
+	if err != nil {
+		return nil, err
+	}
+	shown, err := s.shown(ctx, list)
+	return &keysv1.ListCredentialsResponse{Credentials: shown, NextPageToken: next}, err
 }
 
 // UpdateCredential changes what people set. A new base URL discards the secret.
@@ -167,15 +163,18 @@ func (s *credentialServer) TestCredential(ctx context.Context, req *keysv1.TestC
 }
 
 func (s *credentialServer) verdict(ctx context.Context, credentialID, probeID string) (res *keysv1.TestCredentialResponse, waiting bool, err error) {
-	res, err = read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.TestCredentialResponse, error) {
-		var answered bool
+	var answered bool
+	c, err := read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (credential.Credential, error) {
 		if waiting, answered, err = tx.ProbeState(ctx, probeID); err != nil {
-			return nil, err
+			return credential.Credential{}, err
 		}
-		c, err := s.shownOne(ctx, tx, credentialID)
-		return &keysv1.TestCredentialResponse{Credential: c, Tested: answered}, err
+		return used(ctx, tx, credentialID)
 	})
-	return res, waiting, err
+	if err != nil {
+		return nil, false, err
+	}
+	shown, err := s.shownOne(ctx, c)
+	return &keysv1.TestCredentialResponse{Credential: shown, Tested: answered}, waiting, err
 }
 
 // DeleteCredential removes a credential and its sealed secret for good.

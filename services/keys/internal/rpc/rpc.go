@@ -53,8 +53,6 @@ type API struct {
 	// PlatformOrgID is the operator's organization.
 	PlatformOrgID string
 	Now           func() time.Time
-	// Applied is the oldest configuration that a connected router serves, and whether there is one.
-	Applied func(ctx context.Context) (version int64, known bool, err error)
 }
 
 // Register puts the public services on server.

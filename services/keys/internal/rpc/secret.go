@@ -70,17 +70,14 @@ func chosen(req interface {
 	return credential.Chosen{ID: req.GetId(), Revision: int(req.GetRevision()), ETag: req.GetEtag()}
 }
 
-// shown are credentials as people see them: with the last uses of their secrets, and with whether those that
-// were replaced may be revoked.
-func (a *API) shown(ctx context.Context, tx *store.Tx, credentials []credential.Credential) ([]*keysv1.Credential, error) {
-	if err := tx.FillUses(ctx, credentials); err != nil {
-		return nil, err
-	}
+// shown are credentials as people see them: besides what is stored, with whether the secrets that were replaced may
+// be revoked. That takes a look at the routers, outside of the transaction that has read credentials.
+func (a *API) shown(ctx context.Context, credentials []credential.Credential) ([]*keysv1.Credential, error) {
 	out := each(credentials, credentialToProto)
 	if !slices.ContainsFunc(credentials, func(c credential.Credential) bool { return c.Previous != nil }) {
 		return out, nil
 	}
-	applied, known, err := a.applied(ctx)
+	applied, known, err := a.Routers.Applied(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +90,24 @@ func (a *API) shown(ctx context.Context, tx *store.Tx, credentials []credential.
 	return out, nil
 }
 
-// applied is the oldest configuration that a connected router serves, and whether that is known: it is not while
-// none is connected.
-func (a *API) applied(ctx context.Context) (version int64, known bool, err error) {
-	if a.Applied == nil {
-		return 0, false, nil
+// shownOne is a credential as people see it.
+func (a *API) shownOne(ctx context.Context, c credential.Credential) (*keysv1.Credential, error) {
+	shown, err := a.shown(ctx, []credential.Credential{c})
+	if err != nil {
+		return nil, err
 	}
-	return a.Applied(ctx)
+	return shown[0], nil
+}
+
+// used reads a credential with the last uses of its secrets.
+func used(ctx context.Context, tx *store.Tx, credentialID string) (credential.Credential, error) {
+	c, err := tx.Credential(ctx, credentialID)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	one := []credential.Credential{c}
+	err = tx.FillUses(ctx, one)
+	return one[0], err
 }
 
 func fromScope(s *keysv1.CredentialScope) credential.Scope {
