@@ -44,7 +44,18 @@ func changes(before, after proto.Message) []string {
 	for i := range fields.Len() {
 		f := fields.Get(i)
 		switch f.Name() {
-		case "etag", "version", "update_time", "state_time":
+		case "etag", "version", "update_time", "state_time", "publish_time", "published_by":
+			continue
+		}
+		if f.Message() != nil && f.Message().FullName() == (&keysv1.PolicySpec{}).ProtoReflect().Descriptor().FullName() {
+			x, _ := a.Get(f).Message().Interface().(*keysv1.PolicySpec)
+			y, _ := b.Get(f).Message().Interface().(*keysv1.PolicySpec)
+			for _, change := range ruleChanges(present(a, f, x), present(b, f, y)) {
+				if f.Name() == "draft" {
+					change = "draft: " + change
+				}
+				list = append(list, change)
+			}
 			continue
 		}
 		if x, y := a.Get(f), b.Get(f); !x.Equal(y) {
@@ -52,6 +63,14 @@ func changes(before, after proto.Message) []string {
 		}
 	}
 	return list
+}
+
+// present is the value of a field, nil if it is absent.
+func present(m protoreflect.Message, f protoreflect.FieldDescriptor, value *keysv1.PolicySpec) *keysv1.PolicySpec {
+	if !m.Has(f) {
+		return nil
+	}
+	return value
 }
 
 // shown is the value of a field in words.
@@ -78,8 +97,6 @@ func shownOne(f protoreflect.FieldDescriptor, v protoreflect.Value) string {
 		}
 	case protoreflect.MessageKind:
 		switch m := v.Message().Interface().(type) {
-		case *keysv1.Target:
-			return targetText(m)
 		case *timestamppb.Timestamp:
 			return m.AsTime().Local().Format("2006-01-02 15:04:05")
 		}

@@ -30,12 +30,17 @@ type Commands struct {
 
 	Credential credentialCommands `cmd:"" group:"Manage an organization:" help:"Provider keys that the organization brings."`
 	Policy     policyCommands     `cmd:"" group:"Manage an organization:" help:"Which models serve, in which order, on whose keys."`
+	Group      groupCommands      `cmd:"" group:"Manage an organization:" help:"Groups of API keys, with their policy and models."`
+	Routing    routingCommands    `cmd:"" group:"Manage an organization:" help:"What holds for all requests: providers, platform keys, default policy."`
+	Model      modelCommands      `cmd:"" group:"Manage an organization:" help:"Which models may be used."`
 	Key        keyCommands        `cmd:"" group:"Manage an organization:" help:"API keys that applications present."`
 	Member     memberCommands     `cmd:"" group:"Manage an organization:" help:"People and their roles."`
 
 	Usage   usageCommand    `cmd:"" group:"See what happens:" help:"Tokens and cost over a time range."`
 	Request requestCommands `cmd:"" group:"See what happens:" help:"Single requests with their attempts."`
 	Tail    tailCommand     `cmd:"" group:"See what happens:" help:"Follow requests as they are counted."`
+	Explain explainCommand  `cmd:"" group:"See what happens:" help:"Say what would serve a request, in order, and what not and why."`
+	Drill   drillCommands   `cmd:"" group:"See what happens:" help:"Rehearse that a credential fails, without calling its provider."`
 
 	Completion completionCommand `cmd:"" group:"Other:" help:"Print the completion script of a shell."`
 }
@@ -117,7 +122,7 @@ func outputOf(args []string) string {
 
 // secretBearing are commands that are given secrets: what stands too much on their command line may be
 // one.
-var secretBearing = []string{"sign-in", "change-password", "credential create", "credential rotate", "member add"}
+var secretBearing = []string{"sign-in", "change-password", "credential create", "credential rotate", "credential stage", "member add", "explain"}
 
 // parseError is what the parser says, without the values that it quotes: one of them may be a secret.
 func parseError(program string, args []string, err error) error {

@@ -51,6 +51,10 @@ type client struct {
 	policies      keysv1connect.PolicyServiceClient
 	keys          keysv1connect.ApiKeyServiceClient
 	members       keysv1connect.MemberServiceClient
+	groups        keysv1connect.GroupServiceClient
+	routing       keysv1connect.RoutingServiceClient
+	models        keysv1connect.ModelServiceClient
+	drills        keysv1connect.DrillServiceClient
 	usage         meteringv1connect.UsageServiceClient
 	traces        meteringv1connect.TraceServiceClient
 
@@ -60,15 +64,7 @@ type client struct {
 }
 
 func newClient(p place) *client {
-	c := &client{place: p, http: &http.Client{
-		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
-			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute,
-			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		},
-		// A token is for the address that the person named and for no other.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	c := &client{place: p, http: newHTTPClient()}
 	transport := connecthttp.NewTransport(c.http, p.Address)
 	c.sessions = keysv1connect.NewSessionServiceClient(connect.NewClient(transport))
 	signed := connect.NewClient(transport, c.authorize)
@@ -78,9 +74,25 @@ func newClient(p place) *client {
 	c.policies = keysv1connect.NewPolicyServiceClient(signed)
 	c.keys = keysv1connect.NewApiKeyServiceClient(signed)
 	c.members = keysv1connect.NewMemberServiceClient(signed)
+	c.groups = keysv1connect.NewGroupServiceClient(signed)
+	c.routing = keysv1connect.NewRoutingServiceClient(signed)
+	c.models = keysv1connect.NewModelServiceClient(signed)
+	c.drills = keysv1connect.NewDrillServiceClient(signed)
 	c.usage = meteringv1connect.NewUsageServiceClient(signed)
 	c.traces = meteringv1connect.NewTraceServiceClient(signed)
 	return c
+}
+
+// newHTTPClient follows no redirects: a token or a key is for the address that the person named and for no other.
+func newHTTPClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true,
+			TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: time.Minute,
+			DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 func (c *client) close() { c.http.CloseIdleConnections() }

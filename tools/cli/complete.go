@@ -29,7 +29,7 @@ type completionCommand struct {
 
 // Help is the long help.
 func (completionCommand) Help() string {
-	return `The script completes commands, flags and live names: contexts, credentials, policies, API keys and members.
+	return `The script completes commands, flags and live names: contexts, credentials, policies, API keys, groups and members.
 
 Put one of these into the start file of your shell:
 
@@ -363,7 +363,10 @@ func (c *completer) values(ctx context.Context, of *kong.Value) *candidates {
 		}
 	case "model", "target":
 		c.models(found, what == "target")
-	case "credential", "key", "policy", "member":
+	case "route":
+		c.models(found, false)
+		c.live(ctx, "policy", func(value, help string) { add("policy/"+value, help) })
+	case "credential", "key", "policy", "member", "group", "drill":
 		c.live(ctx, what, add)
 	}
 	return found
@@ -382,7 +385,7 @@ func (c *completer) models(found *candidates, target bool) {
 	model, _, used := strings.Cut(c.word, "=")
 	switch {
 	case target && used:
-		found.list = append(found.list, candidate{model + "=own", "a key of the organization serves"}, candidate{model + "=platform", "a key of the operator serves"})
+		found.list = append(found.list, candidate{model + "=own", "a key of the organization serves"}, candidate{model + "=platform", "a key of the operator serves"}, candidate{model + "=credential:", "one credential serves"})
 	case !strings.Contains(c.word, "/"):
 		found.open = true
 		for _, p := range providers() {
@@ -429,11 +432,7 @@ func (c *completer) live(ctx context.Context, what string, add func(value, help 
 			if err != nil {
 				return
 			}
-			lines := make([]string, len(targetsOf(o)))
-			for i, target := range targetsOf(o) {
-				lines[i] = targetText(target)
-			}
-			add(o.GetName(), strings.Join(lines, ", then "))
+			add(o.GetName(), strings.Join(lineTexts(specOf(o)), ", then "))
 		}
 	case "key":
 		keys, err := collect(api.eachKey(ctx))
@@ -442,6 +441,20 @@ func (c *completer) live(ctx context.Context, what string, add func(value, help 
 		}
 		for _, o := range slices.DeleteFunc(keys, func(k *keysv1.ApiKey) bool { return k.GetRevokeTime() != nil }) {
 			add(o.GetName(), o.GetId())
+		}
+	case "group":
+		for o, err := range api.eachGroup(ctx) {
+			if err != nil {
+				return
+			}
+			add(o.GetName(), o.GetId())
+		}
+	case "drill":
+		for o, err := range api.eachDrill(ctx) {
+			if err != nil {
+				return
+			}
+			add(o.GetId(), word(o.GetFault())+", "+ago(o.GetStartTime(), time.Now()))
 		}
 	case "member":
 		for o, err := range api.eachMember(ctx) {

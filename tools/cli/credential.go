@@ -21,9 +21,16 @@ type credentialCommands struct {
 	List   credentialListCommand   `cmd:"" help:"List the credentials, with when each was last used."`
 	Get    credentialGetCommand    `cmd:"" help:"Show one credential."`
 	Create credentialCreateCommand `cmd:"" help:"Bring a provider key and have it tested."`
-	Update credentialUpdateCommand `cmd:"" help:"Change label, priority or address, switch off or on."`
-	Rotate credentialRotateCommand `cmd:"" help:"Replace the secret."`
+	Update credentialUpdateCommand `cmd:"" help:"Change label, priority, weight, scope, expiry or address, switch off or on."`
+	Rotate credentialRotateCommand `cmd:"" help:"Replace the secret at once."`
 	Test   credentialTestCommand   `cmd:"" help:"Have a router try the key at the provider."`
+
+	Stage    credentialStageCommand    `cmd:"" help:"Keep a second secret beside the first, to rotate in steps."`
+	Share    credentialShareCommand    `cmd:"" help:"Give the second secret a share of the requests."`
+	Promote  credentialPromoteCommand  `cmd:"" help:"Make the second secret the one that serves."`
+	Discard  credentialDiscardCommand  `cmd:"" help:"Forget the second secret, or the old one after a promotion."`
+	Headroom credentialHeadroomCommand `cmd:"" help:"Show what is left of the providers' limits."`
+
 	Delete credentialDeleteCommand `cmd:"" help:"Remove a credential and its secret for good."`
 }
 
@@ -142,6 +149,7 @@ var stateStyles = map[keysv1.CredentialState]string{
 	keysv1.CredentialState_CREDENTIAL_STATE_QUOTA_EXHAUSTED: red,
 	keysv1.CredentialState_CREDENTIAL_STATE_REJECTED:        red,
 	keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET:       red,
+	keysv1.CredentialState_CREDENTIAL_STATE_EXPIRED:         red,
 	keysv1.CredentialState_CREDENTIAL_STATE_DISABLED:        dim,
 }
 
@@ -248,13 +256,13 @@ func (c *credentialGetCommand) Run(ctx context.Context, t *terminal) error {
 	return t.showCredential(ctx, api, found)
 }
 
-func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Credential) error {
+func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Credential, extra ...field) error {
 	if t.Quiet && !t.structured() {
 		return t.print("%s", o.GetId())
 	}
 	uses := api.lastUses(ctx, meteringv1.Dimension_DIMENSION_CREDENTIAL, []string{o.GetId()})
 	if t.structured() {
-		return t.emit(o, lastUseFields(uses, o.GetId())...)
+		return t.emit(o, append(lastUseFields(uses, o.GetId()), extra...)...)
 	}
 	now := time.Now()
 	state := word(o.GetState())
@@ -270,9 +278,18 @@ func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Cr
 		{"key", o.GetHint() + ", revision " + strconv.Itoa(int(o.GetRevision()))},
 	}
 	facts = append(facts, settingFacts(o)...)
+	weight := ""
+	if o.GetWeight() > 1 {
+		weight = ", weight " + strconv.Itoa(int(o.GetWeight()))
+	}
+	facts = append(facts, [2]string{"priority", strconv.Itoa(int(o.GetPriority())) + weight})
+	facts = append(facts, scopeFacts(ctx, names, o.GetScope())...)
 	return t.printFacts(append(facts,
-		[2]string{"priority", strconv.Itoa(int(o.GetPriority()))},
+		[2]string{"expires", moment(o.GetExpireTime(), now)},
 		[2]string{"state", state},
+		[2]string{"next secret", nextText(o.GetNext(), now)},
+		[2]string{"old secret", previousText(o.GetPrevious(), now)},
+		[2]string{"next test", moment(o.GetNextTestTime(), now)},
 		[2]string{"decided", moment(o.GetStateTime(), now)},
 		[2]string{"last used", lastUse(uses, o.GetId(), now).text},
 		[2]string{"added", moment(o.GetCreateTime(), now) + by(names.member(ctx, o.GetCreatedBy()))},
@@ -328,6 +345,9 @@ type credentialCreateCommand struct {
 	Label       string      `required:"" placeholder:"NAME" help:"Its name for people, unique in the organization."`
 	BaseURL     string      `name:"base-url" placeholder:"URL" help:"Another address than the provider's own, where it takes one: openai, moonshot, baseten."`
 	Priority    int32       `placeholder:"N" help:"Order among the credentials of a provider: 0 to 1000, lower is tried first."`
+	Weight      int32       `placeholder:"N" help:"Share among the credentials of the same priority: 1 to 1000. Default: 1."`
+	Scope       scopeFlags  `embed:""`
+	Expires     string      `placeholder:"TIME" help:"When it stops serving: a distance such as 90d, or a date. Never if not given."`
 	AcceptTerms bool        `help:"Accept the terms: the organization may use this key here, and the provider bills it."`
 	NoTest      bool        `help:"Do not wait for the verdict of the test."`
 }
@@ -348,16 +368,25 @@ Examples:
     claviger credential create --provider openai --label main
     pass show openai | claviger credential create --provider openai --label main --secret-stdin --accept-terms
     claviger credential create --provider moonshot --label kimi --base-url https://api.moonshot.cn/v1 --secret-file key.txt
-    claviger credential create --provider bedrock --label aws --secret-file bedrock.json`
+    claviger credential create --provider bedrock --label aws --secret-file bedrock.json
+    claviger credential create --provider openai --label batch --only-key nightly --expires 90d`
 }
 
 // Run creates one.
 func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
+	expires, err := expiry(c.Expires)
+	if err != nil {
+		return err
+	}
 	api, err := t.connect()
 	if err != nil {
 		return err
 	}
 	defer api.close()
+	scope, err := c.Scope.of(ctx, api, nil)
+	if err != nil {
+		return err
+	}
 	plain, err := t.secret(ctx, c.SecretFlags.source(c.Provider))
 	if err != nil {
 		return err
@@ -376,7 +405,7 @@ func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
 	}
 	answer, err := call(ctx, api, api.credentials.CreateCredential, &keysv1.CreateCredentialRequest{
 		Provider: c.Provider, Label: c.Label, Secret: plain.Reveal(), BaseUrl: c.BaseURL, Priority: c.Priority,
-		AcceptTerms: true, IdempotencyKey: rand.Text(),
+		Weight: c.Weight, Scope: scope, ExpireTime: expires, AcceptTerms: true, IdempotencyKey: rand.Text(),
 	})
 	if err != nil {
 		return err
@@ -385,28 +414,37 @@ func (c *credentialCreateCommand) Run(ctx context.Context, t *terminal) error {
 	t.note("Sealed. No command and no method shows the key again.")
 	t.warnOf(answer.GetWarnings())
 	if !c.NoTest {
-		made = t.tryKey(ctx, api, made)
+		made = t.tryKey(ctx, api, made, 0)
 	}
 	return t.showCredential(ctx, api, made)
 }
 
 // tryKey has a key tested that was just stored, and says the verdict. That it is not good, or that there
-// is no verdict, does not undo the storing.
-func (t *terminal) tryKey(ctx context.Context, api *client, of *keysv1.Credential) *keysv1.Credential {
+// is no verdict, does not undo the storing. A revision of 0 is the secret that serves.
+func (t *terminal) tryKey(ctx context.Context, api *client, of *keysv1.Credential, revision int32) *keysv1.Credential {
 	t.note("A router tries the key at %s …", of.GetProvider())
-	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: of.GetId()})
+	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: of.GetId(), Revision: revision})
+	tested := judged(answer.GetCredential(), revision)
 	switch {
 	case err != nil:
 		t.warn("the test did not take place: %s", explain(err).Message)
 		return of
 	case !answer.GetTested():
 		t.warn("no router gave a verdict in time; it follows, and claviger credential get %s shows it", quoted(of.GetLabel()))
-	case answer.GetCredential().GetState() == keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:
+	case tested.GetState() == keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:
 		t.note("The key works.")
 	default:
-		t.warn("%s", verdict(answer.GetCredential()))
+		t.warn("%s", verdict(tested))
 	}
 	return answer.GetCredential()
+}
+
+// judged is a credential with the state of the secret that a test was about.
+func judged(o *keysv1.Credential, revision int32) *keysv1.Credential {
+	if next := o.GetNext(); revision > 0 && next.GetRevision() == revision {
+		return &keysv1.Credential{Id: o.GetId(), Provider: o.GetProvider(), State: next.GetState(), StateReason: next.GetStateReason()}
+	}
+	return o
 }
 
 // verdict is a credential's state in a sentence.
@@ -419,6 +457,7 @@ func verdict(o *keysv1.Credential) string {
 		keysv1.CredentialState_CREDENTIAL_STATE_UNVERIFIED:      "there is no verdict about the key; it serves all the same",
 		keysv1.CredentialState_CREDENTIAL_STATE_DISABLED:        "the credential is switched off",
 		keysv1.CredentialState_CREDENTIAL_STATE_NO_SECRET:       "the credential has no secret; rotate one in",
+		keysv1.CredentialState_CREDENTIAL_STATE_EXPIRED:         "the credential is past the time that it was given",
 	}[o.GetState()]
 	if o.GetStateReason() != "" && o.GetState() != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE {
 		words += ": " + o.GetStateReason()
@@ -427,28 +466,58 @@ func verdict(o *keysv1.Credential) string {
 }
 
 type credentialUpdateCommand struct {
-	Common   common  `embed:""`
-	Name     string  `arg:"" complete:"credential" help:"Label or id."`
-	Label    *string `placeholder:"NAME" help:"Another label."`
-	BaseURL  *string `name:"base-url" placeholder:"URL" help:"Another address. It discards the secret, so that it is never sent to another host; rotate one in afterwards."`
-	Priority *int32  `placeholder:"N" help:"Another priority: 0 to 1000, lower is tried first."`
-	Disable  bool    `xor:"switch" help:"Switch it off: it does not serve."`
-	Enable   bool    `xor:"switch" help:"Switch it on again."`
-	Yes      bool    `short:"y" help:"Do not ask."`
+	Common   common     `embed:""`
+	Name     string     `arg:"" complete:"credential" help:"Label or id."`
+	Label    *string    `placeholder:"NAME" help:"Another label."`
+	BaseURL  *string    `name:"base-url" placeholder:"URL" help:"Another address. It discards the secret, so that it is never sent to another host; rotate one in afterwards."`
+	Priority *int32     `placeholder:"N" help:"Another priority: 0 to 1000, lower is tried first."`
+	Weight   *int32     `placeholder:"N" help:"Another share among the credentials of the same priority: 1 to 1000."`
+	Scope    scopeFlags `embed:""`
+	Expires  string     `placeholder:"TIME" help:"When it stops serving: a distance such as 90d, a date, or 'never'."`
+	Disable  bool       `xor:"switch" help:"Switch it off: it does not serve."`
+	Enable   bool       `xor:"switch" help:"Switch it on again."`
+	Cut      bool       `help:"With --disable: end answers that it is giving, too."`
+	Yes      bool       `short:"y" help:"Do not ask."`
 }
 
 // Help is the long help.
 func (credentialUpdateCommand) Help() string {
-	return `Examples:
+	return `Switching off waits up to five seconds and says how many routers confirmed.
+
+Examples:
 
     claviger credential update main --label house --priority 10
-    claviger credential update main --disable`
+    claviger credential update main --disable --cut
+    claviger credential update main --only-model 'openai/gpt-4o*' --only-group research --expires 2027-12-31`
+}
+
+// request is what the flags change of the credential that was read.
+func (c *credentialUpdateCommand) request(ctx context.Context, api *client, read *keysv1.Credential) (*keysv1.UpdateCredentialRequest, error) {
+	out := &keysv1.UpdateCredentialRequest{
+		Id: read.GetId(), Label: c.Label, BaseUrl: c.BaseURL, Priority: c.Priority, Weight: c.Weight, CutStreams: c.Cut, Etag: read.GetEtag(),
+	}
+	if c.Disable || c.Enable {
+		out.Disabled = &c.Disable
+	}
+	var err error
+	if c.Expires == "never" {
+		out.ClearExpireTime = true
+	} else if out.ExpireTime, err = expiry(c.Expires); err != nil {
+		return nil, err
+	}
+	if c.Scope.given() {
+		out.Scope, err = c.Scope.of(ctx, api, read.GetScope())
+	}
+	return out, err
 }
 
 // Run changes one.
 func (c *credentialUpdateCommand) Run(ctx context.Context, t *terminal) error {
-	if c.Label == nil && c.BaseURL == nil && c.Priority == nil && !c.Disable && !c.Enable {
+	switch {
+	case c.Label == nil && c.BaseURL == nil && c.Priority == nil && c.Weight == nil && !c.Scope.given() && c.Expires == "" && !c.Disable && !c.Enable:
 		return &usageError{message: "nothing to change", hint: "name what to change, such as --label or --disable"}
+	case c.Cut && !c.Disable:
+		return usagef("--cut goes with --disable")
 	}
 	api, err := t.connect()
 	if err != nil {
@@ -464,23 +533,26 @@ func (c *credentialUpdateCommand) Run(ctx context.Context, t *terminal) error {
 			return err
 		}
 	}
-	request := &keysv1.UpdateCredentialRequest{Id: found.GetId(), Label: c.Label, BaseUrl: c.BaseURL, Priority: c.Priority, IdempotencyKey: rand.Text()}
-	if c.Disable || c.Enable {
-		request.Disabled = &c.Disable
-	}
-	var changed *keysv1.Credential
+	key := rand.Text()
+	var answer *keysv1.UpdateCredentialResponse
 	err = updating("the credential "+found.GetLabel(),
 		func() (*keysv1.Credential, error) { return api.credential(ctx, found.GetId()) },
 		func(read *keysv1.Credential) error {
-			request.Etag = read.GetEtag()
-			answer, err := call(ctx, api, api.credentials.UpdateCredential, request)
-			changed = answer.GetCredential()
+			request, err := c.request(ctx, api, read)
+			if err != nil {
+				return err
+			}
+			request.IdempotencyKey = key
+			answer, err = call(ctx, api, api.credentials.UpdateCredential, request)
 			return err
 		})
 	if err != nil {
 		return err
 	}
-	return t.showCredential(ctx, api, changed)
+	if err := t.showCredential(ctx, api, answer.GetCredential(), receiptFields(answer.GetReceipt())...); err != nil {
+		return err
+	}
+	return t.receipt(answer.GetReceipt())
 }
 
 type credentialRotateCommand struct {
@@ -534,7 +606,7 @@ func (c *credentialRotateCommand) Run(ctx context.Context, t *terminal) error {
 	t.note("The new key is sealed; it is revision %d.", changed.GetRevision())
 	t.warnOf(warnings)
 	if !c.NoTest {
-		changed = t.tryKey(ctx, api, changed)
+		changed = t.tryKey(ctx, api, changed, 0)
 	}
 	return t.showCredential(ctx, api, changed)
 }
@@ -542,6 +614,7 @@ func (c *credentialRotateCommand) Run(ctx context.Context, t *terminal) error {
 type credentialTestCommand struct {
 	Common common `embed:""`
 	Name   string `arg:"" complete:"credential" help:"Label or id."`
+	Next   bool   `help:"Try the second secret, not the one that serves."`
 }
 
 // Help is the long help.
@@ -565,11 +638,17 @@ func (c *credentialTestCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: found.GetId()})
+	var revision int32
+	if c.Next {
+		if revision = found.GetNext().GetRevision(); revision == 0 {
+			return noSecond(found)
+		}
+	}
+	answer, err := call(ctx, api, api.credentials.TestCredential, &keysv1.TestCredentialRequest{Id: found.GetId(), Revision: revision})
 	if err != nil {
 		return err
 	}
-	tested := answer.GetCredential()
+	tested := judged(answer.GetCredential(), revision)
 	switch {
 	case t.structured():
 		if err := t.emit(answer); err != nil {
@@ -596,12 +675,14 @@ func (c *credentialTestCommand) Run(ctx context.Context, t *terminal) error {
 type credentialDeleteCommand struct {
 	Common common `embed:""`
 	Name   string `arg:"" complete:"credential" help:"Label or id."`
+	Cut    bool   `help:"End answers that it is giving, too."`
 	Yes    bool   `short:"y" help:"Do not ask."`
 }
 
 // Help is the long help.
 func (credentialDeleteCommand) Help() string {
-	return `Requests that only this credential can serve fail from then on.
+	return `Requests that only this credential can serve fail from then on. It waits up to five seconds and says how
+many routers confirmed.
 
 Examples:
 
@@ -623,10 +704,11 @@ func (c *credentialDeleteCommand) Run(ctx context.Context, t *terminal) error {
 	if err := t.confirmed(ctx, c.Yes, "The credential %s (%s, key %s) and its secret would be removed for good", found.GetLabel(), found.GetProvider(), found.GetHint()); err != nil {
 		return err
 	}
-	if _, err := call(ctx, api, api.credentials.DeleteCredential, &keysv1.DeleteCredentialRequest{Id: found.GetId(), IdempotencyKey: rand.Text()}); err != nil {
+	answer, err := call(ctx, api, api.credentials.DeleteCredential, &keysv1.DeleteCredentialRequest{Id: found.GetId(), CutStreams: c.Cut, IdempotencyKey: rand.Text()})
+	if err != nil {
 		return err
 	}
-	return t.done(found.GetId(), "The credential %s is removed.", found.GetLabel())
+	return t.doneWith(found.GetId(), answer.GetReceipt(), "The credential %s is removed.", found.GetLabel())
 }
 
 // done reports the end of a command that has nothing to show.

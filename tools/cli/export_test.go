@@ -6,6 +6,7 @@ import (
 	"time"
 
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
+	"github.com/claviger/claviger/tools/seed"
 )
 
 // What the tests look at from outside.
@@ -40,4 +41,15 @@ func ShownUsage(ctx context.Context, answer *meteringv1.QueryUsageResponse) (str
 	}
 	err := t.printCertainty(answer, time.Now())
 	return out.String(), err
+}
+
+// What is said of rules and receipts.
+var (
+	RuleChanges = ruleChanges
+	ReceiptText = receiptText
+)
+
+// RuleOf is what lines from flags say.
+func RuleOf(strategy string, targets ...string) (seed.Policy, error) {
+	return (&policyFlags{Strategy: strategy, Target: targets}).rule(nil)
 }

@@ -17,16 +17,35 @@ import (
 	"connectrpc.com/connect/v2/connectproto"
 	"github.com/alecthomas/kong"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+
+	"github.com/claviger/claviger/tools/seed"
 )
 
 // usageError is a command line that makes no sense.
-type usageError struct{ message, hint string }
+type usageError struct {
+	message, hint string
+	// fields are mistakes of a file, by their places in it.
+	fields []fieldProblem
+}
 
 // Error says what is wrong.
 func (e *usageError) Error() string { return e.message }
 
 func usagef(format string, args ...any) error {
 	return &usageError{message: fmt.Sprintf(format, args...)}
+}
+
+// fileProblem is what is wrong with a file, place by place.
+func fileProblem(name string, err error) error {
+	mistakes, ok := errors.AsType[seed.FileError](err)
+	if !ok {
+		return &usageError{message: err.Error()}
+	}
+	out := &usageError{message: fmt.Sprintf("%s cannot be read as a policy", name)}
+	for _, m := range mistakes {
+		out.fields = append(out.fields, fieldProblem{fmt.Sprintf("%s:%d:%d", m.File, m.Line, m.Column), m.Message})
+	}
+	return out
 }
 
 // failure is something that did not work and that no server has said.
@@ -128,7 +147,7 @@ func (t *terminal) printProblem(p problem) {
 // explain turns any error into what is shown of it.
 func explain(err error) problem {
 	if e, ok := errors.AsType[*usageError](err); ok {
-		return problem{Code: "USAGE", Message: e.message, Hint: e.hint, exit: 2}
+		return problem{Code: "USAGE", Message: e.message, Hint: e.hint, Fields: e.fields, exit: 2}
 	}
 	if e, ok := errors.AsType[*failure](err); ok {
 		p := problem{Code: e.code, Message: e.message, Hint: e.hint, exit: 1}

@@ -21,6 +21,7 @@ import (
 type keyCommands struct {
 	List   keyListCommand   `cmd:"" help:"List the API keys, with when each was last used."`
 	Create keyCreateCommand `cmd:"" help:"Create an API key and show it this once."`
+	Update keyUpdateCommand `cmd:"" help:"Change an API key, not its secret."`
 	Revoke keyRevokeCommand `cmd:"" help:"End an API key for good."`
 }
 
@@ -107,6 +108,7 @@ func (c *keyListCommand) table(ctx context.Context, api *client, all []*keysv1.A
 	tab := &table{columns: []column{
 		{title: "NAME", shrink: true},
 		{title: "POLICY", shrink: true},
+		{title: "GROUP", shrink: true, drop: 5},
 		{title: "STATE"},
 		{title: "LAST USED", drop: 1},
 		{title: "OWNER", shrink: true, drop: 3},
@@ -115,7 +117,7 @@ func (c *keyListCommand) table(ctx context.Context, api *client, all []*keysv1.A
 	}}
 	now, named := time.Now(), namesOf(api)
 	for _, o := range all {
-		tab.add(plain(o.GetName()), plain(named.policy(ctx, o.GetPolicyId())), keyState(o, now), lastUse(uses, o.GetId(), now),
+		tab.add(plain(o.GetName()), plain(defaultText(named.policy(ctx, o.GetPolicyId()), o.GetEnforcePolicy())), plain(named.group(ctx, o.GetGroupId())), keyState(o, now), lastUse(uses, o.GetId(), now),
 			plain(named.member(ctx, o.GetMemberId())), plain(ago(o.GetCreateTime(), now)), cell{o.GetId(), dim})
 	}
 	return tab
@@ -137,7 +139,9 @@ func keyState(o *keysv1.ApiKey, now time.Time) cell {
 type keyCreateCommand struct {
 	Common     common `embed:""`
 	Name       string `arg:"" help:"Its name for people."`
-	Policy     string `complete:"policy" placeholder:"NAME" help:"Default policy, for requests that name no model."`
+	Policy     string `complete:"policy" placeholder:"NAME" help:"Default policy, for requests that name no model. The group's or the organization's if not given."`
+	Enforce    bool   `help:"Send every request through the policy, whatever model it names."`
+	Group      string `complete:"group" placeholder:"NAME" help:"The group that it is in."`
 	Expires    string `placeholder:"TIME" help:"When it dies: a distance such as 90d, or a date. Never if not given."`
 	Provenance string `enum:"none,basic,full" default:"basic" help:"How much its callers are told of what served them: none, basic or full."`
 	WriteTo    string `type:"path" placeholder:"FILE" help:"Write the key to a new file that only you can read, instead of showing it."`
@@ -152,6 +156,7 @@ Examples:
 
     claviger key create app --policy main
     claviger key create ci --policy main --expires 90d --write-to ci.key
+    claviger key create intern --group interns
     export OPENAI_API_KEY=$(claviger key create app --policy main)`
 }
 
@@ -161,14 +166,11 @@ func (c *keyCreateCommand) Run(ctx context.Context, t *terminal) error {
 		return &usageError{message: "--quiet would print the id and lose the key", hint: "add --write-to FILE"}
 	}
 	request := &keysv1.CreateApiKeyRequest{
-		Name: c.Name, Provenance: enumOf[keysv1.ProvenanceLevel](keysv1.ProvenanceLevel_value, "PROVENANCE_LEVEL_", c.Provenance),
+		Name: c.Name, EnforcePolicy: c.Enforce, Provenance: enumOf[keysv1.ProvenanceLevel](keysv1.ProvenanceLevel_value, "PROVENANCE_LEVEL_", c.Provenance),
 	}
-	if c.Expires != "" {
-		at, err := instant(c.Expires, time.Now(), true)
-		if err != nil {
-			return err
-		}
-		request.ExpireTime = timestamppb.New(at)
+	var err error
+	if request.ExpireTime, err = expiry(c.Expires); err != nil {
+		return err
 	}
 	api, err := t.connect()
 	if err != nil {
@@ -181,6 +183,13 @@ func (c *keyCreateCommand) Run(ctx context.Context, t *terminal) error {
 			return err
 		}
 		request.PolicyId = policy.GetId()
+	}
+	if c.Group != "" {
+		group, err := api.findGroup(ctx, c.Group)
+		if err != nil {
+			return err
+		}
+		request.GroupId = group.GetId()
 	}
 	// The place is made sure of before the key exists, since it is shown only once.
 	file, err := reserve(c.WriteTo)
@@ -275,15 +284,138 @@ func (p *pending) keep(key secret.Text) error {
 	return errors.Join(err, os.Remove(p.file.Name()))
 }
 
+type keyUpdateCommand struct {
+	Common     common       `embed:""`
+	Name       string       `arg:"" complete:"key" help:"Name or id."`
+	Rename     *string      `placeholder:"NAME" help:"Another name."`
+	Default    defaultFlags `embed:""`
+	Group      *string      `complete:"group" placeholder:"NAME" help:"The group that it is in; 'none' takes it out."`
+	Expires    string       `placeholder:"TIME" help:"When it dies: a distance such as 90d, a date, or 'never'."`
+	Provenance string       `enum:",none,basic,full" default:"" placeholder:"WORD" help:"How much its callers are told of what served them: none, basic or full."`
+}
+
+// Help is the long help.
+func (keyUpdateCommand) Help() string {
+	return `What is not named stays.
+
+Examples:
+
+    claviger key update app --policy main --enforce
+    claviger key update ci --group research --expires 30d`
+}
+
+// Run changes one.
+func (c *keyUpdateCommand) Run(ctx context.Context, t *terminal) error {
+	if c.Rename == nil && !c.Default.given() && c.Group == nil && c.Expires == "" && c.Provenance == "" {
+		return &usageError{message: "nothing to change", hint: "name what to change, such as --policy or --group"}
+	}
+	api, err := t.connect()
+	if err != nil {
+		return err
+	}
+	defer api.close()
+	found, err := api.findKey(ctx, c.Name)
+	if err != nil {
+		return err
+	}
+	key := rand.Text()
+	var changed *keysv1.ApiKey
+	err = updating("the API key "+found.GetName(),
+		func() (*keysv1.ApiKey, error) { return api.findKey(ctx, found.GetId()) },
+		func(read *keysv1.ApiKey) error {
+			request, err := c.request(ctx, api, read)
+			if err != nil {
+				return err
+			}
+			request.IdempotencyKey = key
+			answer, err := call(ctx, api, api.keys.UpdateApiKey, request)
+			changed = answer.GetApiKey()
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	return t.showAPIKey(ctx, api, changed)
+}
+
+// request is what the flags change of the key that was read.
+func (c *keyUpdateCommand) request(ctx context.Context, api *client, read *keysv1.ApiKey) (*keysv1.UpdateApiKeyRequest, error) {
+	out := &keysv1.UpdateApiKeyRequest{Id: read.GetId(), Name: c.Rename, Etag: read.GetEtag()}
+	if c.Default.given() {
+		policyID, enforce, err := c.Default.of(ctx, api, read.GetPolicyId(), read.GetEnforcePolicy())
+		if err != nil {
+			return nil, err
+		}
+		out.PolicyId, out.EnforcePolicy = &policyID, &enforce
+	}
+	if c.Group != nil {
+		groupID := ""
+		if *c.Group != none {
+			group, err := api.findGroup(ctx, *c.Group)
+			if err != nil {
+				return nil, err
+			}
+			groupID = group.GetId()
+		}
+		out.GroupId = &groupID
+	}
+	if c.Provenance != "" {
+		level := enumOf[keysv1.ProvenanceLevel](keysv1.ProvenanceLevel_value, "PROVENANCE_LEVEL_", c.Provenance)
+		out.Provenance = &level
+	}
+	if c.Expires == "never" {
+		out.ClearExpireTime = true
+		return out, nil
+	}
+	var err error
+	out.ExpireTime, err = expiry(c.Expires)
+	return out, err
+}
+
+// expiry is the end that a flag names; none is nil.
+func expiry(text string) (*timestamppb.Timestamp, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // nil is "not said"
+	}
+	at, err := instant(text, time.Now(), true)
+	if err != nil {
+		return nil, err
+	}
+	return timestamppb.New(at), nil
+}
+
+func (t *terminal) showAPIKey(ctx context.Context, api *client, o *keysv1.ApiKey) error {
+	switch {
+	case t.structured():
+		return t.emit(o)
+	case t.Quiet:
+		return t.print("%s", o.GetId())
+	}
+	now, named := time.Now(), namesOf(api)
+	return t.printFacts(
+		[2]string{"id", o.GetId()},
+		[2]string{"name", o.GetName()},
+		[2]string{"begins", o.GetDisplay()},
+		[2]string{"policy", defaultText(named.policy(ctx, o.GetPolicyId()), o.GetEnforcePolicy())},
+		[2]string{"group", named.group(ctx, o.GetGroupId())},
+		[2]string{"provenance", word(max(o.GetProvenance(), keysv1.ProvenanceLevel_PROVENANCE_LEVEL_NONE))},
+		[2]string{"owner", named.member(ctx, o.GetMemberId())},
+		[2]string{"state", keyState(o, now).text},
+		[2]string{"created", moment(o.GetCreateTime(), now)},
+	)
+}
+
 type keyRevokeCommand struct {
 	Common common `embed:""`
 	Name   string `arg:"" complete:"key" help:"Name or id."`
+	Cut    bool   `help:"End answers that it is being given, too."`
 	Yes    bool   `short:"y" help:"Do not ask."`
 }
 
 // Help is the long help.
 func (keyRevokeCommand) Help() string {
-	return `Applications that use it are refused within a second.
+	return `Applications that use it are refused from then on. It waits up to five seconds and says how many routers
+confirmed.
 
 Examples:
 
@@ -305,12 +437,12 @@ func (c *keyRevokeCommand) Run(ctx context.Context, t *terminal) error {
 	if err := t.confirmed(ctx, c.Yes, "The API key %s (%s…) would end for good", found.GetName(), strings.TrimRight(found.GetDisplay(), "_")); err != nil {
 		return err
 	}
-	answer, err := call(ctx, api, api.keys.RevokeApiKey, &keysv1.RevokeApiKeyRequest{Id: found.GetId(), IdempotencyKey: rand.Text()})
+	answer, err := call(ctx, api, api.keys.RevokeApiKey, &keysv1.RevokeApiKeyRequest{Id: found.GetId(), CutStreams: c.Cut, IdempotencyKey: rand.Text()})
 	if err != nil {
 		return err
 	}
 	if t.structured() {
-		return t.emit(answer.GetApiKey())
+		return t.emit(answer.GetApiKey(), receiptFields(answer.GetReceipt())...)
 	}
-	return t.done(found.GetId(), "The API key %s is revoked.", found.GetName())
+	return t.doneWith(found.GetId(), answer.GetReceipt(), "The API key %s is revoked.", found.GetName())
 }

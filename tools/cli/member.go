@@ -190,12 +190,14 @@ func (c *memberUpdateCommand) Run(ctx context.Context, t *terminal) error {
 type memberRemoveCommand struct {
 	Common common `embed:""`
 	Email  string `arg:"" complete:"member" help:"The person's address or id."`
+	Cut    bool   `help:"End answers that their API keys are being given, too."`
 	Yes    bool   `short:"y" help:"Do not ask."`
 }
 
 // Help is the long help.
 func (memberRemoveCommand) Help() string {
-	return `Their sessions end and their API keys are revoked.
+	return `Their sessions end and their API keys are revoked. It waits up to five seconds and says how many routers
+confirmed.
 
 Examples:
 
@@ -216,8 +218,9 @@ func (c *memberRemoveCommand) Run(ctx context.Context, t *terminal) error {
 	if err := t.confirmed(ctx, c.Yes, "%s would be removed, their sessions ended and their API keys revoked", found.GetEmail()); err != nil {
 		return err
 	}
-	if _, err := call(ctx, api, api.members.DeleteMember, &keysv1.DeleteMemberRequest{Id: found.GetId(), IdempotencyKey: rand.Text()}); err != nil {
+	answer, err := call(ctx, api, api.members.DeleteMember, &keysv1.DeleteMemberRequest{Id: found.GetId(), CutStreams: c.Cut, IdempotencyKey: rand.Text()})
+	if err != nil {
 		return err
 	}
-	return t.done(found.GetId(), "%s is removed.", found.GetEmail())
+	return t.doneWith(found.GetId(), answer.GetReceipt(), "%s is removed.", found.GetEmail())
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"iter"
+	"strings"
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 )
@@ -29,6 +30,8 @@ func (n *names) of(ctx context.Context, kind, id string) string {
 			list = index(n.api.eachCredential(ctx), (*keysv1.Credential).GetId, (*keysv1.Credential).GetLabel)
 		case "policy":
 			list = index(n.api.eachPolicy(ctx), (*keysv1.Policy).GetId, (*keysv1.Policy).GetName)
+		case "group":
+			list = index(n.api.eachGroup(ctx), (*keysv1.Group).GetId, (*keysv1.Group).GetName)
 		case "member":
 			list = index(n.api.eachMember(ctx), (*keysv1.Member).GetId, (*keysv1.Member).GetEmail)
 		}
@@ -45,6 +48,13 @@ func (n *names) key(ctx context.Context, id string) string { return n.of(ctx, "k
 func (n *names) credential(ctx context.Context, id string) string { return n.of(ctx, "credential", id) }
 
 func (n *names) policy(ctx context.Context, id string) string { return n.of(ctx, "policy", id) }
+
+func (n *names) group(ctx context.Context, id string) string { return n.of(ctx, "group", id) }
+
+// all are what people call several objects.
+func (n *names) all(ctx context.Context, kind string, ids []string) string {
+	return strings.Join(texts(ids, func(id string) string { return n.of(ctx, kind, id) }), ", ")
+}
 
 func (n *names) member(ctx context.Context, id string) string { return n.of(ctx, "member", id) }
 

@@ -3,117 +3,34 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io"
 	"iter"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/goccy/go-yaml"
-
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/tools/seed"
 )
 
 type policyCommands struct {
-	List   policyListCommand   `cmd:"" help:"List the policies."`
-	Get    policyGetCommand    `cmd:"" help:"Show one policy with its lines."`
-	Create policyCreateCommand `cmd:"" help:"Create a policy, usable at once as model policy/NAME."`
-	Update policyUpdateCommand `cmd:"" help:"Replace the lines of a policy."`
-	Delete policyDeleteCommand `cmd:"" help:"Remove a policy."`
+	List     policyListCommand     `cmd:"" help:"List the policies."`
+	Get      policyGetCommand      `cmd:"" help:"Show one policy with its lines."`
+	Create   policyCreateCommand   `cmd:"" help:"Create a policy, usable as model policy/NAME."`
+	Update   policyUpdateCommand   `cmd:"" help:"Replace the rule of a policy, or its draft."`
+	Check    policyCheckCommand    `cmd:"" help:"Say what is wrong with a rule, and keep nothing."`
+	Publish  policyPublishCommand  `cmd:"" help:"Make the draft the version that serves."`
+	Discard  policyDiscardCommand  `cmd:"" help:"Forget the draft."`
+	Versions policyVersionsCommand `cmd:"" help:"List the published versions."`
+	Diff     policyDiffCommand     `cmd:"" help:"Say how two versions differ."`
+	Rollback policyRollbackCommand `cmd:"" help:"Publish an older version again."`
+	Delete   policyDeleteCommand   `cmd:"" help:"Remove a policy."`
 }
 
 // Help is the long help.
 func (policyCommands) Help() string {
-	return `A policy is an ordered list of lines, each a model and whose key serves: own or platform. They are tried
-in order until one serves. Applications use it as the model policy/NAME.`
+	return `A policy is groups of lines, each a model and whose key serves: own, platform or one credential. Groups are
+tried in order until one line serves. Applications use it as the model policy/NAME.`
 }
-
-type policyFlags struct {
-	Target []string `sep:"none" complete:"target" placeholder:"MODEL=USE" help:"A line, such as openai/gpt-4o-mini=own or anthropic/claude-haiku-4-5=platform; repeat it for more. Without =USE it is own."`
-	File   string   `type:"path" placeholder:"FILE" help:"Read the lines from a YAML file; - is standard input."`
-}
-
-// policyFile is the form of --file.
-type policyFile struct {
-	Name    string `yaml:"name"`
-	Targets []struct {
-		Model string `yaml:"model"`
-		Use   string `yaml:"use"`
-	} `yaml:"targets"`
-}
-
-// lines are what the flags say, and the name if the file has one.
-func (f *policyFlags) lines(t *terminal) (name string, targets []*keysv1.Target, err error) {
-	switch {
-	case f.File != "" && len(f.Target) > 0:
-		return "", nil, usagef("--target and --file do not go together")
-	case f.File != "":
-		return f.fromFile(t)
-	case len(f.Target) == 0:
-		return "", nil, &usageError{message: "the policy has no lines", hint: "add --target openai/gpt-4o-mini=own, or --file policy.yaml"}
-	}
-	for _, text := range f.Target {
-		model, use := text, "own"
-		if i := strings.LastIndexByte(text, '='); i >= 0 {
-			model, use = text[:i], text[i+1:]
-		}
-		target, err := newTarget(model, use)
-		if err != nil {
-			return "", nil, err
-		}
-		targets = append(targets, target)
-	}
-	return "", targets, nil
-}
-
-func newTarget(model, use string) (*keysv1.Target, error) {
-	class := map[string]eventsv1.CredentialClass{
-		"": eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN, "own": eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN,
-		"platform": eventsv1.CredentialClass_CREDENTIAL_CLASS_PLATFORM,
-	}[use]
-	if class == 0 {
-		return nil, &usageError{message: fmt.Sprintf("%q is not whose key serves", use), hint: "write MODEL=own or MODEL=platform"}
-	}
-	if !strings.Contains(model, "/") {
-		return nil, &usageError{message: fmt.Sprintf("%q is not a model", model), hint: "write it with its provider, such as openai/gpt-4o-mini"}
-	}
-	return &keysv1.Target{Model: model, Use: class}, nil
-}
-
-func (f *policyFlags) fromFile(t *terminal) (name string, targets []*keysv1.Target, err error) {
-	in := io.NopCloser(t.In)
-	if f.File != "-" {
-		if in, err = os.Open(f.File); err != nil {
-			return "", nil, &usageError{message: err.Error()}
-		}
-	}
-	defer in.Close()
-	var form policyFile
-	if err := yaml.NewDecoder(in, yaml.Strict()).Decode(&form); err != nil {
-		if errors.Is(err, io.EOF) {
-			return "", nil, usagef("%s is empty", f.File)
-		}
-		return "", nil, &usageError{message: fmt.Sprintf("%s cannot be read as a policy", f.File), hint: yaml.FormatError(err, false, false)}
-	}
-	for _, line := range form.Targets {
-		target, err := newTarget(line.Model, line.Use)
-		if err != nil {
-			return "", nil, err
-		}
-		targets = append(targets, target)
-	}
-	if len(targets) == 0 {
-		return "", nil, usagef("%s has no targets", f.File)
-	}
-	return form.Name, targets, nil
-}
-
-func targetText(target *keysv1.Target) string { return target.GetModel() + "=" + word(target.GetUse()) }
 
 func (c *client) eachPolicy(ctx context.Context) iter.Seq2[*keysv1.Policy, error] {
 	return pages(func(token string) ([]*keysv1.Policy, string, error) {
@@ -159,11 +76,11 @@ func (c *policyListCommand) Run(ctx context.Context, t *terminal) error {
 	tab := &table{columns: []column{
 		{title: "NAME", shrink: true},
 		{title: "LINES", shrink: true},
-		{title: "VERSION", right: true, drop: 2},
+		{title: "VERSION", drop: 2},
 		{title: "CHANGED", drop: 1},
 		{title: "ID", drop: 3},
 	}}
-	now := time.Now()
+	now, named := time.Now(), namesOf(api)
 	for o, err := range api.eachPolicy(ctx) {
 		switch {
 		case err != nil:
@@ -176,11 +93,7 @@ func (c *policyListCommand) Run(ctx context.Context, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		lines := make([]string, len(targetsOf(o)))
-		for i, target := range targetsOf(o) {
-			lines[i] = targetText(target)
-		}
-		tab.add(plain(o.GetName()), plain(strings.Join(lines, ", then ")), plain(number(o.GetVersion())), plain(ago(o.GetUpdateTime(), now)), cell{o.GetId(), dim})
+		tab.add(plain(o.GetName()), plain(named.ruleText(ctx, specOf(o))), plain(versionText(o)), plain(ago(o.GetUpdateTime(), now)), cell{o.GetId(), dim})
 	}
 	if t.structured() || t.Quiet {
 		return nil
@@ -192,13 +105,42 @@ func (c *policyListCommand) Run(ctx context.Context, t *terminal) error {
 	return t.printTable(tab)
 }
 
-// targetsOf are the lines of the version that serves.
-func targetsOf(p *keysv1.Policy) []*keysv1.Target {
-	var out []*keysv1.Target
-	for _, group := range p.GetSpec().GetGroups() {
-		out = append(out, group.GetTargets()...)
+// versionText is the version that serves, and whether a draft waits.
+func versionText(p *keysv1.Policy) string {
+	switch {
+	case p.GetVersion() == 0:
+		return "draft"
+	case p.GetDraft() != nil:
+		return number(p.GetVersion()) + " + draft"
+	default:
+		return number(p.GetVersion())
+	}
+}
+
+// named is a rule with what people call the objects in it.
+func (n *names) rule(ctx context.Context, spec *keysv1.PolicySpec) *keysv1.PolicySpec {
+	name := func(kind string) func(string) (string, error) {
+		return func(id string) (string, error) { return n.of(ctx, kind, id), nil }
+	}
+	out, err := seed.Resolve(spec, seed.Naming{Credential: name("credential"), APIKey: name("key"), Group: name("group")})
+	if err != nil { // naming does not fail
+		return spec
 	}
 	return out
+}
+
+// ruleText is a rule in one line.
+func (n *names) ruleText(ctx context.Context, spec *keysv1.PolicySpec) string {
+	var groups []string
+	for _, g := range n.rule(ctx, spec).GetGroups() {
+		lines := texts(g.GetTargets(), lineText)
+		joint := ", then "
+		if g.GetStrategy() > keysv1.Strategy_STRATEGY_FALLBACK {
+			joint = " or "
+		}
+		groups = append(groups, strings.Join(lines, joint))
+	}
+	return strings.Join(groups, ", then ")
 }
 
 func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy) error {
@@ -208,37 +150,99 @@ func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy
 	case t.Quiet:
 		return t.print("%s", o.GetId())
 	}
-	now := time.Now()
+	now, named := time.Now(), namesOf(api)
+	version := number(o.GetVersion())
+	if o.GetVersion() == 0 {
+		version = "none is published yet"
+	}
+	draft := ""
+	if o.GetDraft() != nil && o.GetSpec() != nil {
+		draft = strings.Join(ruleChanges(named.rule(ctx, o.GetSpec()), named.rule(ctx, o.GetDraft())), "; ")
+		if draft == "" {
+			draft = "the same"
+		}
+	}
+	spec := named.rule(ctx, specOf(o))
+	most := ""
+	if spec.GetMaxAttempts() > 0 {
+		most = number(int64(spec.GetMaxAttempts())) + ", retries included"
+	}
+	hedge := ""
+	if spec.GetHedge() != nil {
+		hedge = "a second call " + hedgeText(spec.GetHedge())
+	}
 	err := t.printFacts(
 		[2]string{"id", o.GetId()},
 		[2]string{"name", o.GetName()},
 		[2]string{"model", "policy/" + o.GetName()},
-		[2]string{"version", number(o.GetVersion())},
-		[2]string{"changed", moment(o.GetUpdateTime(), now) + by(namesOf(api).member(ctx, o.GetUpdatedBy()))},
+		[2]string{"version", version},
+		[2]string{"draft", draft},
+		[2]string{"changed", moment(o.GetUpdateTime(), now) + by(named.member(ctx, o.GetUpdatedBy()))},
+		[2]string{"most calls", most},
+		[2]string{"hedging", hedge},
 	)
 	if err != nil {
 		return err
 	}
-	tab := &table{columns: []column{{title: "LINE", right: true}, {title: "MODEL", shrink: true}, {title: "KEY"}}}
-	for i, target := range targetsOf(o) {
-		tab.add(plain(strconv.Itoa(i+1)), plain(target.GetModel()), plain(word(target.GetUse())))
-	}
 	if err := t.print(""); err != nil {
 		return err
 	}
-	return t.printTable(tab)
+	return t.printTable(ruleTable(spec))
+}
+
+// ruleTable is a rule line by line. Columns in which nothing stands are left out.
+func ruleTable(spec *keysv1.PolicySpec) *table {
+	grouped, detailed := len(spec.GetGroups()) > 1, false
+	for _, g := range spec.GetGroups() {
+		grouped = grouped || groupText(g) != "fallback"
+		for _, target := range g.GetTargets() {
+			detailed = detailed || lineDetails(target) != ""
+		}
+	}
+	tab := &table{columns: []column{{title: "LINE", right: true}, {title: "MODEL", shrink: true}, {title: "KEY", shrink: true}}}
+	if grouped {
+		tab.columns = append(tab.columns, column{title: "GROUP", shrink: true})
+	}
+	if detailed {
+		tab.columns = append(tab.columns, column{title: "DETAILS", shrink: true})
+	}
+	line := 0
+	for i, g := range spec.GetGroups() {
+		for j, target := range g.GetTargets() {
+			line++
+			key := target.GetCredentialId()
+			if key == "" && target.GetUse() != 0 {
+				key = word(target.GetUse())
+			}
+			row := []cell{plain(strconv.Itoa(line)), plain(target.GetModel()), plain(key)}
+			if grouped {
+				group := ""
+				if j == 0 {
+					group = strconv.Itoa(i+1) + ": " + groupText(g)
+				}
+				row = append(row, plain(group))
+			}
+			if detailed {
+				row = append(row, plain(lineDetails(target)))
+			}
+			tab.add(row...)
+		}
+	}
+	return tab
 }
 
 type policyGetCommand struct {
 	Common common `embed:""`
 	Name   string `arg:"" complete:"policy" help:"Name or id."`
+	AsFile bool   `help:"Print it in the form that --file reads: the draft, if there is one."`
 }
 
 // Help is the long help.
 func (policyGetCommand) Help() string {
 	return `Examples:
 
-    claviger policy get main`
+    claviger policy get main
+    claviger policy get main --as-file > main.yaml`
 }
 
 // Run shows one.
@@ -252,6 +256,14 @@ func (c *policyGetCommand) Run(ctx context.Context, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	if c.AsFile {
+		spec := found.GetDraft()
+		if spec == nil {
+			spec = found.GetSpec()
+		}
+		_, err := t.Out.Write(seed.FormatPolicy(seed.Policy{Name: found.GetName(), Spec: namesOf(api).rule(ctx, spec)}))
+		return err
+	}
 	return t.showPolicy(ctx, api, found)
 }
 
@@ -259,94 +271,147 @@ type policyCreateCommand struct {
 	Common      common      `embed:""`
 	Name        string      `arg:"" optional:"" help:"Its name: a-z, 0-9, '-', '_' and '.'. The file may say it instead."`
 	PolicyFlags policyFlags `embed:""`
+	Draft       bool        `help:"Keep it as a draft: it serves nobody until it is published."`
 }
 
 // Help is the long help.
 func (policyCreateCommand) Help() string {
-	return `Examples:
+	return `A rule that cannot work (an unknown model, a line that is never reached, a loop) is refused with the
+line's number.
+
+Examples:
 
     claviger policy create main --target openai/gpt-4o-mini=own --target anthropic/claude-haiku-4-5=platform
-    claviger policy create main --file policy.yaml
+    claviger policy create shared --strategy weighted --target openai/gpt-4o=own,weight=3 --target openai/gpt-4o=credential:spare
+    claviger policy create main --file policy.yaml --draft
 
-The file:
+` + policyFileHelp
+}
+
+// policyFileHelp describes the file.
+const policyFileHelp = `The file, where "targets" alone is the short form of one group:
 
     name: main
-    targets:
-      - {model: openai/gpt-4o-mini, use: own}
-      - {model: anthropic/claude-haiku-4-5, use: platform}`
-}
+    groups:
+      - strategy: weighted       # fallback, weighted, lowest_latency, lowest_cost or sticky
+        when: {tags: {env: [prod]}, min_input_tokens: 1000, groups: [research]}
+        targets:
+          - {model: openai/gpt-4o, use: own, weight: 3, retries: 1, timeouts: {first_byte: 5s}}
+          - {model: openai/gpt-4o, credential: spare, overrides: {temperature: 0.2}}
+      - targets: [{model: anthropic/claude-haiku-4-5, use: platform}]`
 
 // Run creates one.
 func (c *policyCreateCommand) Run(ctx context.Context, t *terminal) error {
-	name, targets, err := c.PolicyFlags.lines(t)
+	rule, err := c.PolicyFlags.rule(t)
 	switch {
 	case err != nil:
 		return err
-	case c.Name == "" && name == "":
+	case c.Name == "" && rule.Name == "":
 		return usagef("the policy has no name")
 	case c.Name != "":
-		name = c.Name
+		rule.Name = c.Name
 	}
 	api, err := t.connect()
 	if err != nil {
 		return err
 	}
 	defer api.close()
-	answer, err := call(ctx, api, api.policies.CreatePolicy, &keysv1.CreatePolicyRequest{Name: name, Spec: seed.Rule(targets...), Publish: true, IdempotencyKey: rand.Text()})
+	spec, err := api.resolved(ctx, rule.Spec)
 	if err != nil {
 		return err
 	}
+	answer, err := call(ctx, api, api.policies.CreatePolicy, &keysv1.CreatePolicyRequest{Name: rule.Name, Spec: spec, Publish: !c.Draft, IdempotencyKey: rand.Text()})
+	if err != nil {
+		return err
+	}
+	t.warnOfRule(answer.GetWarnings())
 	return t.showPolicy(ctx, api, answer.GetPolicy())
+}
+
+// warnOfRule says what was accepted and may not be meant.
+func (t *terminal) warnOfRule(problems []*keysv1.PolicyProblem) {
+	for _, p := range problems {
+		t.warn("%s", problemText(p))
+	}
+}
+
+// problemText is something wrong with a rule, with its line.
+func problemText(p *keysv1.PolicyProblem) string {
+	if p.GetLine() > 0 {
+		return "line " + strconv.Itoa(int(p.GetLine())) + ": " + p.GetDescription()
+	}
+	return p.GetDescription()
 }
 
 type policyUpdateCommand struct {
 	Common      common      `embed:""`
 	Name        string      `arg:"" complete:"policy" help:"Name or id."`
 	PolicyFlags policyFlags `embed:""`
+	Draft       bool        `help:"Keep it as the draft: what serves stays until 'policy publish'."`
 }
 
 // Help is the long help.
 func (policyUpdateCommand) Help() string {
-	return `All lines are replaced by those that are given.
+	return `The whole rule is replaced by the one that is given, and serves at once as the next version, or waits as
+the draft.
 
 Examples:
 
     claviger policy update main --target anthropic/claude-haiku-4-5=own
-    claviger policy update main --file policy.yaml`
+    claviger policy get main --as-file > main.yaml; vi main.yaml; claviger policy update main --file main.yaml --draft
+    claviger policy diff main; claviger policy publish main
+
+` + policyFileHelp
 }
 
-// Run replaces the lines.
+// Run replaces the rule.
 func (c *policyUpdateCommand) Run(ctx context.Context, t *terminal) error {
-	named, targets, err := c.PolicyFlags.lines(t)
+	rule, err := c.PolicyFlags.rule(t)
 	if err != nil {
 		return err
 	}
-	if named != "" && named != strings.TrimPrefix(c.Name, "policy/") && !strings.HasPrefix(c.Name, "pol_") {
-		return usagef("the file is about the policy %q, not %q", named, c.Name)
+	if rule.Name != "" && rule.Name != strings.TrimPrefix(c.Name, "policy/") && !strings.HasPrefix(c.Name, "pol_") {
+		return usagef("the file is about the policy %q, not %q", rule.Name, c.Name)
 	}
 	api, err := t.connect()
 	if err != nil {
 		return err
 	}
 	defer api.close()
-	found, err := api.findPolicy(ctx, c.Name)
+	spec, err := api.resolved(ctx, rule.Spec)
+	if err != nil {
+		return err
+	}
+	return t.changePolicy(ctx, api, c.Name, func(ctx context.Context, read *keysv1.Policy, key string) (*keysv1.Policy, []*keysv1.PolicyProblem, error) {
+		answer, err := call(ctx, api, api.policies.UpdatePolicy, &keysv1.UpdatePolicyRequest{
+			Id: read.GetId(), Spec: spec, Publish: !c.Draft, Etag: read.GetEtag(), IdempotencyKey: key,
+		})
+		return answer.GetPolicy(), answer.GetWarnings(), err
+	})
+}
+
+// changePolicy changes a policy and shows it.
+func (t *terminal) changePolicy(ctx context.Context, api *client, name string,
+	change func(ctx context.Context, read *keysv1.Policy, key string) (*keysv1.Policy, []*keysv1.PolicyProblem, error),
+) error {
+	found, err := api.findPolicy(ctx, name)
 	if err != nil {
 		return err
 	}
 	key := rand.Text()
 	var changed *keysv1.Policy
+	var warnings []*keysv1.PolicyProblem
 	err = updating("the policy "+found.GetName(),
 		func() (*keysv1.Policy, error) { return api.policy(ctx, found.GetId()) },
 		func(read *keysv1.Policy) error {
-			answer, err := call(ctx, api, api.policies.UpdatePolicy, &keysv1.UpdatePolicyRequest{
-				Id: read.GetId(), Spec: seed.Rule(targets...), Publish: true, Etag: read.GetEtag(), IdempotencyKey: key,
-			})
-			changed = answer.GetPolicy()
+			var err error
+			changed, warnings, err = change(ctx, read, key)
 			return err
 		})
 	if err != nil {
 		return err
 	}
+	t.warnOfRule(warnings)
 	return t.showPolicy(ctx, api, changed)
 }
 
@@ -358,7 +423,7 @@ type policyDeleteCommand struct {
 
 // Help is the long help.
 func (policyDeleteCommand) Help() string {
-	return `A policy that API keys have as their default is not removed.
+	return `A policy that is somebody's default, or that another policy names, is not removed.
 
 Examples:
 

@@ -146,7 +146,7 @@ func TestAConflictSaysWhatChanged(t *testing.T) {
 		complains("changed by somebody else", "nothing was written", `label was "main", is "taken"`, "priority was 0, is 9", "ETAG_MISMATCH")
 	p.run("", "credential", "get", "taken").ok()
 	p.run("", "policy", "update", "main", "--target", "openai/o3=own").exits(1).
-		complains("targets was [openai/gpt-4o-mini=own], is [openai/gpt-4o=own]")
+		complains("line 1 was openai/gpt-4o-mini=own, is openai/gpt-4o=own")
 }
 
 func TestCallsAreRepeatedWhileTheInstallationIsAway(t *testing.T) {
@@ -213,6 +213,10 @@ func TestSecretsAreNotTakenFromTheCommandLine(t *testing.T) {
 		{"sign-in", "--password=" + password},
 		{"sign-in", "--organization", "acme", password},
 		{"member", "add", "a@acme.example", "--role", "member", "--password", password},
+		{"credential", "stage", "main", goodKey},
+		{"credential", "stage", "main", "--secret=" + goodKey},
+		{"explain", "policy/main", "--key", "clv_live_SECRETMARK0123456789"},
+		{"explain", "clv_live_SECRETMARK0123456789"},
 	} {
 		p.run("", args...).exits(2).complains("not taken from the command line", "replace it").keepsSecrets()
 	}
@@ -346,7 +350,11 @@ func TestHelpShowsGroupsAndExamples(t *testing.T) {
 	for _, args := range []string{
 		"sign-in", "sign-out", "whoami", "change-password", "context list", "context use", "context remove",
 		"credential list", "credential get", "credential create", "credential update", "credential rotate", "credential test", "credential delete",
-		"policy list", "policy get", "policy create", "policy update", "policy delete", "key list", "key create", "key revoke",
+		"credential stage", "credential share", "credential promote", "credential discard", "credential headroom",
+		"policy list", "policy get", "policy create", "policy update", "policy delete", "policy check", "policy publish", "policy discard",
+		"policy versions", "policy diff", "policy rollback", "group list", "group get", "group create", "group update", "group delete",
+		"routing get", "routing update", "model list", "model approve", "model withdraw", "drill start", "drill list", "drill show", "drill stop", "explain",
+		"key list", "key create", "key update", "key revoke",
 		"member list", "member add", "member update", "member remove", "usage", "request list", "request get", "tail",
 	} {
 		p.run("", append(strings.Fields(args), "--help")...).ok().says("Examples:", "    claviger "+strings.Fields(args)[0])

@@ -54,7 +54,7 @@ func TestTheWholeFirstKeyStoryFromTheTerminal(t *testing.T) {
 	p.run("", "credential", "update", "main key", "--label", "house", "--priority", "7").ok().says("house", "7")
 	p.run("", "credential", "update", "house", "--disable").ok().says("disabled")
 	p.run("", "policy", "update", "main", "--target", "openai/gpt-4o=own").ok().says("version", "2", "openai/gpt-4o")
-	p.run("", "policy", "delete", "main", "--yes").exits(1).complains("is the default of the API keys app", "revoke them first", "POLICY_IN_USE", "request id req_")
+	p.run("", "policy", "delete", "main", "--yes").exits(1).complains("is the default of the API keys app", "what names it", "POLICY_IN_USE", "request id req_")
 	p.run("", "key", "revoke", "app", "--yes").ok()
 	p.run("", "key", "list").ok().complains("There is no API key yet")
 	p.run("", "key", "list", "--all").ok().says("app", "revoked")
@@ -108,7 +108,7 @@ func TestEveryListAndObjectHasStableJSON(t *testing.T) {
 	if got, want := fmt.Sprint(labels), "[main CREDENTIAL_STATE_ACTIVE 0]"; got != want && !strings.Contains(got, "main") {
 		t.Errorf("credential list -o json = %s, want %s", got, want)
 	}
-	if got := p.run("", "policy", "list", "-o", "json").ok().objects(); len(got) != 2 || got[0]["name"] == nil || got[0]["targets"] == nil {
+	if got := p.run("", "policy", "list", "-o", "json").ok().objects(); len(got) != 2 || got[0]["name"] == nil || got[0]["spec"] == nil {
 		t.Errorf("policy list -o json = %v, want two policies", got)
 	}
 	first, again := p.run("", "policy", "get", "main", "-o", "json").ok(), p.run("", "policy", "get", "main", "-o", "json").ok()
@@ -141,7 +141,7 @@ func TestEveryListAndObjectHasStableJSON(t *testing.T) {
 	if got := p.run("", "whoami", "-o", "json").ok().object(); got["context"] != w.organization || got["address"] != w.address {
 		t.Errorf("whoami -o json = %v", got)
 	}
-	p.run("", "policy", "get", "main", "-o", "yaml").ok().says("---\n", "name: main\n", "targets:\n")
+	p.run("", "policy", "get", "main", "-o", "yaml").ok().says("---\n", "name: main\n", "targets:\n", "groups:\n")
 	uses := p.run("", "credential", "list", "-o", "json").ok().objects()
 	if uses[0]["lastUseTime"] == nil {
 		t.Errorf("credential list -o json has no lastUseTime: %v", uses[0])

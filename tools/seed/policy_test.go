@@ -148,8 +148,7 @@ groups:
   - {strategy: fallback, targets: []}
 `
 	_, err := seed.ParsePolicy("dir/policy.yaml", []byte(text))
-	var mistakes seed.FileError
-	if !errors.As(err, &mistakes) {
+	if _, ok := errors.AsType[seed.FileError](err); !ok {
 		t.Fatalf("ParsePolicy = %v, want a FileError", err)
 	}
 	for _, want := range []string{
