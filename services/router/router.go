@@ -156,7 +156,7 @@ func (a *App) credential(orgID, credentialID string) (*completion.Credential, bo
 func (a *App) Public() *connect.Server {
 	server := connect.NewServer(intercept.Chain(intercept.Options{Log: a.d.Log, Authenticate: a.authenticate, Telemetry: a.d.Telemetry})...)
 	routerv1connect.RegisterCompletionServiceHandler(server, &rpc.CompletionServer{
-		Completions: a.completions,
+		Completions: a.completions, Explain: a.explain,
 		Caller: func(ctx context.Context) completion.Caller {
 			return a.follower.ByID(authn.FromContext(ctx).APIKeyID)
 		},

@@ -89,10 +89,12 @@ func (w *walk) reasons() string {
 		if e.Line >= 0 {
 			text = fmt.Sprintf("line %d, %s", e.Line+1, text)
 		}
-		if e.Credential != nil && e.Reason != Unsupported {
-			text += fmt.Sprintf("credential %q ", label(e.Class, e.Credential))
+		if e.Credential != nil {
+			text += e.Said(fmt.Sprintf("credential %q", label(e.Class, e.Credential)))
+		} else {
+			text += e.Words()
 		}
-		if text += e.Words(); !slices.Contains(out, text) {
+		if !slices.Contains(out, text) {
 			out = append(out, text)
 		}
 	}

@@ -82,6 +82,20 @@ type Exclusion struct {
 	detail string
 }
 
+// Said says why, as a sentence about whoever the credential is told as, such as "the credential".
+func (e *Exclusion) Said(credential string) string {
+	switch e.Reason {
+	case CredentialState, CoolingDown, Expired, ModelScope, CallerScope:
+		return credential + " " + e.Words()
+	case NotDrawn, Duplicate, NoFallbacks, PlanFull, Parameters:
+		if e.Credential != nil {
+			return credential + ": " + e.Words()
+		}
+	default:
+	}
+	return e.Words()
+}
+
 // Words say why, for people, without the name of the line and without that of the credential.
 func (e *Exclusion) Words() string {
 	switch e.Reason {

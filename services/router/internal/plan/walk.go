@@ -164,7 +164,9 @@ func (w *walk) policy(policy *Policy) {
 	w.path[w.depth] = policy
 	w.depth++
 	for i := range policy.Groups {
-		w.step(policy, &policy.Groups[i])
+		if w.step(policy, &policy.Groups[i]); w.listing && len(w.targets) > 0 {
+			break
+		}
 	}
 	w.depth--
 }

@@ -19,12 +19,12 @@ type Model struct{ ID, OwnedBy string }
 
 // CompletionServer implements the contract.
 type CompletionServer struct {
-	routerv1connect.UnimplementedCompletionServiceHandler
-
 	Completions *completion.Service
 	// Caller returns who is calling, as the access interceptor found it.
 	Caller func(ctx context.Context) completion.Caller
 	Models Models
+	// Explain plans without calling anybody.
+	Explain Explain
 }
 
 var _ routerv1connect.CompletionServiceHandler = (*CompletionServer)(nil)

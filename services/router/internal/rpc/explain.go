@@ -1,0 +1,109 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
+	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/plan"
+	"github.com/claviger/claviger/services/router/internal/usage"
+)
+
+// Explain tells what would be tried for a request, without trying it.
+type Explain func(caller completion.Caller, req *completion.Request) (plan.Explanation, error)
+
+// bytesPerToken is how the size of a prompt is estimated, the other way round.
+const bytesPerToken = 4
+
+// ExplainRoute tells what would be tried for a request, in order, and what would not and why. It asks the same
+// planner as a call does, and calls nobody.
+func (s *CompletionServer) ExplainRoute(ctx context.Context, in *routerv1.ExplainRouteRequest) (*routerv1.ExplainRouteResponse, error) {
+	caller := s.Caller(ctx)
+	model, routing, err := routingOf(in.GetModel(), in.GetRouting())
+	if err != nil {
+		return nil, err
+	}
+	e, err := s.Explain(caller, &completion.Request{
+		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: model, Routing: routing,
+		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(),
+		InputBytes: int(in.GetInputTokens()) * bytesPerToken, MaxOutput: in.GetMaxOutputTokens(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return explanationOf(&e, caller.Provenance), nil
+}
+
+// explanationOf is as much of an explanation as a caller may see. Who is told less may have several exclusions
+// that then are the same: they are told once.
+func explanationOf(e *plan.Explanation, level completion.Provenance) *routerv1.ExplainRouteResponse {
+	out := &routerv1.ExplainRouteResponse{ConfigVersion: e.Plan.ConfigVersion, MaxAttempts: int32(attempts(&e.Plan))}
+	if e.Policy != nil && level != completion.ProvenanceNone {
+		out.Policy, out.PolicyVersion = e.Policy.Name, e.Policy.Version
+	}
+	for i := range e.Candidates {
+		out.Candidates = append(out.Candidates, candidateOf(&e.Candidates[i], level))
+	}
+	for i := range e.Exclusions {
+		x := exclusionOf(&e.Exclusions[i], level)
+		if !said(out.GetExclusions(), x) {
+			out.Exclusions = append(out.Exclusions, x)
+		}
+	}
+	return out
+}
+
+func said(before []*routerv1.RouteExclusion, x *routerv1.RouteExclusion) bool {
+	for _, b := range before {
+		if b.GetLine() == x.GetLine() && b.GetReason() == x.GetReason() && proto.Equal(b, x) {
+			return true
+		}
+	}
+	return false
+}
+
+func candidateOf(c *plan.Candidate, level completion.Provenance) *routerv1.RouteCandidate {
+	t := c.Target
+	out := &routerv1.RouteCandidate{
+		Provider: t.Provider, Model: t.Model, Reason: c.Reason, EstimatedCostNanoUsd: c.Cost, PriceVersion: c.PriceVersion, LatencyMicros: c.Latency.Microseconds(),
+	}
+	if t.PolicyID != "" {
+		out.Line = int32(t.Line) + 1
+	}
+	if level != completion.ProvenanceNone {
+		out.CredentialClass = eventsv1.CredentialClass(t.Class)
+	}
+	if told(t.Credential, t.Class, level) {
+		out.CredentialId, out.Credential, out.Revision = t.Credential.ID, t.Credential.Label, int32(t.Credential.Revision)
+	}
+	return out
+}
+
+func exclusionOf(x *plan.Exclusion, level completion.Provenance) *routerv1.RouteExclusion {
+	out := &routerv1.RouteExclusion{
+		Provider: x.Provider, Model: x.Model, Line: int32(x.Line) + 1, Reason: string(x.Reason), Description: x.Said("the credential"),
+	}
+	if level != completion.ProvenanceNone {
+		out.CredentialClass = eventsv1.CredentialClass(x.Class)
+	}
+	if told(x.Credential, x.Class, level) {
+		out.CredentialId, out.Credential = x.Credential.ID, x.Credential.Label
+	}
+	return out
+}
+
+// told reports whether a caller may know which credential it is: never one of the operator's.
+func told(c *completion.Credential, class usage.Class, level completion.Provenance) bool {
+	return c != nil && class == usage.Own && level == completion.ProvenanceFull
+}
+
+// attempts is the bound of the calls for one request.
+func attempts(p *completion.Plan) int {
+	if p.MaxAttempts == 0 {
+		return 4 // see PolicySpec.max_attempts
+	}
+	return p.MaxAttempts
+}
