@@ -127,8 +127,11 @@ func TestLastUsesAreToldOnceAMinuteAndAgainAfterAFailure(t *testing.T) {
 		if err := reporter.Run(ctx); err != nil {
 			t.Error(err)
 		}
-		if len(upstream.got) != 3 {
-			t.Fatalf("told %d times in three minutes, want 3", len(upstream.got))
+		if len(upstream.got) != 4 {
+			t.Fatalf("told %d times, want once a minute for three minutes, and at the goodbye", len(upstream.got))
+		}
+		if rest := time.Since(upstream.got[3][0].GetTime().AsTime()); rest < 0 || rest > time.Second {
+			t.Errorf("the last use told is %s old, want the last there was", rest)
 		}
 		for _, got := range upstream.got {
 			if len(got) != 1 || got[0].GetOrgId() != "org_1" || got[0].GetCredentialId() != "cred_1" || got[0].GetRevision() != 2 {

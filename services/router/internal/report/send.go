@@ -88,8 +88,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 
 // send makes one report. A whole one has what can wait, too.
 func (r *Reporter) send(ctx context.Context, whole, closing bool) error {
-	p := r.pack(whole)
-	p.req.Closing = closing
+	p := r.pack(whole, closing)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := r.o.Client.ReportRouterState(ctx, p.req)
@@ -112,16 +111,20 @@ type parcel struct {
 	used     []uses.Use
 }
 
-func (r *Reporter) pack(whole bool) parcel {
+func (r *Reporter) pack(whole, closing bool) parcel {
 	now := r.o.Now()
 	var used []uses.Use
-	if r.o.Uses != nil {
+	switch {
+	case r.o.Uses == nil:
+	case closing: // there is no next minute
+		used = r.o.Uses.Rest(now, maxKept)
+	default:
 		used = r.o.Uses.Take(now, maxKept)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p := parcel{
-		req:      &keysv1.ReportRouterStateRequest{Router: r.o.Router, Epoch: r.epoch, AppliedVersion: r.applied, Cuts: r.recentCuts(now)},
+		req:      &keysv1.ReportRouterStateRequest{Router: r.o.Router, Epoch: r.epoch, AppliedVersion: r.applied, Cuts: r.recentCuts(now), Closing: closing},
 		evidence: r.evidence, used: used,
 	}
 	rest := min(len(r.results), maxKept)
