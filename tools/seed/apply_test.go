@@ -265,3 +265,62 @@ func TestAWrongOwnerPasswordSaysSo(t *testing.T) {
 		t.Errorf("Apply = %v", err)
 	}
 }
+
+// TestObjectsThatNameEachOtherAreSeeded applies a file whose objects name each other in circles, and then
+// changes of each kind of them.
+func TestObjectsThatNameEachOtherAreSeeded(t *testing.T) {
+	t.Parallel()
+	i := newInstallation(t)
+	want := []string{
+		"created organization acme (owner owner@acme.example)",
+		"created group research",
+		"created API key batch (written to batch.key)",
+		"created credential openai/main",
+		"created policy spare",
+		"created policy main",
+		"created API key app (written to app.key)",
+		"updated approved models acme",
+		"updated preferences acme",
+	}
+	if diff := cmp.Diff(want, i.apply(full)); diff != "" {
+		t.Fatalf("first time (-want +got):\n%s", diff)
+	}
+	for _, line := range i.apply(full) {
+		if !strings.HasPrefix(line, "unchanged") {
+			t.Errorf("second time: %s", line)
+		}
+	}
+	c := i.credential("main")
+	if c.GetWeight() != 3 || len(c.GetScope().GetApiKeyIds()) != 1 || len(c.GetScope().GetGroupIds()) != 1 || c.GetExpireTime().AsTime().Year() != 2027 {
+		t.Errorf("the credential is %v", c)
+	}
+	for from, step := range map[string]struct{ to, want string }{
+		"enforce: true, approved_models":                                 {"enforce: false, approved_models", "updated group research"},
+		"{model: policy/spare}":                                          {"{model: policy/spare}, {model: openai/gpt-4.1}", "updated policy main (version 2)"},
+		"group: research, provenance: full, write_to":                    {"provenance: none, write_to", "updated API key app"},
+		"policy: spare, enforce: true, write_to: batch":                  {"policy: main, write_to: batch", "updated API key batch"},
+		`approved_models: ["openai/*", "anthropic/*"]` + "\npreferences": {`approved_models: ["*"]` + "\npreferences", "updated approved models acme"},
+		"order: [openai, anthropic]":                                     {"order: [anthropic]", "updated preferences acme"},
+		"weight: 3, expires: 2027-12-31, scope":                          {"weight: 2, scope", "updated credential openai/main (weight, expires)"},
+	} {
+		if !strings.Contains(full, from) {
+			t.Fatalf("the file has no %q", from)
+		}
+		text := strings.Replace(full, from, step.to, 1)
+		var changed []string
+		for _, line := range i.apply(text) {
+			if !strings.HasPrefix(line, "unchanged") {
+				changed = append(changed, line)
+			}
+		}
+		if diff := cmp.Diff([]string{step.want}, changed); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.to, diff)
+		}
+		for _, line := range i.apply(text) {
+			if !strings.HasPrefix(line, "unchanged") {
+				t.Errorf("%s, again: %s", step.to, line)
+			}
+		}
+		i.apply(full)
+	}
+}

@@ -205,7 +205,7 @@ api_keys:
   - {name: app, policy: main, group: research, provenance: full, write_to: app.key}
   - {name: batch, policy: spare, enforce: true, write_to: batch.key}
 approved_models: ["openai/*", "anthropic/*"]
-preferences: {order: [openai, anthropic], ignore: [fal], platform: never, providers: {anthropic: after_own, openai: policies}, policy: spare}
+preferences: {order: [openai, anthropic], ignore: [fal], platform: after_own, providers: {anthropic: before_own, openai: never}, policy: spare}
 `
 
 func TestGroupsAndPreferencesAreRead(t *testing.T) {
@@ -239,8 +239,8 @@ func TestGroupsAndPreferencesAreRead(t *testing.T) {
 		},
 		ApprovedModels: &[]string{"openai/*", "anthropic/*"},
 		Preferences: &seed.Preferences{
-			Order: []string{"openai", "anthropic"}, Ignore: []string{"fal"}, Platform: keysv1.PlatformRule_PLATFORM_RULE_NEVER, Policy: "spare",
-			Providers: map[string]keysv1.PlatformRule{"anthropic": keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN, "openai": keysv1.PlatformRule_PLATFORM_RULE_POLICIES},
+			Order: []string{"openai", "anthropic"}, Ignore: []string{"fal"}, Platform: keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN, Policy: "spare",
+			Providers: map[string]keysv1.PlatformRule{"anthropic": keysv1.PlatformRule_PLATFORM_RULE_BEFORE_OWN, "openai": keysv1.PlatformRule_PLATFORM_RULE_NEVER},
 		},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
@@ -253,7 +253,7 @@ func TestNamesOfAFileMustBeInIt(t *testing.T) {
 	text := strings.NewReplacer(
 		"credential: main", "credential: nobody", "policy/spare", "policy/nowhere", "groups: [research], api_keys: batch", "groups: [none], api_keys: nokey",
 		"group: research", "group: nogroup", "enforce: true, write_to", "enforce: yes, write_to", "policy: spare}", "enforce: true}",
-		"anthropic: after_own", "anthropic: sometimes", "2027-12-31", "soon",
+		"anthropic: before_own", "anthropic: sometimes", "2027-12-31", "soon",
 	).Replace(full)
 	_, _, err := seed.Parse("seed.yaml", []byte(text), lookup)
 	if err == nil {
