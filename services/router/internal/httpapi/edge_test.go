@@ -40,6 +40,7 @@ type rig struct {
 	mu      sync.Mutex
 	events  []usage.Event
 	targets []completion.Target // of every request; by the model's slug if there are none
+	heard   chan struct{}       // of events, if somebody wants to know
 }
 
 func (r *rig) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
@@ -75,6 +76,10 @@ func (r *rig) Done(_ *usage.Ticket, e *usage.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, *e)
+	select {
+	case r.heard <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
@@ -86,15 +91,21 @@ func (r *rig) done() []usage.Event {
 
 func (r *rig) handler(t *testing.T, providers map[string]completion.Provider, urls map[string]string) http.Handler {
 	t.Helper()
+	return r.handlerOf(t, completion.New(completion.Options{
+		Planner: r, Keyring: r, Recorder: r, Evidence: r, Providers: providers, BaseURLs: urls,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	}))
+}
+
+// handlerOf is the edges over a service.
+func (r *rig) handlerOf(t *testing.T, service *completion.Service) http.Handler {
+	t.Helper()
 	quiet, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return httpapi.New(httpapi.Options{
-		Completions: completion.New(completion.Options{
-			Planner: r, Keyring: r, Recorder: r, Evidence: r, Providers: providers, BaseURLs: urls,
-			Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		}),
+		Completions: service,
 		Caller: func(presented string) (completion.Caller, error) {
 			level, known := map[string]completion.Provenance{
 				"clv-1": completion.ProvenanceBasic, "clv-full": completion.ProvenanceFull, "clv-none": completion.ProvenanceNone,

@@ -15,10 +15,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b 
 // edge's encoder.
 type sink struct {
 	writer
-	edge   *edge
-	req    *completion.Request
-	level  completion.Provenance
-	served completion.Served
+	edge  *edge
+	req   *completion.Request
+	level completion.Provenance
+	told  completion.Told
+	raw   bool
 
 	encoder dialect.Encoder // of a converted answer
 	buf     *[]byte
@@ -44,13 +45,14 @@ func (s *sink) release() {
 
 // Begin implements completion.Sink.
 func (s *sink) Begin(served completion.Served) error {
-	s.served = served
+	s.raw = served.Raw
+	s.told, _ = completion.Tell(s.level, s.req.ID, served, !s.stream)
 	if !served.Raw {
 		s.buf, _ = buffers.Get().(*[]byte)
 		s.encoder = s.edge.encoder(s.req, served, s.now())
 	}
 	if s.stream { // else the header waits for the length
-		s.header(streamType, -1, s.req.ID, s.level, served)
+		s.header(streamType, -1, s.req.ID, s.told)
 		s.beatWith(s.edge.of.pulse)
 	}
 	return nil
@@ -59,11 +61,11 @@ func (s *sink) Begin(served completion.Served) error {
 // Chunk implements completion.Sink.
 func (s *sink) Chunk(c *completion.Chunk) error {
 	switch {
-	case s.served.Raw && len(c.Raw) == 0:
+	case s.raw && len(c.Raw) == 0:
 		return nil
-	case s.served.Raw:
+	case s.raw:
 		if !s.stream {
-			s.header(jsonType, len(c.Raw), s.req.ID, s.level, s.served)
+			s.header(jsonType, len(c.Raw), s.req.ID, s.told)
 		}
 		return s.pass(c.Raw)
 	case s.stream:
@@ -86,11 +88,12 @@ func (s *sink) pass(b []byte) error {
 }
 
 // tell writes what waited for the end of a stream, with what served in it.
-func (s *sink) tell() error {
+func (s *sink) tell(final completion.Final) error {
 	if s.teller == nil {
 		return nil
 	}
-	if b := s.teller.end(appendServed(nil, s.req.ID, s.level, s.served)); len(b) > 0 {
+	told := s.told.Ending(final)
+	if b := s.teller.end(appendTold(nil, &told)); len(b) > 0 {
 		return s.write(b)
 	}
 	return nil
@@ -149,17 +152,17 @@ func (s *sink) think(c *completion.Delta) {
 // End implements completion.Sink.
 func (s *sink) End(final completion.Final) error {
 	switch {
-	case s.served.Raw:
-		return s.tell()
+	case s.raw:
+		return s.tell(final)
 	case s.stream:
 		*s.buf = s.encoder.AppendEnd((*s.buf)[:0], final)
 		if err := s.pass(*s.buf); err != nil {
 			return err
 		}
-		return s.tell()
+		return s.tell(final)
 	}
 	s.whole.Finish, s.whole.StopSequence = final.Finish, final.StopSequence
 	*s.buf = s.encoder.AppendWhole((*s.buf)[:0], &s.whole, final)
-	s.header(jsonType, len(*s.buf), s.req.ID, s.level, s.served)
+	s.header(jsonType, len(*s.buf), s.req.ID, s.told)
 	return s.write(*s.buf)
 }

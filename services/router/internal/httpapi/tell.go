@@ -11,7 +11,6 @@ import (
 	"github.com/claviger/claviger/services/router/internal/dialect"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/sse"
-	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
 var errInclude = fault.New(fault.Invalid, "INCLUDE_INVALID", "the header x-claviger-include names something that there is not").
@@ -158,40 +157,52 @@ func headOf(chunk []byte) []byte {
 	return append(jsonscan.AppendText(head, model), ',')
 }
 
-// appendServed appends the member that tells what served, as far as the API key may see it.
-func appendServed(dst []byte, requestID string, level completion.Provenance, served completion.Served) []byte {
-	t := served.Target
+// appendTold appends the member that tells what served.
+func appendTold(dst []byte, told *completion.Told) []byte {
 	text := func(name, value string) {
 		if value != "" {
 			dst = append(append(append(dst, `,"`...), name...), `":`...)
 			dst = jsonscan.AppendText(dst, value)
 		}
 	}
+	number := func(name string, n int64) {
+		dst = append(append(append(dst, `,"`...), name...), `":`...)
+		dst = strconv.AppendInt(dst, n, 10)
+	}
 	dst = append(dst, `"`+dialect.RoutingField+`":{"request_id":`...)
-	dst = jsonscan.AppendText(dst, requestID)
-	text("model", t.Model)
-	text("credential_class", t.Class.String())
-	if level != completion.ProvenanceFull {
+	dst = jsonscan.AppendText(dst, told.RequestID)
+	text("model", told.Model)
+	text("credential_class", told.Class.String())
+	if !told.Full {
 		return append(dst, '}')
 	}
-	text("provider", t.Provider)
-	if t.Class == usage.Own {
-		text("credential_id", t.Credential.ID)
+	text("provider", told.Provider)
+	if told.CredentialID != "" {
+		text("credential_id", told.CredentialID)
+		number("credential_revision", int64(told.CredentialRevision))
 	}
-	if t.PolicyName != "" {
-		text("policy", t.PolicyName)
-		dst = append(dst, `,"policy_version":`...)
-		dst = strconv.AppendInt(dst, t.PolicyVersion, 10)
+	if told.Policy != "" {
+		text("policy", told.Policy)
+		number("policy_version", told.PolicyVersion)
+		number("line", int64(told.Line))
 	}
+	number("config_version", told.ConfigVersion)
+	if told.Cost != nil { // what is unknown is not there
+		number("cost_nano_usd", *told.Cost)
+	}
+	text("price_version", told.PriceVersion)
 	dst = append(dst, `,"attempts":[`...)
-	for i, a := range served.Attempts {
+	for i := range told.Attempts {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
+		a := &told.Attempts[i]
 		dst = append(dst, `{"attempt_id":`...)
 		dst = jsonscan.AppendText(dst, a.AttemptID)
 		text("provider", a.Provider)
 		text("model", a.Model)
+		text("credential_class", a.Class.String())
+		text("credential_id", a.Credential())
 		text("error_class", a.ErrorClass)
 		dst = append(dst, '}')
 	}

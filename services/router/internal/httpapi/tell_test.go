@@ -41,6 +41,7 @@ var (
 	toldMember = regexp.MustCompile(`,?"claviger":(\{.*?\}(?:\]\})?)`)
 	attemptID  = regexp.MustCompile(`att_[0-9a-z]+`)
 	requestID  = regexp.MustCompile(`req_[0-9a-z]+`)
+	costs      = regexp.MustCompile(`"config_version":0,(?:"cost_nano_usd":[0-9]+,)?(?:"price_version":"price_[0-9a-z]+",)?"attempts"`)
 )
 
 // The pieces of recorded streams.
@@ -59,8 +60,8 @@ const (
 
 const (
 	basic = `{"request_id":"REQ","model":"MODEL","credential_class":"own"}`
-	full  = `{"request_id":"REQ","model":"MODEL","credential_class":"own","provider":"PROVIDER","credential_id":"cred_1","policy":"main","policy_version":3,` +
-		`"attempts":[{"attempt_id":"ATT","provider":"PROVIDER","model":"MODEL"}]}`
+	full  = `{"request_id":"REQ","model":"MODEL","credential_class":"own","provider":"PROVIDER","credential_id":"cred_1","credential_revision":2,"policy":"main","policy_version":3,"line":1,"config_version":0,COST,` +
+		`"attempts":[{"attempt_id":"ATT","provider":"PROVIDER","model":"MODEL","credential_class":"own","credential_id":"cred_1"}]}`
 )
 
 // TestStreamsTellWhatServesIfAsked: in their last event, as far as the API key may see it. All other bytes
@@ -106,7 +107,7 @@ func TestStreamsTellWhatServesIfAsked(t *testing.T) {
 		provider, model, _ := strings.Cut(test.model, "/")
 		for _, slowly := range []bool{false, true} {
 			r := &rig{targets: []completion.Target{target(provider, model)}}
-			r.targets[0].Credential.ID, r.targets[0].PolicyName, r.targets[0].PolicyVersion = "cred_1", "main", 3
+			r.targets[0].Credential.Revision, r.targets[0].Credential.ID, r.targets[0].PolicyName, r.targets[0].PolicyVersion = 2, "cred_1", "main", 3
 			transport := recorded{test.before + test.now, slowly}
 			server := httptest.NewServer(r.handler(t, map[string]completion.Provider{"anthropic": anthropic.New(transport), "openai": openai.New(transport)}, nil))
 			for key, told := range map[string]string{"clv-1": basic, "clv-full": full, "clv-none": "", "": ""} {
@@ -120,7 +121,7 @@ func TestStreamsTellWhatServesIfAsked(t *testing.T) {
 					told = strings.NewReplacer("MODEL", test.model, "PROVIDER", provider, "REQ", got.header.Get("X-Request-Id")).Replace(told)
 					want = test.before + strings.Replace(test.then, "TOLD", told, 1)
 				}
-				if diff := cmp.Diff(want, attemptID.ReplaceAllString(got.body, "ATT")); diff != "" || got.status != http.StatusOK {
+				if diff := cmp.Diff(want, costs.ReplaceAllString(attemptID.ReplaceAllString(got.body, "ATT"), `"config_version":0,COST,"attempts"`)); diff != "" || got.status != http.StatusOK {
 					t.Errorf("%s, slowly %v, key %q: %d (-want +got):\n%s", name, slowly, key, got.status, diff)
 				}
 			}

@@ -89,7 +89,9 @@ func (a *api) submitVideo(ctx context.Context, x *exchange, caller completion.Ca
 	if err != nil {
 		return err
 	}
-	provenance(x.w.Header(), caller.Provenance, served)
+	if told, ok := completion.Tell(caller.Provenance, x.requestID, served, true); ok {
+		provenance(x.w.Header(), told)
+	}
 	a.answerVideo(x, &view)
 	return nil
 }

@@ -70,7 +70,7 @@ func (w *writer) heartbeat() {
 		return
 	}
 	if !w.begun {
-		w.head(streamType, -1, w.x.requestID, completion.ProvenanceNone, completion.Served{})
+		w.head(streamType, -1, w.x.requestID, completion.Told{})
 	}
 	if w.put([]byte(w.beat)) == nil { // else the caller is gone, and the next write says so
 		w.timer.Reset(silence)
@@ -118,15 +118,15 @@ func (w *writer) put(b []byte) error {
 }
 
 // header writes status and headers of an answer that begins, unless a heartbeat has.
-func (w *writer) header(contentType string, length int, requestID string, level completion.Provenance, served completion.Served) {
+func (w *writer) header(contentType string, length int, requestID string, told completion.Told) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.begun {
-		w.head(contentType, length, requestID, level, served)
+		w.head(contentType, length, requestID, told)
 	}
 }
 
-func (w *writer) head(contentType string, length int, requestID string, level completion.Provenance, served completion.Served) {
+func (w *writer) head(contentType string, length int, requestID string, told completion.Told) {
 	w.begun = true
 	h := w.x.w.Header()
 	h["Content-Type"] = []string{contentType}
@@ -141,28 +141,14 @@ func (w *writer) head(contentType string, length int, requestID string, level co
 	if length >= 0 {
 		h["Content-Length"] = []string{strconv.Itoa(length)}
 	}
-	provenance(h, level, served)
+	provenance(h, told)
 	w.x.status = http.StatusOK
 	w.x.w.WriteHeader(http.StatusOK)
 }
 
-// provenance tells what served, as far as the API key may see it.
-func provenance(h http.Header, level completion.Provenance, served completion.Served) {
-	if level == completion.ProvenanceNone {
-		return
-	}
-	t := served.Target
-	h["X-Claviger-Model"] = []string{t.Model}
-	h["X-Claviger-Class"] = []string{t.Class.String()}
-	if level != completion.ProvenanceFull {
-		return
-	}
-	h["X-Claviger-Provider"] = []string{t.Provider}
-	h["X-Claviger-Attempts"] = []string{strconv.Itoa(len(served.Attempts))}
-	if t.Class.String() == "own" {
-		h["X-Claviger-Credential"] = []string{t.Credential.ID}
-	}
-	if t.PolicyName != "" {
-		h["X-Claviger-Policy"] = []string{t.PolicyName + "@" + strconv.FormatInt(t.PolicyVersion, 10)}
+// provenance tells what served.
+func provenance(h http.Header, told completion.Told) {
+	for name, value := range told.Headers() {
+		h[name] = append(h[name], value)
 	}
 }

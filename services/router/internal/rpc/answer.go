@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"context"
+
 	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -97,16 +99,17 @@ func (w *whole) think(d *completion.Delta) {
 
 func (w *whole) End(final completion.Final) error { w.final = final; return nil }
 
-func (w *whole) response() *routerv1.CompleteResponse {
+func (w *whole) response(ctx context.Context) *routerv1.CompleteResponse {
 	w.message.Role = routerv1.MessageRole_MESSAGE_ROLE_ASSISTANT
 	return &routerv1.CompleteResponse{
 		RequestId: w.requestID, Model: w.served.Target.Model, Message: &w.message,
-		FinishReason: finishOf(w.final.Finish), Usage: usageOf(w.final), Provenance: provenanceOf(w.served, w.level),
+		FinishReason: finishOf(w.final.Finish), Usage: usageOf(w.final), Provenance: provenanceOf(ctx, w.level, w.served, w.final),
 	}
 }
 
 // pieces sends an answer as it comes. One message is reused: Send has encoded it when it returns.
 type pieces struct {
+	ctx       context.Context //nolint:containedctx // the call's, for its trailing metadata
 	stream    routerv1connect.CompletionServiceStreamCompletionServerStream
 	requestID string
 	level     completion.Provenance
@@ -201,7 +204,7 @@ func (p *pieces) think(d *completion.Delta) error {
 
 func (p *pieces) End(final completion.Final) error {
 	p.msg.Event = &routerv1.StreamCompletionResponse_Finished{Finished: &routerv1.Finished{
-		FinishReason: finishOf(final.Finish), Usage: usageOf(final), Provenance: provenanceOf(p.served, p.level),
+		FinishReason: finishOf(final.Finish), Usage: usageOf(final), Provenance: provenanceOf(p.ctx, p.level, p.served, final),
 	}}
 	return p.stream.Send(&p.msg)
 }

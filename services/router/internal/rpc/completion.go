@@ -40,7 +40,7 @@ func (s *CompletionServer) Complete(ctx context.Context, req *routerv1.CompleteR
 	if err := s.Completions.Complete(ctx, caller, in, out); err != nil {
 		return nil, err
 	}
-	return out.response(), nil
+	return out.response(ctx), nil
 }
 
 // StreamCompletion answers piece by piece.
@@ -50,7 +50,7 @@ func (s *CompletionServer) StreamCompletion(ctx context.Context, req *routerv1.S
 	if err != nil {
 		return err
 	}
-	return s.Completions.Complete(ctx, caller, in, &pieces{stream: stream, requestID: in.ID, level: caller.Provenance})
+	return s.Completions.Complete(ctx, caller, in, &pieces{ctx: ctx, stream: stream, requestID: in.ID, level: caller.Provenance})
 }
 
 // Embed gives the vectors of texts.
@@ -65,7 +65,7 @@ func (s *CompletionServer) Embed(ctx context.Context, req *routerv1.EmbedRequest
 		return nil, err
 	}
 	answer := &routerv1.EmbedResponse{
-		RequestId: in.ID, Model: out.served.Target.Model, Usage: usageOf(out.final), Provenance: provenanceOf(out.served, caller.Provenance),
+		RequestId: in.ID, Model: out.served.Target.Model, Usage: usageOf(out.final), Provenance: provenanceOf(ctx, caller.Provenance, out.served, out.final),
 	}
 	for _, v := range out.result.Vectors {
 		answer.Embeddings = append(answer.Embeddings, &routerv1.Embedding{Values: v})
@@ -86,7 +86,7 @@ func (s *CompletionServer) CountTokens(ctx context.Context, req *routerv1.CountT
 		return nil, err
 	}
 	return &routerv1.CountTokensResponse{
-		RequestId: in.ID, Model: out.served.Target.Model, Tokens: out.result.Count, Provenance: provenanceOf(out.served, caller.Provenance),
+		RequestId: in.ID, Model: out.served.Target.Model, Tokens: out.result.Count, Provenance: provenanceOf(ctx, caller.Provenance, out.served, out.final),
 	}, nil
 }
 

@@ -217,25 +217,3 @@ func tokensOf(t *usage.Tokens) *eventsv1.TokenCounts {
 		OutputTotal: t.OutputTotal, Reasoning: t.Reasoning, AudioIn: t.AudioIn, AudioOut: t.AudioOut, ImageIn: t.ImageIn, ImageOut: t.ImageOut,
 	}
 }
-
-func provenanceOf(s completion.Served, level completion.Provenance) *routerv1.Provenance {
-	t := s.Target
-	switch level {
-	case completion.ProvenanceNone:
-		return nil
-	case completion.ProvenanceBasic:
-		return &routerv1.Provenance{Model: t.Model, CredentialClass: eventsv1.CredentialClass(t.Class)}
-	case completion.ProvenanceFull:
-	}
-	out := &routerv1.Provenance{
-		Provider: t.Provider, Model: t.Model, CredentialClass: eventsv1.CredentialClass(t.Class),
-		Policy: t.PolicyName, PolicyVersion: t.PolicyVersion,
-	}
-	if t.Class == usage.Own {
-		out.CredentialId = t.Credential.ID
-	}
-	for _, a := range s.Attempts {
-		out.Attempts = append(out.Attempts, &routerv1.AttemptProvenance{AttemptId: a.AttemptID, Provider: a.Provider, Model: a.Model, ErrorClass: a.ErrorClass})
-	}
-	return out
-}

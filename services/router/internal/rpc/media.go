@@ -44,7 +44,7 @@ func (s *MediaServer) GenerateImage(ctx context.Context, in *routerv1.GenerateIm
 		return nil, err
 	}
 	answer := &routerv1.GenerateImageResponse{
-		RequestId: req.ID, Model: out.served.Target.Model, Usage: usageOf(out.final), Provenance: provenanceOf(out.served, caller.Provenance),
+		RequestId: req.ID, Model: out.served.Target.Model, Usage: usageOf(out.final), Provenance: provenanceOf(ctx, caller.Provenance, out.served, out.final),
 	}
 	for _, p := range out.list {
 		answer.Pictures = append(answer.Pictures, &routerv1.Picture{Url: p.URL, Data: p.Data, MediaType: p.MediaType, RevisedPrompt: p.RevisedText})
@@ -80,7 +80,7 @@ func (s *MediaServer) SubmitVideo(ctx context.Context, in *routerv1.SubmitVideoR
 	if err != nil {
 		return nil, err
 	}
-	return &routerv1.SubmitVideoResponse{Job: jobOf(&view), Provenance: provenanceOf(served, caller.Provenance)}, nil
+	return &routerv1.SubmitVideoResponse{Job: jobOf(&view), Provenance: provenanceOf(ctx, caller.Provenance, served, completion.Final{})}, nil
 }
 
 // GetJob says how far a job is.
