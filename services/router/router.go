@@ -80,7 +80,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.planner = &plan.Planner{Providers: adapters, Health: a.learned, Offers: catalog.Offers, Now: d.Now}
 	a.reporter = report.New(report.Options{
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: a.learned.Refused,
-		Credential: a.credential, Uses: a.used.Log, Log: d.Log, Now: d.Now,
+		Credential: a.credential, Uses: a.used.Log, Learned: a.learned.Snapshot, Log: d.Log, Now: d.Now,
 	})
 	if err := a.openMedia(adapters, urls, transport); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
@@ -93,13 +93,13 @@ func New(ctx context.Context, d Deps) (*App, error) {
 			s.AllCredentials(func(c *completion.Credential) { credentials = append(credentials, c) })
 			a.ring.Keep(context.WithoutCancel(ctx), credentials)
 		},
-		OnServed: func(s *snapshot.State, _ snapshot.Off) { a.reporter.Applied(s.Version()) },
+		OnServed: a.served,
 	}); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	a.completions = completion.New(completion.Options{
 		Planner: planner{a}, Keyring: a.used, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
-		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Allowed: a.allowed,
+		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Drills: a.reporter.Drills(), Allowed: a.allowed,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
 	if err := a.measure(d.Telemetry); err != nil {
