@@ -149,31 +149,36 @@ func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
 	return nil
 }
 
+// told stands before what the provider said, where that alone would not say why.
+var told = map[Event]string{
+	Doubted:      "refused for a request, a test follows",
+	Contradicted: "tests pass, and requests are refused all the same",
+}
+
 func (s *Service) learn(ctx context.Context, tx Tx, c Credential, f Finding) error {
-	from, verdict, reason := c.State(), c.Verdict, f.Reason
+	from, verdict := c.State(), c.Verdict
 	e := weigh(&c, f, s.Now())
-	switch e {
-	case TestUnclear:
+	if e == TestUnclear {
 		if _, fits := ruleOf(from, e, c, s.Now()); !fits {
 			return nil
 		}
 		c.StateReason = "the last test reached no verdict: " + f.Reason
 		return tx.UpdateSchedule(ctx, c)
-	case Doubted:
-		reason = "refused for a request, a test follows: " + f.Reason
-	case Contradicted:
-		reason = "tests pass, and requests are refused all the same: " + f.Reason
+	}
+	reason := f.Reason
+	if said, ok := told[e]; ok {
+		reason = said + ": " + f.Reason
 	}
 	fits, test := s.move(&c, from, e, reason)
 	if !fits {
 		return nil
 	}
-	told := false
+	found := false
 	if e == TestPassed || e == TestWarned {
 		models := slices.Clone(f.Models)
 		slices.Sort(models)
 		models = slices.Compact(models)
-		told = !slices.Equal(models, c.Models)
+		found = !slices.Equal(models, c.Models)
 		c.Models = models
 	}
 	if test {
@@ -181,7 +186,7 @@ func (s *Service) learn(ctx context.Context, tx Tx, c Credential, f Finding) err
 			return err
 		}
 	}
-	if c.Verdict == verdict && !told {
+	if c.Verdict == verdict && !found {
 		return tx.UpdateSchedule(ctx, c)
 	}
 	if err := tx.UpdateCredential(ctx, c); err != nil {

@@ -29,11 +29,21 @@ type tx struct {
 }
 
 func (t *tx) Credential(context.Context, string) (credential.Credential, error) { return t.c, nil }
-func (t *tx) UpdateCredential(_ context.Context, c credential.Credential) error { t.c = c; return nil }
-func (t *tx) InsertCredential(_ context.Context, c credential.Credential) error { t.c = c; return nil }
-func (t *tx) UpdateSchedule(_ context.Context, c credential.Credential) error   { t.c = c; return nil }
 func (t *tx) FinishProbes(context.Context, string, int, time.Time) error        { return nil }
 func (t *tx) StampPrevious(string)                                              { t.stamped++ }
+
+func (t *tx) InsertCredential(ctx context.Context, c credential.Credential) error {
+	return t.UpdateCredential(ctx, c)
+}
+
+func (t *tx) UpdateSchedule(ctx context.Context, c credential.Credential) error {
+	return t.UpdateCredential(ctx, c)
+}
+
+func (t *tx) UpdateCredential(_ context.Context, c credential.Credential) error {
+	t.c = c
+	return nil
+}
 
 func (t *tx) UnknownAPIKeys(context.Context, []string) ([]string, error) { return t.unknown, nil }
 func (t *tx) UnknownGroups(context.Context, []string) ([]string, error)  { return t.unknown, nil }
