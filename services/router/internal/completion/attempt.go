@@ -164,7 +164,7 @@ func (a *attempt) reach() (err error) {
 		c.Overrides = a.target.Rule.Overrides
 	}
 	if a.answer, err = a.s.o.Providers[a.target.Provider].Start(a.call, c); err != nil {
-		return err
+		return c.Overrides.blamed(err, a.target)
 	}
 	for {
 		if err := a.read(); err != nil || a.whole || !a.hold() {

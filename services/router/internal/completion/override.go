@@ -65,10 +65,10 @@ func (o *Overrides) Names() []Feature {
 // leave it out.
 func (o *Overrides) blamed(err error, t *Target) error {
 	f, ok := fault.Of(err)
-	if !ok || !errors.Is(err, ErrUnsupported) || !slices.Contains(o.Names(), Feature(f.Facts()["param"])) {
+	if o == nil || !ok || !errors.Is(err, ErrUnsupported) || !slices.Contains(o.Names(), Feature(f.Facts()["param"])) {
 		return err
 	}
-	return f.Saying("policy %q, line %d, overrides %s", t.PolicyName, t.Line+1, f.Message()).
+	return f.Saying("policy %q, line %d, overrides what cannot be: %s", t.PolicyName, t.Line+1, f.Message()).
 		Hinting("an owner or admin has to take the override out of the line, or choose another model for it").Because(err)
 }
 
