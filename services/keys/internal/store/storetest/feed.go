@@ -17,6 +17,7 @@ import (
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
@@ -160,6 +161,53 @@ func deltas(t *testing.T, f *Fixture) {
 			},
 			"delete policy": func(rt *rapid.T) {
 				some(rt, m, (*store.Tx).Policies, func(ctx context.Context, tx *store.Tx, p policy.Policy) error { return tx.DeletePolicy(ctx, p.ID) })
+			},
+			"draft policy": func(rt *rapid.T) {
+				m.change(rt, func(ctx context.Context, tx *store.Tx, orgID string) error {
+					p := f.Policy(orgID, id.New("x"))
+					p.Version, p.Draft = 0, &p.Spec
+					return tx.InsertPolicy(ctx, p)
+				})
+			},
+			"change draft": func(rt *rapid.T) {
+				some(rt, m, (*store.Tx).Policies, func(ctx context.Context, tx *store.Tx, p policy.Policy) error {
+					p.Revision++
+					p.Draft = &policy.Spec{MaxAttempts: int(p.Revision), Groups: p.Spec.Groups}
+					return tx.UpdatePolicy(ctx, p)
+				})
+			},
+			"add group": func(rt *rapid.T) {
+				m.change(rt, func(ctx context.Context, tx *store.Tx, orgID string) error {
+					return tx.InsertGroup(ctx, f.Group(orgID, id.New("x")))
+				})
+			},
+			"change group": func(rt *rapid.T) {
+				some(rt, m, (*store.Tx).Groups, func(ctx context.Context, tx *store.Tx, g group.Group) error {
+					g.Version, g.Enforce, g.Approved = g.Version+1, !g.Enforce, append(g.Approved, id.New("x"))
+					return tx.UpdateGroup(ctx, g)
+				})
+			},
+			"delete group": func(rt *rapid.T) {
+				some(rt, m, (*store.Tx).Groups, func(ctx context.Context, tx *store.Tx, g group.Group) error { return tx.DeleteGroup(ctx, g.ID) })
+			},
+			"change preferences": func(rt *rapid.T) {
+				m.change(rt, func(ctx context.Context, tx *store.Tx, _ string) error {
+					s, err := tx.Routing(ctx)
+					if err != nil {
+						return err
+					}
+					s.Preferences.Order, s.Approved = append(s.Preferences.Order, id.New("x")), append(s.Approved, id.New("x"))
+					return tx.UpdateRouting(ctx, s)
+				})
+			},
+			"change key": func(rt *rapid.T) {
+				list := func(tx *store.Tx, ctx context.Context, after string, limit int) ([]apikey.Key, error) {
+					return tx.APIKeys(ctx, "", after, limit)
+				}
+				some(rt, m, list, func(ctx context.Context, tx *store.Tx, k apikey.Key) error {
+					k.Name, k.GroupID, k.Version = id.New("x"), id.New("grp"), k.Version+1
+					return tx.UpdateAPIKey(ctx, k)
+				})
 			},
 			"add credential": func(rt *rapid.T) {
 				m.change(rt, func(ctx context.Context, tx *store.Tx, orgID string) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/drill"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/policy"
@@ -48,6 +49,11 @@ func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 		"TokenKeysOutliveTheirReplica":                 tokenKeys,
 		"CredentialsComeBackAsTheyWere":                wholeCredentials,
 		"PagesAreKeyset":                               listPages,
+		"DraftsReachNobody":                            drafts,
+		"NamesFollowTheVersionThatServes":              references,
+		"CirclesAreRefusedWhenTwoPublishAtOnce":        circles,
+		"WhatIsInUseIsNamed":                           users,
+		"RoutingReachesRoutersInOneDelta":              routingDelta,
 		"LastUsesMoveForwardByStepsOfSecretsThatExist": uses,
 		"ManyUsesMakeNoVersion":                        manyUses,
 		"CredentialsAreDueForTestsAndEnds":             dueCredentials,
@@ -136,6 +142,11 @@ func (f *Fixture) Policy(orgID, name string) policy.Policy {
 	}
 }
 
+// Group returns a group that is not stored.
+func (f *Fixture) Group(orgID, name string) group.Group {
+	return group.Group{OrgID: orgID, ID: id.New("grp"), Name: name, Approved: []string{"openai/*"}, CreatedAt: f.Clock.Now(), Version: 1}
+}
+
 // Credential returns a credential that is not stored.
 func (f *Fixture) Credential(orgID, label string) credential.Credential {
 	return credential.Credential{
@@ -214,9 +225,10 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 	other, _ := f.AddOrganization(t, "other")
 	m := f.Member(f.Org.ID, "a@acme.example", member.Admin)
 	p, c, k := f.Policy(f.Org.ID, "fast"), f.Credential(f.Org.ID, "main"), f.Key(f.Org.ID, m.ID, "ci")
-	d := f.Drill(f.Org.ID, c.ID, k.ID)
+	d, g := f.Drill(f.Org.ID, c.ID, k.ID), f.Group(f.Org.ID, "team")
 	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
-		return errors.Join(tx.InsertMember(ctx, m), tx.InsertPolicy(ctx, p), tx.InsertCredential(ctx, c), tx.InsertAPIKey(ctx, k), tx.InsertDrill(ctx, d))
+		return errors.Join(tx.InsertMember(ctx, m), tx.InsertPolicy(ctx, p), tx.InsertCredential(ctx, c), tx.InsertAPIKey(ctx, k), tx.InsertDrill(ctx, d),
+			tx.InsertGroup(ctx, g), tx.InsertPolicyVersion(ctx, p.ID, policy.Version{Version: 1, Spec: p.Spec}))
 	})
 	// The same look-ups by the owner find them, so the errors below are not for another reason.
 	f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
@@ -237,8 +249,16 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 			_, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now(), false)
 			return err
 		}, member.ErrNotFound},
-		"set password":      {func(ctx context.Context, tx *store.Tx) error { return tx.UpdatePassword(ctx, m.ID, "y") }, member.ErrNotFound},
-		"read policy":       {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Policy(ctx, p.ID); return err }, policy.ErrNotFound},
+		"set password": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdatePassword(ctx, m.ID, "y") }, member.ErrNotFound},
+		"read policy":  {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Policy(ctx, p.ID); return err }, policy.ErrNotFound},
+		"read version of policy": {func(ctx context.Context, tx *store.Tx) error {
+			_, err := tx.PolicyVersion(ctx, p.ID, 1)
+			return err
+		}, policy.ErrVersion},
+		"read group":        {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Group(ctx, g.ID); return err }, group.ErrNotFound},
+		"update group":      {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateGroup(ctx, g) }, group.ErrNotFound},
+		"delete group":      {func(ctx context.Context, tx *store.Tx) error { return tx.DeleteGroup(ctx, g.ID) }, group.ErrNotFound},
+		"update API key":    {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateAPIKey(ctx, k) }, apikey.ErrNotFound},
 		"update policy":     {func(ctx context.Context, tx *store.Tx) error { return tx.UpdatePolicy(ctx, p) }, policy.ErrNotFound},
 		"delete policy":     {func(ctx context.Context, tx *store.Tx) error { return tx.DeletePolicy(ctx, p.ID) }, policy.ErrNotFound},
 		"read credential":   {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Credential(ctx, c.ID); return err }, credential.ErrNotFound},
@@ -258,11 +278,20 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		credentials, err3 := tx.Credentials(ctx, "", 10)
 		keys, err4 := tx.APIKeys(ctx, "", "", 10)
 		drills, err5 := tx.Drills(ctx, "", 10)
-		if len(members) != 1 || len(policies)+len(credentials)+len(keys)+len(drills) > 0 {
-			t.Errorf("lists of the other organization = %d members, %d policies, %d credentials, %d keys, %d drills; want its owner alone",
-				len(members), len(policies), len(credentials), len(keys), len(drills))
+		groups, err11 := tx.Groups(ctx, "", 10)
+		if n := len(policies) + len(credentials) + len(keys) + len(drills) + len(groups); len(members) != 1 || n > 0 {
+			t.Errorf("lists of the other organization = %d members, %d policies, %d credentials, %d keys, %d drills, %d groups; want its owner alone",
+				len(members), len(policies), len(credentials), len(keys), len(drills), len(groups))
 		}
-		return errors.Join(err1, err2, err3, err4, err5)
+		versions, err6 := tx.PolicyVersions(ctx, p.ID, 0, 10)
+		named, err7 := tx.PoliciesByName(ctx, []string{p.Name})
+		facts, err8 := tx.KeyFacts(ctx, []string{k.ID})
+		names, err9 := tx.GroupNames(ctx, []string{g.ID})
+		found, err10 := tx.CredentialsFor(ctx, []string{c.Provider}, []string{c.ID})
+		if n := len(versions) + len(named) + len(facts) + len(names) + len(found); n > 0 {
+			t.Errorf("the other organization is told %d facts of this one, want none", n)
+		}
+		return errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9, err10, err11)
 	})
 }
 
@@ -279,12 +308,13 @@ func takenNames(t *testing.T, f *Fixture) {
 				return tx.InsertCredential(ctx, f.Credential(orgID, "main"))
 			}),
 			f.TryChange(t.Context(), orgID, func(ctx context.Context, tx *store.Tx) error { return tx.InsertAPIKey(ctx, key) }),
+			f.TryChange(t.Context(), orgID, func(ctx context.Context, tx *store.Tx) error { return tx.InsertGroup(ctx, f.Group(orgID, "team")) }),
 		}
 	}
 	if err := errors.Join(insertAll(f.Org.ID, k)...); err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range []error{member.ErrExists, policy.ErrExists, credential.ErrExists, apikey.ErrExists} {
+	for i, want := range []error{member.ErrExists, policy.ErrExists, credential.ErrExists, apikey.ErrExists, group.ErrExists} {
 		wantError(t, "same name again", insertAll(f.Org.ID, f.Key(f.Org.ID, f.Owner.ID, "ci"))[i], want)
 	}
 	if err := errors.Join(insertAll(other.ID, f.Key(other.ID, "mem_x", "ci"))...); err != nil {
@@ -299,6 +329,15 @@ func takenNames(t *testing.T, f *Fixture) {
 	second.Label = "main"
 	err := f.TryChange(t.Context(), f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.UpdateCredential(ctx, second) })
 	wantError(t, "rename to a taken label", err, credential.ErrExists)
+	otherGroup, otherKey := f.Group(f.Org.ID, "second"), f.Key(f.Org.ID, f.Owner.ID, "second")
+	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+		return errors.Join(tx.InsertGroup(ctx, otherGroup), tx.InsertAPIKey(ctx, otherKey))
+	})
+	otherGroup.Name, otherKey.Name = "team", "ci"
+	err = f.TryChange(t.Context(), f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.UpdateGroup(ctx, otherGroup) })
+	wantError(t, "rename a group to a taken name", err, group.ErrExists)
+	err = f.TryChange(t.Context(), f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.UpdateAPIKey(ctx, otherKey) })
+	wantError(t, "rename an API key to a taken name", err, apikey.ErrExists)
 	err = f.TryChange(t.Context(), f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
 		return tx.Found(ctx, organization.Organization{ID: id.New("org"), Slug: "other"}, f.Member("", "x@other.example", member.Owner), "organization.create")
 	})
