@@ -2,13 +2,6 @@ package plan
 
 import "github.com/claviger/claviger/services/router/internal/completion"
 
-// Carrier is a Provider that says beforehand what of a prompt it cannot carry.
-type Carrier interface {
-	// Lacks names the first thing that a prompt uses and that a target has no counterpart for when the prompt
-	// is converted for it; empty if there is none, or if only trying can tell.
-	Lacks(p *completion.Prompt, t *completion.Target) completion.Feature
-}
-
 // needs decodes the prompt of a request that requires all its parameters.
 func (w *walk) needs() (err error) {
 	if !w.req.Routing.RequireParameters || w.req.Decode == nil || w.req.Asks() != completion.Chat {
@@ -20,7 +13,7 @@ func (w *walk) needs() (err error) {
 
 // lacks says what a line cannot carry. Bodies that pass as they are carry everything.
 func (p *Planner) lacks(prompt *completion.Prompt, req *completion.Request, l *Line, c *completion.Credential) completion.Feature {
-	carrier, ok := p.Providers[l.Provider].(Carrier)
+	carrier, ok := p.Providers[l.Provider].(completion.Carrier)
 	if !ok {
 		return ""
 	}

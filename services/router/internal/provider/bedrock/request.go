@@ -74,24 +74,35 @@ func marshal(v any) ([]byte, error) {
 
 // refuse names what the API or the model has no counterpart for.
 func (e *encoder) refuse() error {
-	without := map[completion.Feature]bool{
-		completion.FeatureTools:      e.model.noTools,
-		completion.FeatureImages:     e.model.noImages,
-		completion.FeatureToolImages: e.model.noImages,
-		completion.FeatureDocuments:  e.model.noDocuments,
-		completion.FeatureAudio:      !e.model.audio && e.model.prefix != "",
-		completion.FeatureJSONSchema: !e.model.schemas && e.model.prefix != "",
-		completion.FeatureTopK:       e.model.maker == llama || e.model.maker == openWeights,
-	}
 	for _, f := range e.prompt.Features() {
 		switch {
 		case !slices.Contains(carried, f):
 			return uncarried(string(f), "it has no counterpart there")
-		case without[f]:
+		case !e.model.knows(f):
 			return uncarried(string(f), "the model "+e.model.bare+" does not know it")
 		}
 	}
 	return nil
+}
+
+// knows reports whether a model knows something that Converse has a field for.
+func (m model) knows(f completion.Feature) bool {
+	switch f {
+	case completion.FeatureTools:
+		return !m.noTools
+	case completion.FeatureImages, completion.FeatureToolImages:
+		return !m.noImages
+	case completion.FeatureDocuments:
+		return !m.noDocuments
+	case completion.FeatureAudio:
+		return m.audio || m.prefix == ""
+	case completion.FeatureJSONSchema:
+		return m.schemas || m.prefix == ""
+	case completion.FeatureTopK:
+		return m.maker != llama && m.maker != openWeights
+	default:
+		return true
+	}
 }
 
 // numbers sets the limits and how the model draws its words. Claude's follow its own rules.

@@ -164,14 +164,26 @@ type encoder struct {
 	called []string
 }
 
+// carried are the features that the API has a counterpart for.
+var carried = []completion.Feature{
+	completion.FeatureTemperature, completion.FeatureTopP, completion.FeatureTopK, completion.FeatureStop,
+	completion.FeatureServiceTier, completion.FeatureReasoningEffort, completion.FeatureReasoningBudget,
+	completion.FeatureTools, completion.FeatureToolChoice, completion.FeatureParallelToolCalls,
+	completion.FeatureJSONObject, completion.FeatureJSONSchema, completion.FeatureImages,
+	completion.FeatureToolImages, completion.FeatureDocuments,
+}
+
+// Lacks names what a model cannot be asked for; models with fixed sampling are not told of any.
+func Lacks(p *completion.Prompt, model string) completion.Feature {
+	if modelOf(model).sampling {
+		return provider.Missing(p, carried...)
+	}
+	return provider.Missing(p, provider.Without(carried, provider.Sampling)...)
+}
+
 // refuse names what the API has no counterpart for.
 func (e *encoder) refuse() error {
-	err := provider.Carry(e.prompt, who,
-		completion.FeatureTemperature, completion.FeatureTopP, completion.FeatureTopK, completion.FeatureStop,
-		completion.FeatureServiceTier, completion.FeatureReasoningEffort, completion.FeatureReasoningBudget,
-		completion.FeatureTools, completion.FeatureToolChoice, completion.FeatureParallelToolCalls,
-		completion.FeatureJSONObject, completion.FeatureJSONSchema, completion.FeatureImages,
-		completion.FeatureToolImages, completion.FeatureDocuments)
+	err := provider.Carry(e.prompt, who, carried...)
 	if err != nil {
 		return err
 	}
