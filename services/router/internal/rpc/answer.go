@@ -4,7 +4,6 @@ import (
 	"context"
 
 	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
-	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
@@ -109,8 +108,8 @@ func (w *whole) response(ctx context.Context) *routerv1.CompleteResponse {
 
 // pieces sends an answer as it comes. One message is reused: Send has encoded it when it returns.
 type pieces struct {
+	pulse
 	ctx       context.Context //nolint:containedctx // the call's, for its trailing metadata
-	stream    routerv1connect.CompletionServiceStreamCompletionServerStream
 	requestID string
 	level     completion.Provenance
 	served    completion.Served
@@ -122,7 +121,7 @@ func (p *pieces) Begin(served completion.Served) error {
 	p.served = served
 	started := &routerv1.Started{RequestId: p.requestID, Model: served.Target.Model}
 	p.msg.Event = &routerv1.StreamCompletionResponse_Started{Started: started}
-	return p.stream.Send(&p.msg)
+	return p.event(&p.msg)
 }
 
 func (p *pieces) Chunk(c *completion.Chunk) error {
@@ -133,25 +132,25 @@ func (p *pieces) Chunk(c *completion.Chunk) error {
 	if d.Text != "" {
 		p.text.Text = d.Text
 		p.msg.Event = &p.text
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
 	if d.Refusal != "" {
 		p.msg.Event = &routerv1.StreamCompletionResponse_Refusal{Refusal: d.Refusal}
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
 	if len(d.Logprobs) > 0 {
 		p.msg.Event = &routerv1.StreamCompletionResponse_Logprobs{Logprobs: &routerv1.Logprobs{Tokens: logprobsOf(d.Logprobs)}}
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
 	for i := range d.Citations {
 		p.msg.Event = &routerv1.StreamCompletionResponse_Citation{Citation: citationOf(&d.Citations[i])}
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
@@ -161,7 +160,7 @@ func (p *pieces) Chunk(c *completion.Chunk) error {
 			Signature: t.Signature, SignatureFormat: string(t.Format),
 		}
 		p.msg.Event = &routerv1.StreamCompletionResponse_ToolCall{ToolCall: call}
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
@@ -185,7 +184,7 @@ func (p *pieces) think(d *completion.Delta) error {
 	for i := range blocks {
 		if text := blocks[i].Text; text != "" {
 			p.msg.Event = &routerv1.StreamCompletionResponse_Reasoning{Reasoning: text}
-			if err := p.stream.Send(&p.msg); err != nil {
+			if err := p.event(&p.msg); err != nil {
 				return err
 			}
 		}
@@ -195,7 +194,7 @@ func (p *pieces) think(d *completion.Delta) error {
 		state := blockOf(&blocks[i])
 		state.Text = ""
 		p.msg.Event = &routerv1.StreamCompletionResponse_ReasoningState{ReasoningState: state}
-		if err := p.stream.Send(&p.msg); err != nil {
+		if err := p.event(&p.msg); err != nil {
 			return err
 		}
 	}
@@ -206,5 +205,5 @@ func (p *pieces) End(final completion.Final) error {
 	p.msg.Event = &routerv1.StreamCompletionResponse_Finished{Finished: &routerv1.Finished{
 		FinishReason: finishOf(final.Finish), Usage: usageOf(final), Provenance: provenanceOf(p.ctx, p.level, p.served, final),
 	}}
-	return p.stream.Send(&p.msg)
+	return p.event(&p.msg)
 }

@@ -50,7 +50,10 @@ func (s *CompletionServer) StreamCompletion(ctx context.Context, req *routerv1.S
 	if err != nil {
 		return err
 	}
-	return s.Completions.Complete(ctx, caller, in, &pieces{ctx: ctx, stream: stream, requestID: in.ID, level: caller.Provenance})
+	out := &pieces{pulse: pulse{send: stream.Send}, ctx: ctx, requestID: in.ID, level: caller.Provenance}
+	out.start()
+	defer out.stop()
+	return s.Completions.Complete(ctx, caller, in, out)
 }
 
 // Embed gives the vectors of texts.

@@ -449,7 +449,8 @@ func (x *StreamCompletionRequest) GetInput() *CompletionInput {
 	return nil
 }
 
-// StreamCompletionResponse is one event of a streamed answer.
+// StreamCompletionResponse is one event of a streamed answer. One without an event is a sign of life, which
+// says nothing else: it comes after ten seconds of silence, also before the answer begins.
 type StreamCompletionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// event is the piece.
@@ -1141,7 +1142,8 @@ func (x *CompletionInput) GetRouting() *Routing {
 // preferences allow, or choose among it.
 type Routing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// models are tried in order after the request's own model; each is "provider/model" or "policy/<name>".
+	// models are tried in order after the request's own model; each is "provider/model" or "policy/<name>". If the
+	// request names no model, the first of them is its own.
 	Models []string `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
 	// order are providers to ask first, in this order.
 	Order []string `protobuf:"bytes,2,rep,name=order,proto3" json:"order,omitempty"`
@@ -2400,7 +2402,7 @@ func (x *Usage) GetSource() v1.UsageSource {
 	return v1.UsageSource(0)
 }
 
-// Provenance says what served a request.
+// Provenance says what served a request. The trailing metadata of a call says the same, as x-claviger-…
 type Provenance struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// provider is the provider's slug.

@@ -116,7 +116,8 @@ export const StreamCompletionRequestSchema: GenMessage<StreamCompletionRequest> 
   messageDesc(file_claviger_router_v1_completion, 2);
 
 /**
- * StreamCompletionResponse is one event of a streamed answer.
+ * StreamCompletionResponse is one event of a streamed answer. One without an event is a sign of life, which
+ * says nothing else: it comes after ten seconds of silence, also before the answer begins.
  *
  * @generated from message claviger.router.v1.StreamCompletionResponse
  */
@@ -532,7 +533,8 @@ export const CompletionInputSchema: GenMessage<CompletionInput> = /*@__PURE__*/
  */
 export type Routing = Message$1<"claviger.router.v1.Routing"> & {
   /**
-   * models are tried in order after the request's own model; each is "provider/model" or "policy/<name>".
+   * models are tried in order after the request's own model; each is "provider/model" or "policy/<name>". If the
+   * request names no model, the first of them is its own.
    *
    * @generated from field: repeated string models = 1;
    */
@@ -1334,7 +1336,7 @@ export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
   messageDesc(file_claviger_router_v1_completion, 23);
 
 /**
- * Provenance says what served a request.
+ * Provenance says what served a request. The trailing metadata of a call says the same, as x-claviger-…
  *
  * @generated from message claviger.router.v1.Provenance
  */
