@@ -23,7 +23,7 @@ const (
 	viewer = optionsv1.Role_ROLE_VIEWER
 )
 
-func message(t *testing.T, name protoreflect.FullName) proto.Message {
+func message(t testing.TB, name protoreflect.FullName) proto.Message {
 	t.Helper()
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(name)
 	if err != nil {

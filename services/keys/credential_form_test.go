@@ -285,7 +285,7 @@ func TestModelsOfAKeyTestAreStoredShownAndSentToRouters(t *testing.T) {
 	report := func(state keysv1.CredentialState, models ...string) {
 		t.Helper()
 		job := w.probes[len(w.probes)-1]
-		_, err := r.internal(r.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{Router: "router-1", ProbeResults: []*keysv1.ProbeResult{{
+		_, err := r.internal(r.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{Router: "router-1", Closing: true, ProbeResults: []*keysv1.ProbeResult{{
 			ProbeId: job.GetId(), OrgId: job.GetOrgId(), CredentialId: job.GetCredentialId(), Revision: job.GetRevision(), State: state, Reason: "because", Models: models,
 		}}})
 		r.must(err)
@@ -310,7 +310,7 @@ func TestModelsOfAKeyTestAreStoredShownAndSentToRouters(t *testing.T) {
 		many[i] = fmt.Sprint("m", i)
 	}
 	job := w.probes[0]
-	_, err := r.internal(r.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{Router: "router-1", ProbeResults: []*keysv1.ProbeResult{{
+	_, err := r.internal(r.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{Router: "router-1", Closing: true, ProbeResults: []*keysv1.ProbeResult{{
 		OrgId: job.GetOrgId(), CredentialId: job.GetCredentialId(), Revision: 1, State: active, Models: many,
 	}}})
 	if connect.CodeOf(err) != connect.CodeInvalidArgument {

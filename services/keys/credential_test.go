@@ -350,7 +350,7 @@ func TestFindingsAboutAnotherSecretChangeNothing(t *testing.T) {
 func (r *rig) evidence(id string, revision int32, class string) {
 	r.t.Helper()
 	_, err := r.internal(r.app, "router", "router-1").ReportRouterState(r.t.Context(), &keysv1.ReportRouterStateRequest{
-		Router: "router-1", Evidence: []*keysv1.CredentialEvidence{
+		Router: "router-1", Closing: true, Evidence: []*keysv1.CredentialEvidence{
 			{OrgId: r.orgID, CredentialId: id, Revision: revision, ErrorClass: class, Reason: "the provider said so", Time: timestamp(r.clock.Now())},
 			{OrgId: "org_unknown", CredentialId: id, Revision: revision, ErrorClass: class},
 		},

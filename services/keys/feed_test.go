@@ -18,7 +18,7 @@ import (
 
 // watching is a router or metering that follows the configuration.
 type watching struct {
-	t       *testing.T
+	t       testing.TB
 	r       *rig
 	view    string
 	stop    context.CancelFunc
@@ -335,7 +335,7 @@ func TestTokenKeysReachMetering(t *testing.T) {
 func (r *rig) report(app *keys.App, probe *keysv1.ProbeJob, state keysv1.CredentialState) {
 	r.t.Helper()
 	_, err := r.internal(app, "router", "router-1").ReportRouterState(r.t.Context(), &keysv1.ReportRouterStateRequest{
-		Router: "router-1", ProbeResults: []*keysv1.ProbeResult{{
+		Router: "router-1", Closing: true, ProbeResults: []*keysv1.ProbeResult{{
 			ProbeId: probe.GetId(), OrgId: probe.GetOrgId(), CredentialId: probe.GetCredentialId(), Revision: probe.GetRevision(),
 			State: state, Reason: "because", Time: timestamp(r.clock.Now()),
 		}},

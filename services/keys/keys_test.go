@@ -45,7 +45,7 @@ const (
 
 // rig is the whole service on a fresh database, with the organization "acme".
 type rig struct {
-	t         *testing.T
+	t         testing.TB
 	url       string
 	db        *sqldb.DB
 	clock     *storetest.Clock
@@ -98,7 +98,7 @@ func newRig(t *testing.T) *rig {
 	return newRigOn(t, sqltest.SQLite(t))
 }
 
-func newRigOn(t *testing.T, url string) *rig {
+func newRigOn(t testing.TB, url string) *rig {
 	t.Helper()
 	r := &rig{t: t, url: url, clock: storetest.NewClock(), log: &lockedBuffer{}}
 	var err error
@@ -333,7 +333,7 @@ func refused(t *testing.T, what string, err error, code connect.Code, reason str
 }
 
 // eventually polls until ok is true.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(15 * time.Second); !ok(); {
 		if time.Now().After(deadline) {
@@ -349,7 +349,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
-func holdsNone(t *testing.T, what, text string, secrets []string) {
+func holdsNone(t testing.TB, what, text string, secrets []string) {
 	t.Helper()
 	for i, s := range secrets {
 		if strings.Contains(text, s) {

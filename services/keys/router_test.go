@@ -3,6 +3,7 @@ package keys_test
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -404,6 +405,36 @@ func TestHeadroomIsKeptPerRouterAndShownToItsOrganizationAlone(t *testing.T) {
 			r.must(err)
 			if n := r.count("headroom WHERE credential_id = ?", second.GetId()); n != 0 {
 				t.Error("headroom of a deleted credential is kept")
+			}
+		})
+	}
+}
+
+// BenchmarkReceipt revokes API keys one after the other, with twenty routers at two replicas, and tells how
+// long the receipts took.
+func BenchmarkReceipt(b *testing.B) {
+	for engine, open := range map[string]func(testing.TB) string{"sqlite": sqltest.SQLite, "postgres": sqltest.Postgres} {
+		b.Run(engine, func(b *testing.B) {
+			r := newRigOn(b, open(b))
+			other := r.replica(sqltest.Open(b, r.url))
+			for i := range 20 {
+				r.follow([]*keys.App{r.app, other}[i%2], fmt.Sprint("router-", i))
+			}
+			var took []time.Duration
+			for b.Loop() {
+				name := fmt.Sprint("key ", len(took))
+				res, err := r.owner.apiKeys.RevokeApiKey(b.Context(), &keysv1.RevokeApiKeyRequest{
+					Id: r.owner.apiKey(name, "").GetApiKey().GetId(), CutStreams: true, IdempotencyKey: name,
+				})
+				r.must(err)
+				if got := res.GetReceipt(); got.GetConfirmed() != 20 {
+					b.Fatalf("receipt = %v, want all routers", got)
+				}
+				took = append(took, res.GetReceipt().GetElapsed().AsDuration())
+			}
+			slices.Sort(took)
+			for name, at := range map[string]int{"p50-ms": len(took) / 2, "p99-ms": len(took) * 99 / 100, "max-ms": len(took) - 1} {
+				b.ReportMetric(float64(took[at].Milliseconds()), name)
 			}
 		})
 	}
