@@ -42,6 +42,8 @@ type refusal struct {
 }
 
 type refused struct {
+	// of is the credential as it was then. One that keys has changed since has been judged anew.
+	of     *completion.Credential
 	reason string
 	until  time.Time
 }
@@ -132,7 +134,7 @@ func (c *credential) failed(now time.Time) bool {
 	if c.ejected.Load() > now.UnixNano() { // calls that were under way
 		return false
 	}
-	c.ejected.Store(now.Add(minEjection<<min(c.ejections, maxDoublings)).UnixNano())
+	c.ejected.Store(now.Add(minEjection << min(c.ejections, maxDoublings)).UnixNano())
 	c.ejections++
 	return c.row == ejectAfter
 }

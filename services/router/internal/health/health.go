@@ -67,10 +67,11 @@ func New(o Options) *Health {
 	}
 }
 
-// Refused notes that a provider refused a secret. A new revision starts afresh.
+// Refused notes that a provider refused a secret. A new revision starts afresh, and so does a secret about which
+// keys has said something new since: it has passed a test, was given a share or promoted.
 func (h *Health) Refused(c *completion.Credential, reason string) {
 	now := h.now()
-	h.refused.of(secretKey{c.ID, c.Revision}, now).is.Store(&refused{reason, now.Add(outFor)})
+	h.refused.of(secretKey{c.ID, c.Revision}, now).is.Store(&refused{c, reason, now.Add(outFor)})
 }
 
 // Out says why a credential must not be tried now for a model, empty if it may: the provider has refused its
@@ -79,7 +80,7 @@ func (h *Health) Refused(c *completion.Credential, reason string) {
 func (h *Health) Out(c *completion.Credential, model string) string {
 	now := h.now()
 	if known := h.refused.get(secretKey{c.ID, c.Revision}); known != nil {
-		if is := known.is.Load(); is != nil && !now.After(is.until) {
+		if is := known.is.Load(); is != nil && is.of == c && !now.After(is.until) {
 			return is.reason
 		}
 	}

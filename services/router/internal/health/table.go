@@ -132,4 +132,8 @@ func (t *table[K, V]) len() (n int) {
 	return n
 }
 
-func asEntry[V any](v *V) entry { return any(v).(entry) } //nolint:forcetypeassert // all kinds are in this package
+// asEntry is v as what all kinds of this package are.
+func asEntry[V any](v *V) entry {
+	e, _ := any(v).(entry)
+	return e
+}
