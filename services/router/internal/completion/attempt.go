@@ -106,7 +106,7 @@ func (r *route) begin(at int, trial Trial) (a *attempt, err error) {
 		AttemptID: id.New("att"), RequestID: r.req.ID, AttemptNumber: a.number + 1,
 		OrgID: r.caller.OrgID, APIKeyID: r.caller.APIKeyID, MemberID: r.caller.MemberID, GroupID: r.caller.GroupID,
 		CredentialID: t.Credential.ID, CredentialRevision: t.Credential.Revision, Class: t.Class,
-		Provider: t.Provider, Model: t.Model, RequestedModel: r.req.Model,
+		Provider: t.Provider, Model: t.Model, RequestedModel: r.req.Named(),
 		PolicyID: t.PolicyID, PolicyVersion: t.PolicyVersion, TargetIndex: t.Line, ConfigVersion: r.plan.ConfigVersion,
 		Dialect: string(r.req.Dialect), Operation: string(r.req.Asks()), Streamed: r.req.Stream, Tags: r.req.Tags, Session: r.req.Session, User: r.req.User,
 		Started: now, Source: usage.Estimated, Tokens: estimate(r.req, 0, 0),

@@ -81,7 +81,7 @@ type Request struct {
 
 // Routing is what a request asks of its route. It can only choose among what the organization allows.
 type Routing struct {
-	// Models are tried in order after the request's own.
+	// Models are tried in order after the request's own, if it has one.
 	Models []string
 	// Order are providers to ask first; Only are those that may be asked, nil for all; Ignore are those that
 	// may not.
@@ -94,6 +94,14 @@ type Routing struct {
 	RequireParameters bool
 	// MaxInput and MaxOutput bound prices, in nano-USD per million tokens; nil is no bound.
 	MaxInput, MaxOutput *int64
+}
+
+// Named is the model that is asked for first: of models alone the first.
+func (r *Request) Named() string {
+	if r.Model == "" && len(r.Routing.Models) > 0 {
+		return r.Routing.Models[0]
+	}
+	return r.Model
 }
 
 // Asks is what is asked for.

@@ -63,7 +63,7 @@ func (a *Asked) Take(name, v []byte) error {
 	return nil
 }
 
-// Into reads them into a request whose model has been read. Of models alone the first is the request's own.
+// Into reads them into a request.
 func (a *Asked) Into(req *completion.Request) error {
 	if a.seen == 0 {
 		return nil
@@ -71,7 +71,8 @@ func (a *Asked) Into(req *completion.Request) error {
 	if err := own(req, a.ours); err != nil {
 		return err
 	}
-	if err := a.readModels(req); err != nil {
+	var err error
+	if req.Routing.Models, err = texts(modelsField, a.models, maxModels, maxModel); err != nil {
 		return err
 	}
 	if jsonscan.Given(a.route) {
@@ -104,20 +105,6 @@ func own(req *completion.Request, v []byte) error {
 		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func (a *Asked) readModels(req *completion.Request) error {
-	list, err := texts(modelsField, a.models, maxModels, maxModel)
-	if err != nil {
-		return err
-	}
-	if req.Model == "" && len(list) > 0 {
-		req.Model, list = list[0], list[1:]
-	}
-	if len(list) > 0 {
-		req.Routing.Models = list
 	}
 	return nil
 }

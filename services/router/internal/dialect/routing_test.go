@@ -58,18 +58,6 @@ func TestRoutingIsReadAsOpenRoutersUsersWriteIt(t *testing.T) {
 	}
 }
 
-func TestOfModelsAloneTheFirstIsAskedFor(t *testing.T) {
-	t.Parallel()
-	var a Asked
-	req := completion.Request{}
-	if err := Walk([]byte(`{"models":["a/b","c/d","e/f"]}`), a.Take); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Into(&req); err != nil || req.Model != "a/b" || !cmp.Equal(req.Routing.Models, []string{"c/d", "e/f"}) {
-		t.Errorf("model %q, then %v, %v", req.Model, req.Routing.Models, err)
-	}
-}
-
 // TestWhatCannotBeKeptIsRefusedByName has every field that OpenRouter knows and we do not, and every value that
 // is not as it should be: the error names the field.
 func TestWhatCannotBeKeptIsRefusedByName(t *testing.T) {

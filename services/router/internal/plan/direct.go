@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -141,6 +142,14 @@ func (p *Planner) unknown(model, provider, name string, cut bool) error {
 
 func noModel(model string) *fault.Error {
 	return completion.ErrModelUnknown.Saying("there is no model %q", model).With("param", "model")
+}
+
+// inField names the place among the request's models where one is wrong, if it is about a model's name.
+func inField(err error, i int) error {
+	if f, ok := fault.Of(err); ok && f.Facts()["param"] == "model" {
+		return f.With("param", fmt.Sprintf("models[%d]", i)).Because(err)
+	}
+	return err
 }
 
 // shown is a caller's text, cut for an answer.

@@ -103,7 +103,7 @@ func (w *walk) names() error {
 	}
 	for i, model := range models {
 		if err := w.name(model); err != nil {
-			return err
+			return inField(err, i)
 		}
 		if i == 0 && w.req.Model == "" {
 			w.first = w.asked

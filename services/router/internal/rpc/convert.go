@@ -21,12 +21,12 @@ func fromProto(ctx context.Context, in *routerv1.CompletionInput, stream bool) (
 	if err != nil {
 		return nil, err
 	}
-	model, routing, err := routingOf(in.GetModel(), in.GetRouting())
+	routing, err := routingOf(in.GetRouting())
 	if err != nil {
 		return nil, err
 	}
 	return &completion.Request{
-		ID: requestIDOf(ctx), Dialect: completion.Typed, Model: model, Stream: stream,
+		ID: requestIDOf(ctx), Dialect: completion.Typed, Model: in.GetModel(), Stream: stream,
 		Routing: routing, MaxOutput: in.GetMaxOutputTokens(), State: statesOf(prompt),
 		Decode: func() (*completion.Prompt, error) { return prompt, nil },
 		Tags:   in.GetTags(), Session: in.GetSession(), User: in.GetUser(), InputBytes: proto.Size(in),
@@ -152,12 +152,12 @@ func eitherOr(url string, data []byte, media string) bool {
 }
 
 func embeddingOf(ctx context.Context, in *routerv1.EmbedRequest) (*completion.Request, error) {
-	model, routing, err := routingOf(in.GetModel(), in.GetRouting())
+	routing, err := routingOf(in.GetRouting())
 	if err != nil {
 		return nil, err
 	}
 	return &completion.Request{
-		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Embeddings, Model: model,
+		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Embeddings, Model: in.GetModel(),
 		Decode: func() (*completion.Prompt, error) {
 			return &completion.Prompt{User: in.GetUser(), Embedding: &completion.EmbeddingInput{
 				Texts: in.GetTexts(), Dimensions: in.Dimensions, Purpose: in.GetPurpose(),

@@ -22,12 +22,12 @@ const bytesPerToken = 4
 // planner as a call does, and calls nobody.
 func (s *CompletionServer) ExplainRoute(ctx context.Context, in *routerv1.ExplainRouteRequest) (*routerv1.ExplainRouteResponse, error) {
 	caller := s.Caller(ctx)
-	model, routing, err := routingOf(in.GetModel(), in.GetRouting())
+	routing, err := routingOf(in.GetRouting())
 	if err != nil {
 		return nil, err
 	}
 	e, err := s.Explain(caller, &completion.Request{
-		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: model, Routing: routing,
+		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: in.GetModel(), Routing: routing,
 		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(),
 		InputBytes: int(in.GetInputTokens()) * bytesPerToken, MaxOutput: in.GetMaxOutputTokens(),
 	})

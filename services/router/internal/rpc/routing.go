@@ -9,18 +9,14 @@ import (
 	"github.com/claviger/claviger/services/router/internal/dialect"
 )
 
-// routingOf reads what a request asks of its route. Of models alone the first is the request's own. Providers go
-// by every name that bodies may use, too.
-func routingOf(model string, in *routerv1.Routing) (string, completion.Routing, error) {
+// routingOf reads what a request asks of its route. Providers go by every name that bodies may use, too.
+func routingOf(in *routerv1.Routing) (completion.Routing, error) {
 	if in == nil {
-		return model, completion.Routing{}, nil
+		return completion.Routing{}, nil
 	}
 	out := completion.Routing{
 		Models: in.GetModels(), Sort: in.GetSort(), NoFallbacks: in.AllowFallbacks != nil && !in.GetAllowFallbacks(),
 		RequireParameters: in.GetRequireParameters(),
-	}
-	if model == "" && len(out.Models) > 0 {
-		model, out.Models = out.Models[0], out.Models[1:]
 	}
 	if bounds := in.GetMaxPrice(); bounds != nil {
 		out.MaxInput, out.MaxOutput = bounds.InputNanoUsdPerMillion, bounds.OutputNanoUsdPerMillion
@@ -33,14 +29,14 @@ func routingOf(model string, in *routerv1.Routing) (string, completion.Routing, 
 		for i, name := range list.given {
 			slug, err := dialect.Provider(fmt.Sprintf("routing.%s[%d]", list.name, i), name)
 			if err != nil {
-				return "", completion.Routing{}, err
+				return completion.Routing{}, err
 			}
 			if !slices.Contains(*list.into, slug) {
 				*list.into = append(*list.into, slug)
 			}
 		}
 	}
-	return model, out, nil
+	return out, nil
 }
 
 // statesOf are the formats of the states that a conversation carries.
