@@ -72,11 +72,11 @@ func (r *route) race(first *attempt, wait time.Duration, out Sink) error {
 			running = without(running, came.attempt)
 			if came.err == nil {
 				r.lose(running, results)
-				err := came.attempt.end(came.attempt.serve(out))
+				err := came.end(came.serve(out))
 				r.note(came.attempt)
 				return err
 			}
-			err := came.attempt.end(came.err)
+			err := came.end(came.err)
 			r.note(came.attempt)
 			if len(running) == 0 {
 				return err
@@ -121,7 +121,7 @@ func (r *route) lose(running []*attempt, results <-chan racer) {
 			if came.err == nil {
 				came.err = errHedged
 			}
-			_ = came.attempt.end(came.err) // it is on record; the other one serves
+			_ = came.end(came.err) // it is on record; the other one serves
 		})
 	}
 }
