@@ -1,22 +1,35 @@
 import {
   type Icon,
   IconActivity,
+  IconAdjustmentsHorizontal,
   IconChartBar,
   IconKey,
   IconLayoutDashboard,
   IconLock,
   IconRoute,
   IconUsers,
+  IconUsersGroup,
 } from "@tabler/icons-react";
 import type { Permissions } from "@/session/permissions";
 
 /** Destination is a page in the navigation and in the command palette. */
 export type Destination = {
-  id: "overview" | "credentials" | "policies" | "apiKeys" | "usage" | "requests" | "members";
+  id:
+    | "overview"
+    | "credentials"
+    | "policies"
+    | "routing"
+    | "groups"
+    | "apiKeys"
+    | "usage"
+    | "requests"
+    | "members";
   to:
     | "/o/$org"
     | "/o/$org/credentials"
     | "/o/$org/policies"
+    | "/o/$org/routing"
+    | "/o/$org/groups"
     | "/o/$org/api-keys"
     | "/o/$org/usage"
     | "/o/$org/requests"
@@ -33,6 +46,8 @@ export const groups: { title?: "setUp" | "watch" | "people"; items: Destination[
     items: [
       { id: "credentials", to: "/o/$org/credentials", icon: IconLock, may: "seeCredentials" },
       { id: "policies", to: "/o/$org/policies", icon: IconRoute },
+      { id: "routing", to: "/o/$org/routing", icon: IconAdjustmentsHorizontal, may: "seeRouting" },
+      { id: "groups", to: "/o/$org/groups", icon: IconUsersGroup, may: "seeRouting" },
       { id: "apiKeys", to: "/o/$org/api-keys", icon: IconKey },
     ],
   },

@@ -101,6 +101,16 @@ const pages = [
   }),
   createRoute({
     getParentRoute: () => orgRoute,
+    path: "/routing",
+    component: lazyRouteComponent(() => import("@/features/routing/RoutingPage"), "RoutingPage"),
+  }),
+  createRoute({
+    getParentRoute: () => orgRoute,
+    path: "/groups",
+    component: lazyRouteComponent(() => import("@/features/groups/GroupsPage"), "GroupsPage"),
+  }),
+  createRoute({
+    getParentRoute: () => orgRoute,
     path: "/api-keys",
     validateSearch: apiKeysSearch,
     component: lazyRouteComponent(() => import("@/features/apikeys/ApiKeysPage"), "ApiKeysPage"),

@@ -8,6 +8,11 @@ export type Permissions = {
   seeCredentials: boolean;
   manageCredentials: boolean;
   managePolicies: boolean;
+  /** What holds for every request says whose keys are used. */
+  seeRouting: boolean;
+  manageRouting: boolean;
+  approveModels: boolean;
+  manageGroups: boolean;
   createApiKeys: boolean;
   /** Of other people; everybody who may create keys manages their own. */
   manageApiKeys: boolean;
@@ -25,6 +30,10 @@ export function permissionsOf(role: Role): Permissions {
     seeCredentials: sees,
     manageCredentials: owner,
     managePolicies: admin,
+    seeRouting: sees,
+    manageRouting: owner,
+    approveModels: admin,
+    manageGroups: admin,
     createApiKeys: admin || role === Role.MEMBER,
     manageApiKeys: admin,
     seeMembers: sees,

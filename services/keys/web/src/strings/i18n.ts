@@ -4,9 +4,11 @@ import { en } from "./en";
 import type { apiKeys } from "./en/apikeys";
 import type { credential } from "./en/credential";
 import type { firstKey } from "./en/firstkey";
+import type { groups } from "./en/groups";
 import type { policies } from "./en/policies";
 import type { receipt } from "./en/receipt";
 import type { request } from "./en/request";
+import type { routing } from "./en/routing";
 import type { secret } from "./en/secret";
 
 /** Late are the words that pages bring along: whoever says them imports them from late/. */
@@ -14,8 +16,10 @@ export type Late = {
   apiKeys: typeof apiKeys;
   credential: typeof credential;
   firstKey: typeof firstKey;
+  groups: typeof groups;
   policies: typeof policies;
   receipt: typeof receipt;
+  routing: typeof routing;
   secret: typeof secret;
   requests: typeof request;
 };

@@ -3,9 +3,11 @@ import { describe, expect, test } from "vitest";
 import { apiKeys } from "./en/apikeys";
 import { credential } from "./en/credential";
 import { firstKey } from "./en/firstkey";
+import { groups } from "./en/groups";
 import { policies } from "./en/policies";
 import { receipt } from "./en/receipt";
 import { request } from "./en/request";
+import { routing } from "./en/routing";
 import { secret } from "./en/secret";
 
 const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.{ts,tsx}", {
@@ -18,9 +20,11 @@ const late: Record<string, [section: string, words: object]> = {
   apikeys: ["apiKeys", apiKeys],
   credential: ["credential", credential],
   firstkey: ["firstKey", firstKey],
+  groups: ["groups", groups],
   policies: ["policies", policies],
   receipt: ["receipt", receipt],
   request: ["requests", request],
+  routing: ["routing", routing],
   secret: ["secret", secret],
 };
 

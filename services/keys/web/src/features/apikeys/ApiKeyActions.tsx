@@ -2,17 +2,17 @@ import "@/strings/late/apikeys";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { ActionIcon, Menu, Modal } from "@mantine/core";
-import { IconActivity, IconBan, IconChartBar, IconCode, IconDots } from "@tabler/icons-react";
+import { IconActivity, IconBan, IconChartBar, IconCode, IconDots, IconPencil } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { useClient, useSession } from "@/session/context";
-import { ConfirmDialog } from "@/shared/ConfirmDialog";
-import { done } from "@/shared/errors/toast";
+import { CutDialog } from "@/shared/CutDialog";
 import { relativeTime } from "@/shared/format";
 import { useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
+import { EditApiKey } from "./EditApiKey";
 import { HowToUse } from "./HowToUse";
 
 type Props = {
@@ -20,17 +20,18 @@ type Props = {
   /** The name of its default policy. */
   policy: string | undefined;
   lastTime: Timestamp | undefined;
-  mayRevoke: boolean;
+  /** Whether this person may change and revoke it. */
+  mayChange: boolean;
 };
 
 /** ApiKeyActions are the buttons of a row. */
-export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
+export function ApiKeyActions({ apiKey, policy, lastTime, mayChange }: Props) {
   const { t } = useTranslation();
   const { org } = useSession();
   const client = useClient(ApiKeyService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const [open, setOpen] = useState<"use" | "revoke" | null>(null);
+  const [open, setOpen] = useState<"use" | "edit" | "revoke" | null>(null);
   const { id, name } = apiKey;
   const close = () => setOpen(null);
   return (
@@ -45,6 +46,11 @@ export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
           {!apiKey.revokeTime && (
             <Menu.Item leftSection={<IconCode size={15} aria-hidden />} onClick={() => setOpen("use")}>
               {t("apiKeys.actions.use")}
+            </Menu.Item>
+          )}
+          {mayChange && (
+            <Menu.Item leftSection={<IconPencil size={15} aria-hidden />} onClick={() => setOpen("edit")}>
+              {t("apiKeys.actions.edit")}
             </Menu.Item>
           )}
           <Menu.Item
@@ -65,7 +71,7 @@ export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
           >
             {t("apiKeys.actions.usage")}
           </Menu.Item>
-          {mayRevoke && (
+          {mayChange && (
             <>
               <Menu.Divider />
               <Menu.Item
@@ -84,20 +90,29 @@ export function ApiKeyActions({ apiKey, policy, lastTime, mayRevoke }: Props) {
           <HowToUse policy={policy || undefined} />
         </Modal>
       )}
-      <ConfirmDialog
-        opened={open === "revoke"}
-        onClose={close}
-        title={t("apiKeys.revoke.title", { name })}
-        confirm={t("apiKeys.revoke.confirm")}
-        onConfirm={async () => {
-          await once((idempotencyKey) => client.revokeApiKey({ id, idempotencyKey }));
-          done(t("apiKeys.revoke.done", { name }));
-          await refresh(ApiKeyService);
-        }}
-      >
-        {t("apiKeys.revoke.body")}{" "}
-        {lastTime && t("apiKeys.revoke.used", { when: relativeTime(timestampMs(lastTime), Date.now()) })}
-      </ConfirmDialog>
+      {open === "edit" && <EditApiKey apiKey={apiKey} onClose={close} />}
+      {open === "revoke" && (
+        <CutDialog
+          onClose={close}
+          onSeen={() => {
+            close();
+            // The row goes when the list is read again: not before the receipt was seen.
+            void refresh(ApiKeyService);
+          }}
+          title={t("apiKeys.revoke.title", { name })}
+          confirm={t("apiKeys.revoke.confirm")}
+          done={t("apiKeys.revoke.done", { name })}
+          onConfirm={async (cutStreams) => {
+            const { receipt } = await once((idempotencyKey) =>
+              client.revokeApiKey({ id, cutStreams, idempotencyKey }),
+            );
+            return receipt;
+          }}
+        >
+          {t("apiKeys.revoke.body")}{" "}
+          {lastTime && t("apiKeys.revoke.used", { when: relativeTime(timestampMs(lastTime), Date.now()) })}
+        </CutDialog>
+      )}
     </>
   );
 }

@@ -11,7 +11,9 @@ import {
   ApiKeyService,
   type CreateApiKeyRequest,
   ProvenanceLevel,
+  type UpdateApiKeyRequest,
 } from "@/gen/claviger/keys/v1/api_key_pb";
+import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { UsageService } from "@/gen/claviger/metering/v1/usage_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
@@ -32,6 +34,7 @@ function key(
     id,
     name,
     display: `clv_live_${id}`,
+    etag: "3",
     memberId: "mem_1",
     createTime: timestampFromMs(Date.now() - day),
     ...more,
@@ -39,7 +42,11 @@ function key(
 }
 
 function server({ lost = false, metering = true } = {}) {
-  const calls = { created: [] as CreateApiKeyRequest[], revoked: [] as string[] };
+  const calls = {
+    created: [] as CreateApiKeyRequest[],
+    revoked: [] as string[],
+    updated: [] as UpdateApiKeyRequest[],
+  };
   const keys = [
     key("key_app", "app", { policyId: "pol_main" }),
     key("key_soon", "nightly", { expireTime: timestampFromMs(Date.now() + 2 * day) }),
@@ -63,13 +70,18 @@ function server({ lost = false, metering = true } = {}) {
         }
         return { apiKey: key("key_new", request.name), secret };
       },
-      revokeApiKey({ id }) {
-        calls.revoked.push(id);
+      updateApiKey(request) {
+        calls.updated.push(request);
         return {};
       },
+      revokeApiKey({ id, cutStreams }) {
+        calls.revoked.push(cutStreams ? `${id} and cut` : id);
+        return { receipt: { connected: 2, confirmed: 2, elapsed: { seconds: 0n, nanos: 40_000_000 } } };
+      },
     });
+    service(GroupService, { listGroups: () => ({ groups: [{ id: "grp_1", name: "support" }] }) });
     service(PolicyService, {
-      listPolicies: () => ({ policies: [{ id: "pol_main", name: "main" }] }),
+      listPolicies: () => ({ policies: [{ id: "pol_main", name: "main", version: 1n }] }),
     });
     if (metering) {
       service(UsageService, {
@@ -118,6 +130,46 @@ describe("API keys", () => {
     expect(within(await rowOf("old laptop")).getByText("Revoked")).toBeDefined();
   });
 
+  test("get another group and policy, which can hold for every request", async () => {
+    const { transport, calls } = server();
+    await renderPage(<Harness />, { transport });
+    await userEvent.click(await screen.findByRole("button", { name: "Actions for app" }));
+    await userEvent.click(await screen.findByRole("menuitem", { name: "Edit" }));
+    const dialog = within(await screen.findByRole("dialog", { name: "Edit app" }));
+    await dialog.findByRole("option", { name: "support" });
+    await userEvent.selectOptions(dialog.getByRole("combobox", { name: "Group" }), "support");
+    await userEvent.click(dialog.getByRole("switch", { name: /^Use it for every request/ }));
+    await userEvent.click(dialog.getByRole("radio", { name: /^Full/ }));
+    await userEvent.click(dialog.getByRole("button", { name: "Save" }));
+    await waitFor(() => expect(calls.updated).toHaveLength(1));
+    expect(calls.updated[0]).toMatchObject({
+      id: "key_app",
+      etag: "3",
+      name: "app",
+      policyId: "pol_main",
+      enforcePolicy: true,
+      groupId: "grp_1",
+      provenance: ProvenanceLevel.FULL,
+      clearExpireTime: false,
+    });
+  });
+
+  test("of one's own get another name from a member, and nothing that an admin decides", async () => {
+    const { transport, calls } = server();
+    await renderPage(<Harness />, { transport, role: Role.MEMBER });
+    await userEvent.click(await screen.findByRole("button", { name: "Actions for app" }));
+    await userEvent.click(await screen.findByRole("menuitem", { name: "Edit" }));
+    const dialog = within(await screen.findByRole("dialog", { name: "Edit app" }));
+    expect(dialog.queryByRole("combobox")).toBeNull();
+    expect(dialog.queryByRole("switch")).toBeNull();
+    await userEvent.type(dialog.getByRole("textbox", { name: "Name" }), " 2");
+    await userEvent.click(dialog.getByRole("button", { name: "Save" }));
+    await waitFor(() => expect(calls.updated).toHaveLength(1));
+    expect(calls.updated[0]?.name).toBe("app 2");
+    expect(calls.updated[0]?.policyId).toBeUndefined();
+    expect(calls.updated[0]?.groupId).toBeUndefined();
+  });
+
   test("are revoked after a question, and only by whom they belong to", async () => {
     const { transport, calls } = server();
     await renderPage(<Harness />, { transport, role: Role.MEMBER });
@@ -131,7 +183,10 @@ describe("API keys", () => {
     const dialog = await screen.findByRole("dialog", { name: "Revoke app" });
     expect(calls.revoked).toEqual([]);
     await userEvent.click(within(dialog).getByRole("button", { name: "Revoke API key" }));
-    await waitFor(() => expect(calls.revoked).toEqual(["key_app"]));
+    await screen.findByText("2 of 2 routers confirmed in 0.04 s");
+    expect(calls.revoked).toEqual(["key_app"]);
+    await userEvent.click(screen.getByRole("button", { name: "Done" }));
+    await waitFor(() => expect(screen.queryByRole("dialog")).toBeNull());
   });
 
   test("are not created by viewers", async () => {

@@ -6,6 +6,7 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
+import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { Dimension, UsageService } from "@/gen/claviger/metering/v1/usage_pb";
 import { useSession } from "@/session/context";
@@ -94,6 +95,7 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
   const { may, member, org } = useSession();
   const nameOf = useNames();
   const policyOf = usePolicyNames();
+  const groupOf = useGroupNames(keys.some(({ groupId }) => groupId));
   const lastUse = useLastUses(keys);
   const [now] = useState(Date.now);
   const ended = keys.filter((key) => ["expired", "revoked"].includes(stateOf(key, now)));
@@ -129,17 +131,34 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
         if (name === undefined) return <span className={classes.quiet}>…</span>;
         if (name === "") return <span className={classes.quiet}>{t("apiKeys.policyGone")}</span>;
         return (
-          <Anchor
-            component={Link}
-            to="/o/$org/policies/$policyId"
-            params={{ org, policyId: row.policyId } as never}
-            size="sm"
-          >
-            {name}
-          </Anchor>
+          <>
+            <Anchor
+              component={Link}
+              to="/o/$org/policies/$policyId"
+              params={{ org, policyId: row.policyId } as never}
+              size="sm"
+            >
+              {name}
+            </Anchor>
+            {row.enforcePolicy && <div className={classes.quiet}>{t("apiKeys.enforced")}</div>}
+          </>
         );
       },
     },
+    ...(keys.some(({ groupId }) => groupId)
+      ? [
+          {
+            id: "group",
+            header: t("apiKeys.columns.group"),
+            cell: (row: ApiKey) =>
+              row.groupId ? (
+                groupOf(row.groupId)
+              ) : (
+                <span className={classes.quiet}>{t("apiKeys.noGroup")}</span>
+              ),
+          },
+        ]
+      : []),
     {
       id: "provenance",
       header: t("apiKeys.columns.provenance"),
@@ -187,7 +206,7 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
           apiKey={row}
           policy={row.policyId ? policyOf(row.policyId) : undefined}
           lastTime={lastUse.of(row.id)}
-          mayRevoke={
+          mayChange={
             !row.revokeTime && (may.manageApiKeys || (may.createApiKeys && row.memberId === member.id))
           }
         />
@@ -220,6 +239,16 @@ function usePolicyNames(): (id: string) => string | undefined {
   const { data } = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }, { staleTime: 30_000 });
   const names = useMemo(() => new Map(data?.policies.map(({ id, name }) => [id, name])), [data]);
   return (id) => names.get(id) ?? (data && !data.nextPageToken ? "" : undefined);
+}
+
+function useGroupNames(enabled: boolean): (id: string) => string {
+  const { data } = useQuery(
+    GroupService.method.listGroups,
+    { pageSize: 500 },
+    { enabled, staleTime: 30_000, retry: false },
+  );
+  const names = useMemo(() => new Map(data?.groups.map(({ id, name }) => [id, name])), [data]);
+  return (id) => names.get(id) ?? id;
 }
 
 // When metering cannot say, the column says so and the page works.

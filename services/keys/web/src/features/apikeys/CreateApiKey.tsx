@@ -1,13 +1,11 @@
 import "@/strings/late/apikeys";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { useQuery } from "@connectrpc/connect-query";
-import { Alert, Button, Group, Modal, NativeSelect, Radio, Stack, TextInput } from "@mantine/core";
+import { Alert, Button, Group, Modal, NativeSelect, Stack, Switch, TextInput } from "@mantine/core";
 import { IconAlertTriangle, IconCheck, IconCopy } from "@tabler/icons-react";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService, ProvenanceLevel } from "@/gen/claviger/keys/v1/api_key_pb";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
-import { useClient } from "@/session/context";
+import { useClient, useSession } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
 import { problemWords } from "@/shared/errors/words";
@@ -16,11 +14,11 @@ import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
 import classes from "./CreateApiKey.module.css";
 import { HowToUse } from "./HowToUse";
-import { provenanceKey } from "./state";
+import { Provenance } from "./Provenance";
+import { useCallingChoices } from "./useCallingChoices";
 
 const expiries = ["days30", "days90", "year", "date", "never"] as const;
 const days = { days30: 30, days90: 90, year: 365 };
-const levels = [ProvenanceLevel.NONE, ProvenanceLevel.BASIC, ProvenanceLevel.FULL];
 
 /** Created is a new key and its secret. It lives in the open dialog's state and nowhere else. */
 type Created = { apiKey: ApiKey; secret: string; policy: string | undefined };
@@ -54,14 +52,17 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
   const client = useClient(ApiKeyService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const policies = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }).data?.policies ?? [];
+  const { may } = useSession();
+  const choices = useCallingChoices();
   const [name, setName] = useState("");
   const [nameError, setNameError] = useState("");
   const [policyId, setPolicyId] = useState("");
+  const [enforce, setEnforce] = useState(false);
+  const [groupId, setGroupId] = useState("");
   const [expiry, setExpiry] = useState<(typeof expiries)[number]>("days90");
   const [date, setDate] = useState("");
   const [dateError, setDateError] = useState("");
-  const [level, setLevel] = useState(ProvenanceLevel.BASIC);
+  const [level, setLevel] = useState<ProvenanceLevel>(ProvenanceLevel.BASIC);
   const [now] = useState(Date.now);
 
   const action = useAction(async (expires: Date | undefined) => {
@@ -70,12 +71,14 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
         client.createApiKey({
           name: name.trim(),
           policyId,
+          enforcePolicy: enforce && policyId !== "",
+          groupId,
           provenance: level,
           expireTime: expires && timestampFromDate(expires),
           idempotencyKey,
         }),
       );
-      if (apiKey) onCreated({ apiKey, secret, policy: policies.find(({ id }) => id === policyId)?.name });
+      if (apiKey) onCreated({ apiKey, secret, policy: choices.policyName(policyId) });
     } catch (error) {
       const problem = problemOf(error);
       if (problem.reason === "API_KEY_EXISTS") setNameError(problemWords(t, problem).what);
@@ -131,11 +134,26 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
           description={t("apiKeys.form.policyHint")}
           value={policyId}
           onChange={(event) => setPolicyId(event.currentTarget.value)}
-          data={[
-            { value: "", label: t("apiKeys.form.noPolicy") },
-            ...policies.map((policy) => ({ value: policy.id, label: policy.name })),
-          ]}
+          data={choices.policies}
         />
+        {policyId !== "" && (
+          <Switch
+            size="sm"
+            label={t("apiKeys.form.enforce")}
+            description={t("apiKeys.form.enforceHint")}
+            checked={enforce}
+            onChange={(event) => setEnforce(event.currentTarget.checked)}
+          />
+        )}
+        {may.manageApiKeys && choices.groups.length > 1 && (
+          <NativeSelect
+            label={t("apiKeys.form.group")}
+            description={t("apiKeys.form.groupHint")}
+            value={groupId}
+            onChange={(event) => setGroupId(event.currentTarget.value)}
+            data={choices.groups}
+          />
+        )}
         <div>
           <NativeSelect
             label={t("apiKeys.form.expiry")}
@@ -168,23 +186,7 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
             </Alert>
           )}
         </div>
-        <Radio.Group
-          label={t("apiKeys.provenance.label")}
-          value={String(level)}
-          onChange={(value) => setLevel(Number(value) as ProvenanceLevel)}
-        >
-          <Stack gap="xs" mt={6}>
-            {levels.map((each) => (
-              <Radio
-                key={each}
-                value={String(each)}
-                size="xs"
-                label={t(`apiKeys.provenance.${provenanceKey(each)}.name`)}
-                description={t(`apiKeys.provenance.${provenanceKey(each)}.hint`)}
-              />
-            ))}
-          </Stack>
-        </Radio.Group>
+        <Provenance value={level} onChange={setLevel} />
         {lost && (
           <Alert color="yellow" title={t("apiKeys.form.already.title")} role="alert">
             {t("apiKeys.form.already.body")}

@@ -4,8 +4,8 @@ import { useTranslation } from "react-i18next";
 import { type Member, MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { useClient, useSession } from "@/session/context";
-import { ConfirmDialog } from "@/shared/ConfirmDialog";
 import { CopyButton } from "@/shared/CopyText";
+import { CutDialog } from "@/shared/CutDialog";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { done } from "@/shared/errors/toast";
 import { roleKey } from "@/shared/roles";
@@ -40,21 +40,26 @@ export default function MemberDialogs({ dialog, onClose }: { dialog: MembersDial
     case "remove": {
       const { id, email } = dialog.member;
       return (
-        <ConfirmDialog
-          opened
+        <CutDialog
           onClose={onClose}
+          onSeen={() => {
+            onClose();
+            void refresh(MemberService);
+          }}
           title={t("members.remove.title", { email })}
           confirm={t("members.remove.confirm")}
           name={email}
           nameOf={t("members.remove.nameOf")}
-          onConfirm={async () => {
-            await once((idempotencyKey) => client.deleteMember({ id, idempotencyKey }));
-            done(t("members.done.removed", { email }));
-            await refresh(MemberService);
+          done={t("members.done.removed", { email })}
+          onConfirm={async (cutStreams) => {
+            const { receipt } = await once((idempotencyKey) =>
+              client.deleteMember({ id, cutStreams, idempotencyKey }),
+            );
+            return receipt;
           }}
         >
           {t("members.remove.body")}
-        </ConfirmDialog>
+        </CutDialog>
       );
     }
   }

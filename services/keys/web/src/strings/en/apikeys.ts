@@ -16,6 +16,7 @@ export const apiKeys = {
     name: "API key",
     state: "State",
     policy: "Default policy",
+    group: "Group",
     provenance: "Provenance",
     owner: "Owner",
     created: "Created",
@@ -25,6 +26,8 @@ export const apiKeys = {
   },
   states: { active: "Active", soon: "Expires soon", expired: "Expired", revoked: "Revoked" },
   noPolicy: "None",
+  noGroup: "None",
+  enforced: "for every request",
   policyGone: "Deleted",
   lastUsedAway: "Not available right now",
   provenance: {
@@ -36,6 +39,7 @@ export const apiKeys = {
   actions: {
     more: "Actions for {{name}}",
     use: "How to use it",
+    edit: "Edit",
     requests: "Its requests",
     usage: "Its usage",
     revoke: "Revoke",
@@ -45,8 +49,13 @@ export const apiKeys = {
     nameHint: "For people: the application or person that will use it",
     nameMissing: "Give it a name.",
     policy: "Default policy",
-    policyHint: "Used when a request names no model",
-    noPolicy: "None: every request names its model",
+    policyHint: "Used when a request names no model. Without one, its group's or the organization's is.",
+    noPolicy: "None of its own",
+    enforce: "Use it for every request",
+    enforceHint: "Whatever model a request names.",
+    group: "Group",
+    groupHint: "Gives it the group's default policy and approved models.",
+    noGroup: "None",
     expiry: "Expires",
     expiries: {
       days30: "In 30 days",
@@ -66,6 +75,12 @@ export const apiKeys = {
       title: "It was created, but its secret was lost on the way",
       body: "The answer did not arrive, and a key is shown only once. Revoke it in the list and create another.",
     },
+  },
+  edit: {
+    title: "Edit {{name}}",
+    dateHint: "It stops working after this day. Empty: never.",
+    failed: "The API key was not changed",
+    done: "{{name}} is saved",
   },
   created: {
     title: "{{name}} is ready",
@@ -89,6 +104,6 @@ export const apiKeys = {
     body: "Requests with it are refused within seconds. This cannot be undone.",
     used: "It was last used {{when}}.",
     confirm: "Revoke API key",
-    done: "{{name}} is revoked",
+    done: "{{name}} is revoked.",
   },
 } as const;

@@ -96,6 +96,8 @@ export const shell = {
     firstKey: "Bring a key",
     credentials: "Credentials",
     policies: "Policies",
+    routing: "Routing",
+    groups: "Groups",
     apiKeys: "API keys",
     usage: "Usage",
     requests: "Requests",

@@ -1,0 +1,126 @@
+import "@/strings/late/groups";
+import { useQuery } from "@connectrpc/connect-query";
+import { Button, Modal, NativeSelect, Group as Row, Stack, Switch, TextInput } from "@mantine/core";
+import { useState } from "react";
+import { useTranslation } from "react-i18next";
+import { type Group, GroupService } from "@/gen/claviger/keys/v1/group_pb";
+import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
+import { useClient } from "@/session/context";
+import { ProblemPanel } from "@/shared/errors/ProblemPanel";
+import { problemOf } from "@/shared/errors/problem";
+import { done } from "@/shared/errors/toast";
+import { problemWords } from "@/shared/errors/words";
+import { Patterns } from "@/shared/Patterns";
+import { useAction, useIdempotencyKey } from "@/shared/useAction";
+import { useRefresh } from "@/shared/useRefresh";
+
+/** EditGroup creates a group, or changes one. */
+export function EditGroup({ group, onClose }: { group?: Group; onClose: () => void }) {
+  const { t } = useTranslation();
+  const title = group ? t("groups.form.edit", { name: group.name }) : t("groups.create");
+  return (
+    <Modal opened onClose={onClose} title={title} size="lg">
+      <Form group={group} onClose={onClose} />
+    </Modal>
+  );
+}
+
+function Form({ group, onClose }: { group: Group | undefined; onClose: () => void }) {
+  const { t } = useTranslation();
+  const client = useClient(GroupService);
+  const refresh = useRefresh();
+  const once = useIdempotencyKey();
+  const policies = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }).data?.policies ?? [];
+  const [name, setName] = useState(group?.name ?? "");
+  const [nameError, setNameError] = useState("");
+  const [policyId, setPolicyId] = useState(group?.policyId ?? "");
+  const [enforce, setEnforce] = useState(group?.enforcePolicy ?? false);
+  const [models, setModels] = useState(group?.approvedModels ?? []);
+  const action = useAction(async () => {
+    const said = {
+      name: name.trim(),
+      policyId,
+      enforcePolicy: enforce && policyId !== "",
+      approvedModels: models,
+    };
+    try {
+      await once(async (idempotencyKey) => {
+        if (group) await client.updateGroup({ id: group.id, etag: group.etag, ...said, idempotencyKey });
+        else await client.createGroup({ ...said, idempotencyKey });
+      });
+    } catch (error) {
+      const problem = problemOf(error);
+      if (problem.reason === "GROUP_EXISTS") setNameError(problemWords(t, problem).what);
+      throw error;
+    }
+    done(t(group ? "groups.form.saved" : "groups.form.created", { name: name.trim() }));
+    await refresh(GroupService);
+    onClose();
+  });
+  return (
+    <form
+      noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        const missing = name.trim() ? "" : t("groups.form.nameMissing");
+        setNameError(missing);
+        if (!missing) void action.run();
+      }}
+    >
+      <Stack gap="md">
+        <TextInput
+          label={t("groups.form.name")}
+          value={name}
+          error={nameError}
+          onChange={(event) => {
+            setNameError("");
+            setName(event.currentTarget.value);
+          }}
+          maxLength={80}
+          autoComplete="off"
+          data-autofocus
+        />
+        <NativeSelect
+          label={t("groups.form.policy")}
+          description={t("groups.form.policyHint")}
+          value={policyId}
+          onChange={(event) => setPolicyId(event.currentTarget.value)}
+          data={[
+            { value: "", label: t("groups.form.noPolicy") },
+            ...policies
+              .filter((policy) => policy.version > 0n || policy.id === policyId)
+              .map((policy) => ({ value: policy.id, label: policy.name })),
+          ]}
+        />
+        <Switch
+          size="sm"
+          label={t("groups.form.enforce")}
+          description={t("groups.form.enforceHint")}
+          checked={enforce && policyId !== ""}
+          disabled={policyId === ""}
+          onChange={(event) => setEnforce(event.currentTarget.checked)}
+        />
+        <Patterns
+          size="sm"
+          label={t("groups.form.models")}
+          description={t("groups.form.modelsHint")}
+          placeholder={t("groups.allModels")}
+          value={models}
+          onChange={setModels}
+          most={1000}
+        />
+        {action.error !== null && !nameError && (
+          <ProblemPanel title={t("groups.form.saveFailed")} error={action.error} />
+        )}
+        <Row justify="flex-end">
+          <Button variant="default" onClick={onClose}>
+            {t("common.cancel")}
+          </Button>
+          <Button type="submit" loading={action.busy}>
+            {t(group ? "common.save" : "groups.form.create")}
+          </Button>
+        </Row>
+      </Stack>
+    </form>
+  );
+}

@@ -1,0 +1,4 @@
+import { groups } from "../en/groups";
+import { addWords } from "../i18n";
+
+addWords({ groups });

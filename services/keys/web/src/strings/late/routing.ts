@@ -1,0 +1,4 @@
+import { routing } from "../en/routing";
+import { addWords } from "../i18n";
+
+addWords({ routing });
