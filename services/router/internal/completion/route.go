@@ -52,9 +52,7 @@ func (r *route) prepare() error {
 	if err != nil {
 		return err
 	}
-	if p.MaxAttempts == 0 {
-		p.MaxAttempts = defaultAttempts
-	}
+	p.MaxAttempts = p.Attempts()
 	r.settle(p)
 	return nil
 }

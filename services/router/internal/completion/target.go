@@ -130,6 +130,14 @@ type Plan struct {
 	Hedge *Hedge
 }
 
+// Attempts bounds the calls to providers, retries included.
+func (p *Plan) Attempts() int {
+	if p.MaxAttempts == 0 {
+		return defaultAttempts
+	}
+	return p.MaxAttempts
+}
+
 // Settings are the parts of a credential that are not secret. Which are filled depends on the provider.
 type Settings struct {
 	// Region is AWS's.

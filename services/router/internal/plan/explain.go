@@ -49,7 +49,7 @@ func (p *Planner) Explain(c Config, caller completion.Caller, req *completion.Re
 	out := Explanation{Plan: w.plan(), Policy: w.first, Exclusions: w.told.exclusions}
 	for i := range out.Plan.Targets {
 		t := &out.Plan.Targets[i]
-		candidate := Candidate{Target: t, Reason: w.told.standing[i].words(t), Latency: p.Health.Latency(t.Credential, t.Model)}
+		candidate := Candidate{Target: t, Reason: w.reason(i), Latency: p.Health.Latency(t.Credential, t.Model)}
 		given := w.req.InputBytes > 0 || w.req.MaxOutput > 0
 		if cost := p.costOf(t.Model, req.Asks(), inputTokens(req), outputTokens(req, t.Rule), w.now); cost.version != "" {
 			candidate.PriceVersion = cost.version
@@ -60,6 +60,21 @@ func (p *Planner) Explain(c Config, caller completion.Caller, req *completion.Re
 		out.Candidates = append(out.Candidates, candidate)
 	}
 	return out, nil
+}
+
+// reason says why a target stands where it does, and what keeps it from being called.
+func (w *walk) reason(i int) string {
+	t := &w.targets[i]
+	text := w.told.standing[i].words(t)
+	if holding, ok := w.p.Health.(Holding); ok {
+		if hold := holding.Held(t); hold.Why == completion.Broken {
+			text += "; passed over until " + hold.Until.UTC().Format(time.TimeOnly) + " UTC if anybody else can serve, since calls fail again and again"
+		}
+	}
+	if t.Drill != nil {
+		text += "; a drill makes it fail until " + t.Drill.Until.UTC().Format(time.TimeOnly) + " UTC"
+	}
+	return text
 }
 
 // tell keeps how the lines of a group were ordered. Of a line that names a policy, what was decided inside

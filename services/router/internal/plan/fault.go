@@ -19,9 +19,6 @@ var (
 	// ErrNotWished is that what the request asks of its route leaves nothing.
 	ErrNotWished = fault.New(fault.Invalid, "NO_ROUTE_LEFT", "what the request asks of its route leaves nothing that could serve it").
 			Hinting("ask for less in the request's routing").With("param", "provider")
-	// ErrCoolingDown is that time alone mends it.
-	ErrCoolingDown = fault.New(fault.Exhausted, "ALL_COOLING_DOWN", "everything that could serve this request is out for the moment").
-			Hinting("try again later, or let an owner add credentials").Blaming(fault.Provider)
 )
 
 const (
@@ -56,7 +53,7 @@ func (w *walk) fault() error {
 	case only(ofRequest):
 		return ErrNotWished.Saying("what the request asks of its route leaves nothing that could serve it: %s", why)
 	case causing[ofTime]:
-		return ErrCoolingDown.Saying("everything that could serve this request is out for the moment: %s", why).RetryingAfter(w.wait())
+		return completion.ErrCoolingDown.Saying("everything that could serve this request is out for the moment: %s", why).RetryingAfter(w.wait())
 	}
 	return completion.ErrNoTarget.Saying("no credential can serve this request: %s", why)
 }

@@ -83,11 +83,11 @@ func TestAFaultSaysWhoseItIsToMend(t *testing.T) {
 		"both rest": {func(w *world, _ *completion.Request) {
 			w.out = map[string]string{"cred_1": "x", "cred_2": "x"}
 			w.until = map[string]time.Time{"cred_1": now.Add(time.Minute), "cred_2": now.Add(20 * time.Second)}
-		}, plan.ErrCoolingDown, 20 * time.Second},
+		}, completion.ErrCoolingDown, 20 * time.Second},
 		"one rests for long": {func(w *world, _ *completion.Request) {
 			w.credentials["openai"][0].Out = "is disabled"
 			w.out, w.until = map[string]string{"cred_2": "x"}, map[string]time.Time{"cred_2": now.Add(24 * time.Hour)}
-		}, plan.ErrCoolingDown, 10 * time.Minute},
+		}, completion.ErrCoolingDown, 10 * time.Minute},
 	} {
 		w, req := basic(), &completion.Request{Model: "openai/m"}
 		test.change(w, req)

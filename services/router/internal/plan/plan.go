@@ -65,6 +65,13 @@ type Resting interface {
 	Until(c *completion.Credential, model string) time.Time
 }
 
+// Holding is a Health that knows of targets that are called only if there is nobody else. They stay where they
+// stand in a plan, and Explain says so.
+type Holding interface {
+	// Held says why a target had better not be called.
+	Held(t *completion.Target) completion.Hold
+}
+
 // Planner plans for providers that exist.
 type Planner struct {
 	// Providers are the slugs that have an adapter.

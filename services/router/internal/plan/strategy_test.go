@@ -52,7 +52,8 @@ func ids(model string) func(int) *completion.Request {
 	}
 }
 
-const draws = 100_000
+// draws is for what weights promise; fewer show the rest as well.
+const draws, fewer = 100_000, 20_000
 
 func TestWeightsHoldOver100000Draws(t *testing.T) {
 	t.Parallel()
@@ -83,7 +84,7 @@ func TestInnerWeightsHoldWhateverTheOuterDrew(t *testing.T) {
 		policy("main", group(plan.Weighted, line("policy/inner", usage.ClassUnknown), own("openai/m"))),
 		policy("inner", group(plan.Weighted, own("openai/m"), own("groq/l"))),
 	}
-	count := firsts(t, w, draws, ids("policy/main"))
+	count := firsts(t, w, fewer, ids("policy/main"))
 	within2(t, "nested", count, map[string]int{"openai/m@cred_1": 3, "groq/l@cred_g": 1})
 }
 
@@ -93,7 +94,7 @@ func TestDrawsAreWithoutReplacement(t *testing.T) {
 	w := basic()
 	w.policies = []*plan.Policy{policy("main", group(plan.Weighted, weighing(own("anthropic/c"), 2), weighing(own("groq/l"), 1), weighing(shared("openai/m"), 1)))}
 	p, second := planner(w), map[string]int{}
-	for i := range draws {
+	for i := range fewer {
 		got, err := p.Make(w, app, ids("policy/main")(i))
 		if err != nil || len(got.Targets) != 3 {
 			t.Fatalf("Make = %s, %v", order(got.Targets), err)
@@ -145,7 +146,7 @@ func TestStickyMovesOnlyTheShareThatChanged(t *testing.T) {
 			return &completion.Request{Tags: map[string]string{"tenant": key}}
 		},
 	} {
-		const keys = 4000
+		const keys = 2000
 		first := func(lines []plan.Line, i int) string {
 			w := basic()
 			g := group(plan.Sticky, lines...)
@@ -193,7 +194,7 @@ func TestWhatHasNothingToStickToIsDrawnAnew(t *testing.T) {
 	g := group(plan.Sticky, weighing(own("anthropic/c"), 1), weighing(own("groq/l"), 3))
 	g.StickyBy = "user"
 	w.policies = []*plan.Policy{policy("main", g)}
-	within2(t, "sticky without a user", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 3})
+	within2(t, "sticky without a user", firsts(t, w, fewer, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 3})
 }
 
 func TestTheQuickestComesFirst(t *testing.T) {
@@ -202,19 +203,19 @@ func TestTheQuickestComesFirst(t *testing.T) {
 	w.policies = []*plan.Policy{policy("main", group(plan.LowestLatency, own("anthropic/c"), own("groq/l"), shared("openai/m")))}
 	w.latency = map[string]time.Duration{"anthropic/c": 300 * time.Millisecond, "groq/l": 100 * time.Millisecond, "openai/m": 200 * time.Millisecond}
 	count := map[string]int{}
-	for i := range draws {
+	for i := range fewer {
 		count[planned(t, w, app, ids("policy/main")(i))]++
 	}
-	if got := float64(count["groq/l@g#1 openai/m@po!#2 anthropic/c@a#0"]) / draws; got < 0.97 {
+	if got := float64(count["groq/l@g#1 openai/m@po!#2 anthropic/c@a#0"]) / fewer; got < 0.97 {
 		t.Errorf("%.3f of the requests go by latency: %v", got, count)
 	}
-	within2(t, "measured again", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 148, "openai/m@cred_po": 1})
+	within2(t, "measured again", firsts(t, w, fewer, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 148, "openai/m@cred_po": 1})
 
 	// One request in ten goes first to what nobody has measured.
 	w.latency = map[string]time.Duration{"anthropic/c": 300 * time.Millisecond}
-	within2(t, "explored", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 90, "groq/l@cred_g": 5, "openai/m@cred_po": 5})
+	within2(t, "explored", firsts(t, w, fewer, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 90, "groq/l@cred_g": 5, "openai/m@cred_po": 5})
 	w.latency = nil
-	within2(t, "nothing measured", firsts(t, w, draws, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 1, "openai/m@cred_po": 1})
+	within2(t, "nothing measured", firsts(t, w, fewer, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 1, "openai/m@cred_po": 1})
 }
 
 // TestTheCheapestForTheRequestComesFirst, and what has no known price last, never as if it cost nothing.
@@ -256,7 +257,7 @@ func TestASecondSecretHasItsShare(t *testing.T) {
 		next.Revision = 2
 		c.Next, c.Share = &next, share
 		p, drawn := planner(w), 0
-		for i := range draws {
+		for i := range fewer {
 			got, err := p.Make(w, app, ids("openai/m")(i))
 			if err != nil {
 				t.Fatal(err)
@@ -270,13 +271,13 @@ func TestASecondSecretHasItsShare(t *testing.T) {
 			}
 		}
 		want := float64(share) / 100
-		slack := 0.005
+		slack := 0.015
 		if share == 0 || share == 100 {
 			slack = 0
 		} else if share == 1 {
-			slack = 0.002
+			slack = 0.004
 		}
-		if got := float64(drawn) / draws; math.Abs(got-want) > slack {
+		if got := float64(drawn) / fewer; math.Abs(got-want) > slack {
 			t.Errorf("share %d: drawn for %.4f of the requests", share, got)
 		}
 		// A secret that is refused is not its credential's other one.

@@ -24,6 +24,7 @@ type world struct {
 	until   map[string]time.Time
 	low     map[string]bool
 	latency map[string]time.Duration // by model
+	held    map[string]completion.Hold
 }
 
 const (
@@ -76,6 +77,8 @@ func (w *world) Until(c *completion.Credential, _ string) time.Time { return w.u
 func (w *world) Latency(_ *completion.Credential, model string) time.Duration {
 	return w.latency[model]
 }
+
+func (w *world) Held(t *completion.Target) completion.Hold { return w.held[t.Credential.ID] }
 
 // Policies and Providers make it a plan.Listed.
 func (w *world) Policies(string) []string {

@@ -40,7 +40,7 @@ func (s *CompletionServer) ExplainRoute(ctx context.Context, in *routerv1.Explai
 // explanationOf is as much of an explanation as a caller may see. Who is told less may have several exclusions
 // that then are the same: they are told once.
 func explanationOf(e *plan.Explanation, level completion.Provenance) *routerv1.ExplainRouteResponse {
-	out := &routerv1.ExplainRouteResponse{ConfigVersion: e.Plan.ConfigVersion, MaxAttempts: int32(attempts(&e.Plan))}
+	out := &routerv1.ExplainRouteResponse{ConfigVersion: e.Plan.ConfigVersion, MaxAttempts: int32(e.Plan.Attempts())}
 	if e.Policy != nil && level != completion.ProvenanceNone {
 		out.Policy, out.PolicyVersion = e.Policy.Name, e.Policy.Version
 	}
@@ -98,12 +98,4 @@ func exclusionOf(x *plan.Exclusion, level completion.Provenance) *routerv1.Route
 // told reports whether a caller may know which credential it is: never one of the operator's.
 func told(c *completion.Credential, class usage.Class, level completion.Provenance) bool {
 	return c != nil && class == usage.Own && level == completion.ProvenanceFull
-}
-
-// attempts is the bound of the calls for one request.
-func attempts(p *completion.Plan) int {
-	if p.MaxAttempts == 0 {
-		return 4 // see PolicySpec.max_attempts
-	}
-	return p.MaxAttempts
 }
