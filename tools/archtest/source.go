@@ -46,6 +46,7 @@ var reveals = map[string]string{ //nolint:gosec // names of functions
 	"tools/cli.changePasswordCommand.Run":                  "the control plane: the passwords of an account",
 	"tools/cli.credentialCreateCommand.Run":                "the control plane, which seals it",
 	"tools/cli.credentialRotateCommand.Run":                "the control plane, which seals it",
+	"tools/cli.credentialStageCommand.Run":                 "the control plane, which seals it",
 	"tools/cli.memberAddCommand.Run":                       "the control plane: the first password of a member",
 	"tools/cli.terminal.showKey":                           "the person who creates the API key, this once",
 	"tools/cli.pending.keep":                               "the file with mode 0600 that was asked for",

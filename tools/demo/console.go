@@ -67,6 +67,26 @@ func (s *Step) Note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
+// Table adds lines whose parts stand below each other.
+func (s *Step) Table(rows [][]string) {
+	widths := map[int]int{}
+	for _, row := range rows {
+		for i, part := range row {
+			widths[i] = max(widths[i], len([]rune(part)))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, part := range row {
+			line.WriteString(part)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-len([]rune(part))+3))
+			}
+		}
+		s.Note("%s", line.String())
+	}
+}
+
 // indent is where notes and text begin.
 const indent = "             "
 
@@ -129,7 +149,10 @@ func (c *Console) Example(title, text string) {
 
 // duration is d as it is read at a glance.
 func duration(d time.Duration) string {
-	if d < time.Second {
+	switch {
+	case d < time.Millisecond:
+		return "< 1 ms"
+	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())

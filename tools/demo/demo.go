@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -61,13 +62,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, closeLog()) }()
 
 	options := suite.Options{Dir: dir, Log: log}
-	provider, scripted, err := chooseProvider(ctx, o)
+	providers, scripted, err := chooseProviders(ctx, o)
 	if err != nil {
 		return err
 	}
 	if scripted != nil {
 		defer func() { err = errors.Join(err, scripted.Stop()) }()
-		options.EgressAllow = []string{scripted.Address}
+		options = scripted.Serving(options)
 	}
 	var running *suite.Running
 	err = console.Step("Keys, router, metering, NATS and two databases start in this process", func(step *Step) error {
@@ -83,7 +84,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		if scripted != nil {
 			step.Note("a scripted provider answers at http://%s; with OPENAI_API_KEY or ANTHROPIC_API_KEY set, the real one does", scripted.Address)
 		} else {
-			step.Note("the provider is %s itself, with the key from the environment", provider.Slug)
+			step.Note("the provider is %s itself, with the key from the environment", providers[0].Slug)
 		}
 		return nil
 	})
@@ -93,8 +94,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, running.Stop()) }()
 
 	story := &Story{
-		Console: console, BaseURL: running.BaseURL, Operator: running.Operator(), Provider: provider,
+		Console: console, BaseURL: running.BaseURL, Operator: running.Operator(), Provider: providers[0],
 		Organization: "acme", OwnerPassword: secret.New(rand.Text()), KeyFile: filepath.Join(dir, "app.key"),
+	}
+	if len(providers) > 1 {
+		story.Fallback = &providers[1]
+	}
+	if scripted != nil {
+		story.Refuse = scripted.Refuse
 	}
 	if o.Dir != "" { // a folder that stays has the organization of the last time
 		story.Organization += "-" + strconv.FormatInt(time.Now().Unix(), 36)
@@ -140,23 +147,23 @@ func logFile(dir string) (*slog.Logger, func() error, error) {
 	return slog.New(slog.NewJSONHandler(file, nil)), file.Close, nil
 }
 
-// chooseProvider is the real provider if there is a key of one, and else a scripted one.
-func chooseProvider(ctx context.Context, o Options) (Provider, *Scripted, error) {
-	switch {
-	case !o.OpenAIKey.Empty():
-		return Provider{Slug: "openai", Key: o.OpenAIKey, Model: "gpt-4o-mini"}, nil, nil
-	case !o.AnthropicKey.Empty():
-		return Provider{Slug: "anthropic", Key: o.AnthropicKey, Model: "claude-haiku-4-5"}, nil, nil
+// chooseProviders are the real providers if there are keys of them, and else a scripted one that speaks as
+// both. The first is the organization's, the second the operator's; there may be only one.
+func chooseProviders(ctx context.Context, o Options) ([]Provider, *Scripted, error) {
+	providers := []Provider{{Slug: "openai", Key: o.OpenAIKey, Model: "gpt-4o-mini"}, {Slug: "anthropic", Key: o.AnthropicKey, Model: "claude-haiku-4-5"}}
+	given := slices.DeleteFunc(slices.Clone(providers), func(p Provider) bool { return p.Key.Empty() })
+	if len(given) > 0 {
+		return given, nil, nil
 	}
 	scripted, err := StartProvider(ctx)
 	if err != nil {
-		return Provider{}, nil, err
+		return nil, nil, err
 	}
-	key := o.ScriptedKey
-	if key.Empty() {
-		key = secret.New("sk-demo-0123456789abcdef4f2a")
+	providers[0].Key, providers[1].Key = o.ScriptedKey, secret.New("sk-ant-demo-0123456789abcdef77b0")
+	if providers[0].Key.Empty() {
+		providers[0].Key = secret.New("sk-demo-0123456789abcdef4f2a")
 	}
-	return Provider{Slug: "openai", Key: key, Model: "gpt-4o-mini", BaseURL: scripted.OpenAIURL()}, scripted, nil
+	return providers, scripted, nil
 }
 
 // Scripted is a scripted provider on a loopback address.
@@ -164,8 +171,9 @@ type Scripted struct {
 	// Address is "127.0.0.1:port".
 	Address string
 
-	stop context.CancelFunc
-	done chan error
+	provider *llmtest.Provider
+	stop     context.CancelFunc
+	done     chan error
 }
 
 // answer is what the scripted provider says unless it is told otherwise.
@@ -188,18 +196,21 @@ func StartProvider(ctx context.Context) (*Scripted, error) {
 	}
 	// It outlives ctx a little: open streams end before their provider does.
 	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Scripted{Address: listener.Addr().String(), stop: stop, done: make(chan error, 1)}
+	s := &Scripted{Address: listener.Addr().String(), provider: provider, stop: stop, done: make(chan error, 1)}
 	go func() { s.done <- llmtest.Serve(ctx, listener, provider) }()
 	return s, nil
 }
 
-// OpenAIURL is its address as a credential's base URL.
-func (s *Scripted) OpenAIURL() string { return "http://" + s.Address + "/openai/v1" }
+// Refuse lets the next call of a model be refused with 429, and the next of the other be answered in few words.
+func (s *Scripted) Refuse(model, other string) {
+	s.provider.Control(model, "", 1, llmtest.Script{Error: llmtest.ErrRateLimit, RetryAfter: time.Second})
+	s.provider.Control(other, "", 1, llmtest.Script{Text: "It knows another way in.", Input: 16, FirstByte: 40 * time.Millisecond})
+}
 
 // Serving returns options whose calls to OpenAI and Anthropic go to s, but for those that have
 // another address already.
 func (s *Scripted) Serving(o suite.Options) suite.Options {
-	urls := map[string]string{"openai": s.OpenAIURL(), "anthropic": "http://" + s.Address + "/anthropic"}
+	urls := map[string]string{"openai": "http://" + s.Address + "/openai/v1", "anthropic": "http://" + s.Address + "/anthropic"}
 	maps.Copy(urls, o.ProviderURLs)
 	o.ProviderURLs = urls
 	o.EgressAllow = append([]string{s.Address}, o.EgressAllow...)
@@ -235,6 +246,8 @@ answer = client.chat.completions.create(model="policy/main", messages=[{"role": 
 print(answer.choices[0].message.content)
 EOF
 `, running.BaseURL, keyFile))
+	console.Example("What would serve a request, and what it would cost, without asking a provider", fmt.Sprintf(`.bin/claviger explain policy/main --key-file %s --address %s --in 1000 --out 200
+`, keyFile, running.BaseURL))
 	console.Example("gRPC, with grpcurl (make tools puts it into .bin)", fmt.Sprintf(`grpcurl -plaintext -H "Authorization: Bearer $(cat %s)" \
   -d '{"input": {"model": "policy/main", "messages": [{"role": "MESSAGE_ROLE_USER", "parts": [{"text": "Hello"}]}]}}' \
   %s claviger.router.v1.CompletionService/StreamCompletion

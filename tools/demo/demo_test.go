@@ -18,6 +18,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	"github.com/claviger/claviger/tools/cli"
 	"github.com/claviger/claviger/tools/demo"
 )
 
@@ -32,10 +33,15 @@ func TestTheStoryIsToldAndLeavesNothingBehind(t *testing.T) {
 		`✓ .* Its owner signs in`,
 		`the key works`,
 		`A key bearer carries the keys`,
+		`line 2 +anthropic/claude-haiku-4-5 +on the platform's`,
+		`1 +openai/gpt-4o-mini +own, main +at most \$0\.000\d+\n +2 +anthropic/claude-haiku-4-5 +platform +at most \$0\.00\d+`,
+		`1 +openai/gpt-4o-mini +own +rate limited\n +2 +anthropic/claude-haiku-4-5 +platform +answered\n +policy main, version 1, line 2 +\$0\.000\d+`,
 		`openai/gpt-4o-mini, own +18 tokens in, \d+ out +\$0\.0000\d+`,
+		`anthropic/claude-haiku-4-5, platform +16 tokens in, \d+ out +\$0\.000\d+`,
 		`complete through`,
-		`req_\w+ +\$0\.0000\d+`,
-		`attempt 1 .* ok `,
+		`req_\w+ +\$0\.000\d+`,
+		`attempt 1 +openai/gpt-4o-mini +rate limited +refused after `,
+		`attempt 2 +anthropic/claude-haiku-4-5 +ok +first word after `,
 		`http://127\.0\.0\.1:\d+/sign-in\?org=acme\n +organization +acme\n +address +owner@acme\.example\n +password +[A-Z2-7]{26}\n`,
 		`curl -N http://127\.0\.0\.1:\d+/v1/chat/completions`,
 		`OpenAI\(base_url="http://127\.0\.0\.1:\d+/v1"`,
@@ -112,10 +118,26 @@ func TestThePrintedLinesWork(t *testing.T) {
 			t.Errorf("%s: %v\n%s\n%s", title, err, command, answer)
 		}
 	}
+	explainAsPrinted(t, text)
 	signInAsPrinted(t, text)
 	stop()
 	if err := <-done; err != nil {
 		t.Fatalf("Run = %v", err)
+	}
+}
+
+// explainAsPrinted runs the printed command of the program, which is not built here.
+func explainAsPrinted(t *testing.T, text string) {
+	t.Helper()
+	words := strings.Fields(block(t, text, "What would serve a request"))
+	if words[0] != ".bin/claviger" {
+		t.Fatalf("the printed command is %q", words)
+	}
+	var told, complaint bytes.Buffer
+	grammar := &struct{ cli.Commands }{}
+	code := cli.Run(t.Context(), cli.Program{Name: "claviger", Grammar: grammar}, words[1:], cli.Streams{Out: &told, Err: &complaint})
+	if code != 0 || !strings.Contains(told.String(), "openai/gpt-4o-mini") || !strings.Contains(told.String(), "platform") {
+		t.Errorf("%v = %d\n%s%s", words, code, told.String(), complaint.String())
 	}
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/secret"
-	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
@@ -26,10 +25,9 @@ import (
 
 // Provider is the provider that a story uses.
 type Provider struct {
-	Slug    string
-	BaseURL string // empty is the provider's own
-	Key     secret.Text
-	Model   string // without the slug
+	Slug  string
+	Key   secret.Text
+	Model string // without the slug
 }
 
 func (p Provider) model() string { return p.Slug + "/" + p.Model }
@@ -40,7 +38,13 @@ type Story struct {
 	// BaseURL is the public HTTP listener of all three services.
 	BaseURL  string
 	Operator seed.Login
+	// Provider is whose key the organization brings. Fallback is another one, of which the operator has a key;
+	// nil is none.
 	Provider Provider
+	Fallback *Provider
+	// Refuse lets the next call of a model be refused with 429, so that the other is asked; nil where that cannot
+	// be had.
+	Refuse func(model, other string)
 	// Organization is the slug of the organization to create, OwnerPassword the first password of its
 	// owner.
 	Organization  string
@@ -55,6 +59,7 @@ type Story struct {
 	apiKey       secret.Text
 	requestID    string
 	answered     time.Time
+	served       provenance
 }
 
 // how long a step may take until the parts that it needs have told each other.
@@ -67,20 +72,27 @@ const OwnerEmail = "owner@acme.example"
 func (s *Story) Tell(ctx context.Context) error {
 	s.http = &http.Client{Transport: &http.Transport{Proxy: nil}}
 	defer s.http.CloseIdleConnections()
-	steps := []struct {
+	type step struct {
 		name string
 		do   func(context.Context, *Step) error
-	}{
+	}
+	steps := []step{
 		{"The operator creates the organization " + s.Organization, s.createOrganization},
 		{"Its owner signs in", s.signIn},
 		{"The owner adds a key of " + s.Provider.Slug, s.addCredential},
 		{"The router tries the key at the provider", s.testCredential},
 		{"A policy says which model serves, and on whose key", s.createPolicy},
 		{"An API key for an application", s.createAPIKey},
+		{"What would serve its request, asked without calling a provider", s.explain},
 		{"The application asks for a completion, streamed", s.complete},
-		{"The usage of it is counted and priced", s.awaitUsage},
-		{"The request in full, with each attempt", s.showRequest},
 	}
+	if s.Fallback != nil && s.Refuse != nil {
+		steps = append(steps, step{s.Provider.Slug + " answers 429, and the application gets its answer all the same", s.fallBack})
+	}
+	steps = append(
+		steps, step{"The usage of it is counted and priced", s.awaitUsage},
+		step{"The last request in full, with each attempt", s.showRequest},
+	)
 	for _, step := range steps {
 		if err := s.Console.Step(step.name, func(st *Step) error { return step.do(ctx, st) }); err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
@@ -109,7 +121,17 @@ func (s *Story) createOrganization(ctx context.Context, step *Step) error {
 	_, err = keysv1connect.NewOrganizationServiceClient(operator).CreateOrganization(ctx, &keysv1.CreateOrganizationRequest{
 		Slug: s.Organization, Name: "Acme", OwnerEmail: OwnerEmail, OwnerPassword: s.OwnerPassword.Reveal(), IdempotencyKey: rand.Text(),
 	})
+	if err != nil {
+		return err
+	}
 	step.Note("owner %s, with a password of this run", OwnerEmail)
+	if s.Fallback == nil {
+		return nil
+	}
+	_, err = keysv1connect.NewCredentialServiceClient(operator).CreateCredential(ctx, &keysv1.CreateCredentialRequest{
+		Provider: s.Fallback.Slug, Label: "for " + s.Organization, Secret: s.Fallback.Key.Reveal(), AcceptTerms: true, IdempotencyKey: rand.Text(),
+	})
+	step.Note("and keeps a key of %s, for policies that allow the platform's", s.Fallback.Slug)
 	return err
 }
 
@@ -125,7 +147,7 @@ func (s *Story) signIn(ctx context.Context, step *Step) error {
 
 func (s *Story) addCredential(ctx context.Context, step *Step) error {
 	answer, err := keysv1connect.NewCredentialServiceClient(s.owner).CreateCredential(ctx, &keysv1.CreateCredentialRequest{
-		Provider: s.Provider.Slug, Label: "main", Secret: s.Provider.Key.Reveal(), BaseUrl: s.Provider.BaseURL,
+		Provider: s.Provider.Slug, Label: "main", Secret: s.Provider.Key.Reveal(),
 		AcceptTerms: true, IdempotencyKey: rand.Text(),
 	})
 	if err != nil {
@@ -172,16 +194,18 @@ func verdict(state keysv1.CredentialState, reason string) string {
 }
 
 func (s *Story) createPolicy(ctx context.Context, step *Step) error {
-	answer, err := keysv1connect.NewPolicyServiceClient(s.owner).CreatePolicy(ctx, &keysv1.CreatePolicyRequest{
-		Name: "main", IdempotencyKey: rand.Text(),
-		Spec: seed.Rule(&keysv1.Target{Model: s.Provider.model(), Use: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}), Publish: true,
-	})
-	if err != nil {
-		return err
+	lines := []*keysv1.Target{seed.Own(s.Provider.model())}
+	rows := [][]string{{"policy/main, line 1", s.Provider.model(), "on the organization's own key"}}
+	if s.Fallback != nil {
+		lines = append(lines, seed.Platform(s.Fallback.model()))
+		rows = append(rows, []string{"policy/main, line 2", s.Fallback.model(), "on the platform's, when line 1 cannot"})
 	}
+	step.Table(rows)
+	answer, err := keysv1connect.NewPolicyServiceClient(s.owner).CreatePolicy(ctx, &keysv1.CreatePolicyRequest{
+		Name: "main", Spec: seed.Rule(lines...), Publish: true, IdempotencyKey: rand.Text(),
+	})
 	s.policyID = answer.GetPolicy().GetId()
-	step.Note("policy/main → %s on the organization's own key", s.Provider.model())
-	return nil
+	return err
 }
 
 func (s *Story) createAPIKey(ctx context.Context, step *Step) error {
@@ -210,11 +234,15 @@ func (s *Story) awaitUsage(ctx context.Context, step *Step) error {
 		if answer.GetTotal().GetRequests() == 0 || through == nil || through.AsTime().Before(s.answered) {
 			return false, nil
 		}
+		var rows [][]string
 		for _, row := range answer.GetRows() {
 			t := row.GetTotals()
-			step.Note("%s   %d tokens in, %d out   %s", strings.Join(row.GetGroup(), ", "),
-				t.GetTokens().GetInputTotal(), t.GetTokens().GetOutputTotal(), cost(t.GetCostNanoUsd(), t.GetUnknownCostAttempts() == 0))
+			rows = append(rows, []string{
+				strings.Join(row.GetGroup(), ", "), fmt.Sprintf("%d tokens in, %d out", t.GetTokens().GetInputTotal(), t.GetTokens().GetOutputTotal()),
+				cost(t.GetCostNanoUsd(), t.GetUnknownCostAttempts() == 0),
+			})
 		}
+		step.Table(rows)
 		step.Note("complete through %s: nothing is still under way", through.AsTime().Local().Format("15:04:05.000"))
 		return true, nil
 	})
@@ -226,16 +254,18 @@ func (s *Story) showRequest(ctx context.Context, step *Step) error {
 		return err
 	}
 	step.Note("%s   %s", answer.GetRequestId(), cost(answer.GetCostNanoUsd(), answer.GetCostKnown()))
+	var rows [][]string
 	for _, attempt := range answer.GetAttempts() {
 		e := attempt.GetEvent()
 		outcome := strings.ToLower(strings.TrimPrefix(e.GetOutcome().String(), "OUTCOME_"))
+		whole := time.Duration(e.GetDurationMicros()) * time.Microsecond
+		times := "first word after " + duration(time.Duration(e.GetFirstContentMicros())*time.Microsecond) + ", whole after " + duration(whole)
 		if e.GetErrorClass() != "" {
-			outcome += " " + e.GetErrorClass()
+			outcome, times = words(e.GetErrorClass()), "refused after "+duration(whole)
 		}
-		step.Note("attempt %d   %s   %s   first word after %s, whole after %s   %s", e.GetAttemptNumber(), e.GetModel(), outcome,
-			duration(time.Duration(e.GetFirstContentMicros())*time.Microsecond), duration(time.Duration(e.GetDurationMicros())*time.Microsecond),
-			e.GetAttemptId())
+		rows = append(rows, []string{fmt.Sprintf("attempt %d", e.GetAttemptNumber()), e.GetModel(), outcome, times, e.GetAttemptId()})
 	}
+	step.Table(rows)
 	if len(answer.GetAttempts()) == 0 {
 		return errors.New("it has no attempts")
 	}
