@@ -14,23 +14,21 @@ import (
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
-func to[T any](v T) *T { return &v }
-
 func TestOverridesReplaceAndTheBoundOnlyLowers(t *testing.T) {
 	t.Parallel()
-	asked := completion.Prompt{Temperature: to(1.0), TopP: to(1.0), MaxOutputTokens: to(int64(50)), ReasoningBudget: to(int64(9000)), ShowReasoning: true, Seed: to(int64(3))}
+	asked := completion.Prompt{Temperature: new(1.0), TopP: new(1.0), MaxOutputTokens: new(int64(50)), ReasoningBudget: new(int64(9000)), ShowReasoning: true, Seed: new(int64(3))}
 	for name, c := range map[string]struct {
 		op   completion.Operation
 		o    *completion.Overrides
 		want completion.Prompt
 	}{
 		"nothing": {"", nil, asked},
-		"all": {"", &completion.Overrides{Temperature: to(0.0), TopP: to(0.5), MaxOutputTokens: to(int64(10)), ReasoningEffort: to("none")}, completion.Prompt{
-			Temperature: to(0.0), TopP: to(0.5), MaxOutputTokens: to(int64(10)), ReasoningEffort: "none", Seed: to(int64(3)),
+		"all": {"", &completion.Overrides{Temperature: new(0.0), TopP: new(0.5), MaxOutputTokens: new(int64(10)), ReasoningEffort: new("none")}, completion.Prompt{
+			Temperature: new(0.0), TopP: new(0.5), MaxOutputTokens: new(int64(10)), ReasoningEffort: "none", Seed: new(int64(3)),
 		}},
-		"a higher bound": {"", &completion.Overrides{MaxOutputTokens: to(int64(100))}, asked},
-		"no answer":      {completion.CountTokens, &completion.Overrides{Temperature: to(0.0), MaxOutputTokens: to(int64(10))}, asked},
-		"vectors":        {completion.Embeddings, &completion.Overrides{Temperature: to(0.0)}, asked},
+		"a higher bound": {"", &completion.Overrides{MaxOutputTokens: new(int64(100))}, asked},
+		"no answer":      {completion.CountTokens, &completion.Overrides{Temperature: new(0.0), MaxOutputTokens: new(int64(10))}, asked},
+		"vectors":        {completion.Embeddings, &completion.Overrides{Temperature: new(0.0)}, asked},
 	} {
 		given := asked
 		call := completion.Call{Overrides: c.o, Request: &completion.Request{Operation: c.op, Decode: func() (*completion.Prompt, error) { return &given, nil }}}
@@ -55,7 +53,8 @@ func TestStateIsLeftOutAndWhatCanBeReadStays(t *testing.T) {
 		return &completion.Prompt{Messages: []completion.Message{
 			{Role: completion.User, Parts: []completion.Part{{Text: "hi"}}},
 			{Role: completion.Assistant, Parts: []completion.Part{
-				{Reasoning: &completion.Reasoning{Text: "hm", Signature: "s", Format: completion.AnthropicState}}, {Text: "a"},
+				{Reasoning: &completion.Reasoning{Text: "hm", Signature: "s", Format: completion.AnthropicState}},
+				{Text: "a"},
 				{Reasoning: &completion.Reasoning{Encrypted: "e", ID: "rs_1", Format: completion.OpenAIState}},
 				{Reasoning: &completion.Reasoning{Text: "in short", Summary: true, Encrypted: "e", Format: completion.OpenAIState}},
 			}, ToolCalls: []completion.ToolCall{{ID: "c", Name: "f", Arguments: "{}", Signature: "g", Format: completion.GoogleState}}},
@@ -98,7 +97,7 @@ func TestAnOverrideThatCannotBeCarriedIsTheLines(t *testing.T) {
 		o := completion.Options{
 			Planner: planned{{
 				Provider: "p", Model: "p/a", Name: "a", Class: usage.Own, Credential: &completion.Credential{ID: "cred_a"}, PolicyName: "main", Line: 2,
-				Rule: &completion.Rule{Overrides: &completion.Overrides{Temperature: to(0.5)}},
+				Rule: &completion.Rule{Overrides: &completion.Overrides{Temperature: new(0.5)}},
 			}},
 			Keyring: r.keys, Recorder: r.recorder, Evidence: r.evidence, Providers: map[string]completion.Provider{"p": refusing{param: param}},
 			Log: slog.New(slog.DiscardHandler), Now: time.Now,

@@ -62,10 +62,8 @@ func sent(t *testing.T, provider, path, model, body string, raw bool, change fun
 	return up.sent, err
 }
 
-func of[T any](v T) *T { return &v }
-
 // everything overrides all there is.
-var everything = completion.Overrides{Temperature: of(0.25), TopP: of(0.5), MaxOutputTokens: of(int64(100)), ReasoningEffort: of("low")}
+var everything = completion.Overrides{Temperature: new(0.25), TopP: new(0.5), MaxOutputTokens: new(int64(100)), ReasoningEffort: new("low")}
 
 // TestOverridesAreEditsInPlace of the bodies that pass: in each form by the names that it has, in place of what
 // the caller gave or beside the rest, of which every byte stays.
@@ -86,19 +84,27 @@ func TestOverridesAreEditsInPlace(t *testing.T) {
 			`{"model":"gpt-4.1","top_p" : 0.5,` + talk + `,"max_tokens":100, "reasoning_effort":"low","temperature":0.25}`,
 		},
 		"chat, a lower bound stays": {
-			"openai", "/v1/chat/completions", "gpt-4.1", completion.Overrides{MaxOutputTokens: of(int64(100))}, `{"model":"m","max_completion_tokens":7,"max_tokens":700,` + talk + `}`,
+			"openai", "/v1/chat/completions", "gpt-4.1",
+			completion.Overrides{MaxOutputTokens: new(int64(100))},
+			`{"model":"m","max_completion_tokens":7,"max_tokens":700,` + talk + `}`,
 			`{"model":"gpt-4.1","max_completion_tokens":7,"max_tokens":100,` + talk + `}`,
 		},
 		"chat of a vendor with names of its own": {
-			"mistral", "/v1/chat/completions", "magistral", completion.Overrides{MaxOutputTokens: of(int64(100))}, `{"model":"m",` + talk + `}`,
+			"mistral", "/v1/chat/completions", "magistral",
+			completion.Overrides{MaxOutputTokens: new(int64(100))},
+			`{"model":"m",` + talk + `}`,
 			`{"max_tokens":100,"model":"magistral",` + talk + `}`,
 		},
 		"chat, renamed and lowered": {
-			"mistral", "/v1/chat/completions", "magistral", completion.Overrides{MaxOutputTokens: of(int64(100))}, `{"model":"m","max_completion_tokens":700,` + talk + `}`,
+			"mistral", "/v1/chat/completions", "magistral",
+			completion.Overrides{MaxOutputTokens: new(int64(100))},
+			`{"model":"m","max_completion_tokens":700,` + talk + `}`,
 			`{"model":"magistral","max_tokens":100,` + talk + `}`,
 		},
 		"chat, the nearest word of the model": {
-			"xai", "/v1/chat/completions", "grok-3-mini", completion.Overrides{ReasoningEffort: of("medium")}, `{"model":"m","reasoning":{"effort":"high","exclude":true,"max_tokens":5},` + talk + `}`,
+			"xai", "/v1/chat/completions", "grok-3-mini",
+			completion.Overrides{ReasoningEffort: new("medium")},
+			`{"model":"m","reasoning":{"effort":"high","exclude":true,"max_tokens":5},` + talk + `}`,
 			`{"model":"grok-3-mini","reasoning":{"effort":"low","exclude":true},` + talk + `}`,
 		},
 		"responses, nothing given": {
@@ -110,35 +116,51 @@ func TestOverridesAreEditsInPlace(t *testing.T) {
 			`{"model":"gpt-5.4","reasoning": {"summary":"auto","effort":"low"},"input":"hi","max_output_tokens":50,"temperature":0.25,"top_p":0.5,"store":false}`,
 		},
 		"messages, sampling": {
-			"anthropic", "/v1/messages", "claude-haiku-4-5", completion.Overrides{Temperature: of(1.5), MaxOutputTokens: of(int64(100))}, `{"model":"m","max_tokens":4096,"top_p":0.9,` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-haiku-4-5",
+			completion.Overrides{Temperature: new(1.5), MaxOutputTokens: new(int64(100))},
+			`{"model":"m","max_tokens":4096,"top_p":0.9,` + talk + `}`,
 			`{"temperature":1,"model":"claude-haiku-4-5","max_tokens":100,` + talk + `}`,
 		},
 		"messages, an effort": {
-			"anthropic", "/v1/messages", "claude-opus-4-7", completion.Overrides{ReasoningEffort: of("low")}, `{"model":"m","max_tokens":4096,"output_config":{"format":{"type":"json_schema","schema":{}},"effort":"max"},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-opus-4-7",
+			completion.Overrides{ReasoningEffort: new("low")},
+			`{"model":"m","max_tokens":4096,"output_config":{"format":{"type":"json_schema","schema":{}},"effort":"max"},` + talk + `}`,
 			`{"thinking":{"type":"adaptive"},"model":"claude-opus-4-7","max_tokens":4096,"output_config":{"format":{"type":"json_schema","schema":{}},"effort":"low"},` + talk + `}`,
 		},
 		"messages, an effort is a budget": {
-			"anthropic", "/v1/messages", "claude-haiku-4-5", completion.Overrides{ReasoningEffort: of("low")}, `{"model":"m","max_tokens":4096,"temperature":0.5,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-haiku-4-5",
+			completion.Overrides{ReasoningEffort: new("low")},
+			`{"model":"m","max_tokens":4096,"temperature":0.5,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
 			`{"model":"claude-haiku-4-5","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":2048},` + talk + `}`,
 		},
 		"messages, no thinking": {
-			"anthropic", "/v1/messages", "claude-opus-5", completion.Overrides{ReasoningEffort: of("none")}, `{"model":"m","max_tokens":4096,"thinking":{"type":"adaptive","display":"summarized"},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-opus-5",
+			completion.Overrides{ReasoningEffort: new("none")},
+			`{"model":"m","max_tokens":4096,"thinking":{"type":"adaptive","display":"summarized"},` + talk + `}`,
 			`{"model":"claude-opus-5","max_tokens":4096,"thinking":{"type":"disabled"},` + talk + `}`,
 		},
 		"messages, how thinking is shown stays": {
-			"anthropic", "/v1/messages", "claude-opus-5-5", completion.Overrides{ReasoningEffort: of("high")}, `{"model":"m","max_tokens":4096,"thinking":{"type":"adaptive","display":"summarized"},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-opus-5-5",
+			completion.Overrides{ReasoningEffort: new("high")},
+			`{"model":"m","max_tokens":4096,"thinking":{"type":"adaptive","display":"summarized"},` + talk + `}`,
 			`{"output_config":{"effort":"high"},"model":"claude-opus-5-5","max_tokens":4096,"thinking":{"type":"adaptive","display":"summarized"},` + talk + `}`,
 		},
 		"messages, a budget fits into the bound": {
-			"anthropic", "/v1/messages", "claude-haiku-4-5", completion.Overrides{MaxOutputTokens: of(int64(2000))}, `{"model":"m","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-haiku-4-5",
+			completion.Overrides{MaxOutputTokens: new(int64(2000))},
+			`{"model":"m","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
 			`{"model":"claude-haiku-4-5","max_tokens":2000,"thinking":{"type":"enabled","budget_tokens":1999},` + talk + `}`,
 		},
 		"messages, no budget fits into the bound": {
-			"anthropic", "/v1/messages", "claude-haiku-4-5", completion.Overrides{MaxOutputTokens: of(int64(100))}, `{"model":"m","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
+			"anthropic", "/v1/messages", "claude-haiku-4-5",
+			completion.Overrides{MaxOutputTokens: new(int64(100))},
+			`{"model":"m","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":4000},` + talk + `}`,
 			`{"model":"claude-haiku-4-5","max_tokens":100,"thinking":{"type":"disabled"},` + talk + `}`,
 		},
 		"messages on Bedrock": {
-			"bedrock", "/v1/messages", "us.anthropic.claude-haiku-4-5-20251001-v1:0", completion.Overrides{Temperature: of(0.25)}, `{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"hi"}]}`,
+			"bedrock", "/v1/messages", "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+			completion.Overrides{Temperature: new(0.25)},
+			`{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"hi"}]}`,
 			`{"anthropic_version":"bedrock-2023-05-31","temperature":0.25,"max_tokens":4096,"messages":[{"role":"user","content":"hi"}]}`,
 		},
 	} {
@@ -160,10 +182,10 @@ func TestConvertedPromptsCarryOverrides(t *testing.T) {
 	}{
 		"chat":                  {"deepinfra", "m", everything, map[string]string{"temperature": "0.25", "top_p": "0.5", "max_tokens": "100", "reasoning_effort": `"low"`}},
 		"responses":             {"openai", "gpt-5.4", everything, map[string]string{"temperature": "0.25", "top_p": "0.5", "max_output_tokens": "100", "reasoning.effort": `"low"`}},
-		"messages":              {"anthropic", "claude-opus-4-7", completion.Overrides{MaxOutputTokens: of(int64(100)), ReasoningEffort: of("low")}, map[string]string{"max_tokens": "100", "output_config.effort": `"low"`}},
+		"messages":              {"anthropic", "claude-opus-4-7", completion.Overrides{MaxOutputTokens: new(int64(100)), ReasoningEffort: new("low")}, map[string]string{"max_tokens": "100", "output_config.effort": `"low"`}},
 		"generateContent":       {"google-ai-studio", "gemini-3.5-flash", everything, map[string]string{"generationConfig.temperature": "0.25", "generationConfig.topP": "0.5", "generationConfig.maxOutputTokens": "100", "generationConfig.thinkingConfig.thinkingLevel": `"LOW"`}},
-		"Converse":              {"bedrock", "amazon.nova-lite-v1:0", completion.Overrides{Temperature: of(0.25), TopP: of(0.5), MaxOutputTokens: of(int64(100)), ReasoningEffort: of("none")}, map[string]string{"inferenceConfig.temperature": "0.25", "inferenceConfig.topP": "0.5", "inferenceConfig.maxTokens": "100"}},
-		"a lower bound is kept": {"deepinfra", "m", completion.Overrides{MaxOutputTokens: of(int64(9999))}, map[string]string{"max_tokens": "4096", "temperature": "1"}},
+		"Converse":              {"bedrock", "amazon.nova-lite-v1:0", completion.Overrides{Temperature: new(0.25), TopP: new(0.5), MaxOutputTokens: new(int64(100)), ReasoningEffort: new("none")}, map[string]string{"inferenceConfig.temperature": "0.25", "inferenceConfig.topP": "0.5", "inferenceConfig.maxTokens": "100"}},
+		"a lower bound is kept": {"deepinfra", "m", completion.Overrides{MaxOutputTokens: new(int64(9999))}, map[string]string{"max_tokens": "4096", "temperature": "1"}},
 	} {
 		got, err := sent(t, c.provider, "/v1/chat/completions", c.model, body, false, func(call *completion.Call) { call.Overrides = &c.o })
 		if got == "" {
@@ -198,17 +220,17 @@ func TestAnOverrideThatAModelDoesNotTakeIsRefusedByName(t *testing.T) {
 		o                           completion.Overrides
 		param                       string
 	}{
-		"fixed sampling, passed":     {"moonshot", "/v1/chat/completions", "kimi-k2.7", chat, true, completion.Overrides{Temperature: of(0.5)}, "temperature"},
-		"fixed sampling, converted":  {"moonshot", "/v1/chat/completions", "kimi-k2.7", chat, false, completion.Overrides{TopP: of(0.5)}, "top_p"},
-		"no reasoning":               {"xai", "/v1/chat/completions", "grok-4-non-reasoning", chat, true, completion.Overrides{ReasoningEffort: of("high")}, "reasoning_effort"},
-		"Claude, passed":             {"anthropic", "/v1/messages", "claude-opus-4-7", message, true, completion.Overrides{Temperature: of(0.5)}, "temperature"},
-		"Claude, converted":          {"anthropic", "/v1/chat/completions", "claude-opus-4-7", chat, false, completion.Overrides{Temperature: of(0.5)}, "temperature"},
-		"Claude, both, passed":       {"anthropic", "/v1/messages", "claude-haiku-4-5", message, true, completion.Overrides{Temperature: of(0.5), TopP: of(0.5)}, "top_p"},
-		"Claude, both, converted":    {"anthropic", "/v1/chat/completions", "claude-haiku-4-5", chat, false, completion.Overrides{Temperature: of(0.5), TopP: of(0.5)}, "top_p"},
-		"Claude that thinks, passed": {"anthropic", "/v1/messages", "claude-haiku-4-5", strings.Replace(message, `"max`, `"thinking":{"type":"enabled","budget_tokens":2000},"max`, 1), true, completion.Overrides{Temperature: of(0.5)}, "temperature"},
-		"Claude on Bedrock":          {"bedrock", "/v1/chat/completions", "us.anthropic.claude-opus-4-7", chat, false, completion.Overrides{Temperature: of(0.5)}, "temperature"},
-		"Claude that cannot think":   {"anthropic", "/v1/messages", "claude-3-haiku", message, true, completion.Overrides{ReasoningEffort: of("high")}, "reasoning_effort"},
-		"no thinking at Converse":    {"bedrock", "/v1/chat/completions", "amazon.nova-lite-v1:0", chat, false, completion.Overrides{ReasoningEffort: of("high")}, "reasoning_effort"},
+		"fixed sampling, passed":     {"moonshot", "/v1/chat/completions", "kimi-k2.7", chat, true, completion.Overrides{Temperature: new(0.5)}, "temperature"},
+		"fixed sampling, converted":  {"moonshot", "/v1/chat/completions", "kimi-k2.7", chat, false, completion.Overrides{TopP: new(0.5)}, "top_p"},
+		"no reasoning":               {"xai", "/v1/chat/completions", "grok-4-non-reasoning", chat, true, completion.Overrides{ReasoningEffort: new("high")}, "reasoning_effort"},
+		"Claude, passed":             {"anthropic", "/v1/messages", "claude-opus-4-7", message, true, completion.Overrides{Temperature: new(0.5)}, "temperature"},
+		"Claude, converted":          {"anthropic", "/v1/chat/completions", "claude-opus-4-7", chat, false, completion.Overrides{Temperature: new(0.5)}, "temperature"},
+		"Claude, both, passed":       {"anthropic", "/v1/messages", "claude-haiku-4-5", message, true, completion.Overrides{Temperature: new(0.5), TopP: new(0.5)}, "top_p"},
+		"Claude, both, converted":    {"anthropic", "/v1/chat/completions", "claude-haiku-4-5", chat, false, completion.Overrides{Temperature: new(0.5), TopP: new(0.5)}, "top_p"},
+		"Claude that thinks, passed": {"anthropic", "/v1/messages", "claude-haiku-4-5", strings.Replace(message, `"max`, `"thinking":{"type":"enabled","budget_tokens":2000},"max`, 1), true, completion.Overrides{Temperature: new(0.5)}, "temperature"},
+		"Claude on Bedrock":          {"bedrock", "/v1/chat/completions", "us.anthropic.claude-opus-4-7", chat, false, completion.Overrides{Temperature: new(0.5)}, "temperature"},
+		"Claude that cannot think":   {"anthropic", "/v1/messages", "claude-3-haiku", message, true, completion.Overrides{ReasoningEffort: new("high")}, "reasoning_effort"},
+		"no thinking at Converse":    {"bedrock", "/v1/chat/completions", "amazon.nova-lite-v1:0", chat, false, completion.Overrides{ReasoningEffort: new("high")}, "reasoning_effort"},
 	} {
 		got, err := sent(t, c.provider, c.path, c.model, c.body, c.raw, func(call *completion.Call) { call.Overrides = &c.o })
 		f, ok := fault.Of(err)

@@ -36,7 +36,8 @@ var conversations = map[string]struct {
 	carries               string // what of the first answer shows that it carries state
 }{
 	"responses, passed": {
-		"/v1/responses", "openai", "gpt-5.4", llmtest.Script{Reasoning: 5, Tokens: 3},
+		"/v1/responses", "openai", "gpt-5.4",
+		llmtest.Script{Reasoning: 5, Tokens: 3},
 		func(script string) string {
 			return `{"model":"m","include":["reasoning.encrypted_content"],"input":[{"role":"user","content":"` + script + ` hi"}]}`
 		},
@@ -47,7 +48,8 @@ var conversations = map[string]struct {
 		`"encrypted_content"`,
 	},
 	"messages, passed": {
-		"/v1/messages", "anthropic", "claude-opus-4-7", llmtest.Script{Reasoning: 5, Think: true, Tokens: 3},
+		"/v1/messages", "anthropic", "claude-opus-4-7",
+		llmtest.Script{Reasoning: 5, Think: true, Tokens: 3},
 		func(script string) string {
 			return `{"model":"m","max_tokens":4096,"messages":[{"role":"user","content":"` + script + ` hi"}]}`
 		},
@@ -58,7 +60,8 @@ var conversations = map[string]struct {
 		`"signature"`,
 	},
 	"messages in a tool loop, passed": {
-		"/v1/messages", "anthropic", "claude-haiku-4-5", llmtest.Script{Reasoning: 5, Think: true, Tool: "f", Args: "{}"},
+		"/v1/messages", "anthropic", "claude-haiku-4-5",
+		llmtest.Script{Reasoning: 5, Think: true, Tool: "f", Args: "{}"},
 		func(script string) string {
 			return `{"model":"m","max_tokens":4096,"thinking":{"type":"enabled","budget_tokens":2000},"tools":[{"name":"f","input_schema":{"type":"object"}}],"messages":[{"role":"user","content":"` + script + ` hi"}]}`
 		},

@@ -28,7 +28,7 @@ func TestASilentStreamGivesSignsOfLife(t *testing.T) {
 		}}
 		p.start()
 		say := func(at time.Duration) {
-			time.Sleep(at - time.Since(begin))
+			<-time.After(at - time.Since(begin))
 			if err := p.event(&routerv1.StreamCompletionResponse{Event: &routerv1.StreamCompletionResponse_Text{Text: "a"}}); err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +37,7 @@ func TestASilentStreamGivesSignsOfLife(t *testing.T) {
 		say(40 * time.Second)
 		say(60 * time.Second)
 		p.stop()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		if diff := cmp.Diff([]time.Duration{10 * time.Second, 25 * time.Second, 55 * time.Second}, signs); diff != "" {
 			t.Errorf("signs of life (-want +got):\n%s", diff)
@@ -55,7 +55,7 @@ func TestNoSignOfLifeGoesToACallerWhoIsGone(t *testing.T) {
 		tried := 0
 		p := &pulse{send: func(*routerv1.StreamCompletionResponse) error { tried++; return errors.New("gone") }}
 		p.start()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		p.stop()
 		if tried != 1 {
