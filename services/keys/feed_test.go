@@ -143,6 +143,9 @@ func (w *watching) apply(b *keysv1.ConfigBatch) {
 	for _, x := range b.GetApiKeys() {
 		w.config[x.GetId()] = x
 	}
+	for _, x := range b.GetGroups() {
+		w.config[x.GetId()] = x
+	}
 	for _, x := range b.GetDrills() {
 		w.config[x.GetId()] = x
 	}
@@ -173,13 +176,36 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 	r := newRig(t)
 	p := r.owner.policy("fast")
 	c := r.owner.credential("main")
-	k := r.owner.apiKey("ci", p.GetId()).GetApiKey()
+	g, k := r.owner.group("team"), r.owner.apiKey("ci", p.GetId()).GetApiKey()
+	k = r.owner.editKey(&keysv1.UpdateApiKeyRequest{Id: k.GetId(), GroupId: new(g.GetId()), EnforcePolicy: new(true), Etag: k.GetEtag()})
+	_, err := r.owner.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{
+		Preferences: &keysv1.RoutingPreferences{Order: []string{"groq"}, PolicyId: p.GetId()}, Etag: "1", IdempotencyKey: "1",
+	})
+	r.must(err)
+	_, err = r.owner.models.UpdateApprovedModels(t.Context(), &keysv1.UpdateApprovedModelsRequest{ApprovedModels: []string{"openai/*"}, Etag: "1", IdempotencyKey: "1"})
+	r.must(err)
 	router, metering := r.watch(r.app, "router", 0), r.watch(r.app, "metering", 0)
 	for _, w := range []*watching{router, metering} {
 		w.take()
 		for _, id := range []string{r.orgID, p.GetId(), c.GetId(), k.GetId()} {
 			if w.config[id] == nil {
 				t.Errorf("the view of %s lacks %s", w.view, id)
+			}
+		}
+	}
+	if want := (&keysv1.GroupConfig{OrgId: r.orgID, Id: g.GetId(), Name: "team"}); !proto.Equal(router.config[g.GetId()], want) || metering.config[g.GetId()] != nil {
+		t.Errorf("group: routers see %v, metering %v; want %v and nothing", router.config[g.GetId()], metering.config[g.GetId()], want)
+	}
+	for w, sees := range map[*watching]bool{router: true, metering: false} {
+		org, _ := w.config[r.orgID].(*keysv1.OrganizationConfig)
+		rule, _ := w.config[p.GetId()].(*keysv1.PolicyConfig)
+		key := w.key(k.GetId())
+		for what, there := range map[string]bool{
+			"preferences": len(org.GetPreferences().GetOrder()) == 1 && org.GetPreferences().GetPolicyId() == p.GetId(), "approved models": len(org.GetApprovedModels()) == 1,
+			"the rule": proto.Equal(rule.GetSpec(), p.GetSpec()), "the key's group": key.GetGroupId() == g.GetId(), "what is enforced": key.GetEnforcePolicy(),
+		} {
+			if there != sees {
+				t.Errorf("the view of %s has %s: %v, want %v", w.view, what, there, sees)
 			}
 		}
 	}
@@ -215,6 +241,27 @@ func TestChangesReachWatchersAtOnce(t *testing.T) {
 	_, err = r.owner.apiKeys.RevokeApiKey(t.Context(), &keysv1.RevokeApiKeyRequest{Id: k.GetId(), IdempotencyKey: "1"})
 	r.must(err)
 	w.until("the key revoked", func() bool { return w.key(k.GetId()).GetRevoked() })
+	g := r.owner.group("team")
+	w.until("the group", func() bool { return w.config[g.GetId()] != nil })
+	_, err = r.owner.groups.UpdateGroup(t.Context(), &keysv1.UpdateGroupRequest{
+		Id: g.GetId(), Name: "team", ApprovedModels: []string{"openai/*"}, Etag: g.GetEtag(), IdempotencyKey: "1",
+	})
+	r.must(err)
+	w.until("what the group may use", func() bool {
+		now, _ := w.config[g.GetId()].(*keysv1.GroupConfig)
+		return len(now.GetApprovedModels()) == 1
+	})
+	_, err = r.owner.groups.DeleteGroup(t.Context(), &keysv1.DeleteGroupRequest{Id: g.GetId(), IdempotencyKey: "1"})
+	r.must(err)
+	w.until("the group gone", func() bool { return w.config[g.GetId()] == nil })
+	_, err = r.owner.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{
+		Preferences: &keysv1.RoutingPreferences{Ignore: []string{"groq"}}, Etag: "1", IdempotencyKey: "1",
+	})
+	r.must(err)
+	w.until("the preferences", func() bool {
+		org, _ := w.config[r.orgID].(*keysv1.OrganizationConfig)
+		return len(org.GetPreferences().GetIgnore()) == 1
+	})
 	if w.wholes != 1 {
 		t.Errorf("the watcher got %d whole configurations, want 1 and then deltas", w.wholes)
 	}

@@ -285,6 +285,15 @@ func (p *person) apiKey(name, policyID string) *keysv1.CreateApiKeyResponse {
 	return res
 }
 
+// editKey changes an API key.
+func (p *person) editKey(req *keysv1.UpdateApiKeyRequest) *keysv1.ApiKey {
+	p.r.t.Helper()
+	req.IdempotencyKey = req.GetId() + req.GetEtag()
+	res, err := p.apiKeys.UpdateApiKey(p.r.t.Context(), req)
+	p.r.must(err)
+	return res.GetApiKey()
+}
+
 // internal is the transport of one of our services. In-process transports answer a call that was
 // rejected before its request was read with a bare EOF; real ones do not, and neither does this.
 func (r *rig) internal(app *keys.App, service, instance string) keysv1connect.ConfigServiceClient {

@@ -223,6 +223,24 @@ func TestEachProblemIsToldWithItsLine(t *testing.T) {
 			},
 			want: []string{`0 TOO_MANY_LINES groups|more than 512 lines`},
 		},
+		"too large": {
+			spec: func() policy.Spec {
+				var tags []policy.Tag
+				for i := range 16 {
+					tag := policy.Tag{Key: fmt.Sprint("tag", i)}
+					for v := range 32 {
+						tag.Values = append(tag.Values, strings.Repeat("v", 250)+fmt.Sprint(v))
+					}
+					tags = append(tags, tag)
+				}
+				out := spec()
+				for i := range 3 {
+					out.Groups = append(out.Groups, when(policy.Condition{Tags: tags, MinInput: int64(i + 1)}, gpt))
+				}
+				return out
+			}(),
+			want: []string{`0 TOO_LARGE groups|takes 383 KiB to write down, and 256 are the most`},
+		},
 		"too many lines for another": {
 			spec: spec(tenfold("cheap")...),
 			facts: func(f *facts) {

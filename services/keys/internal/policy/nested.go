@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -73,8 +74,11 @@ func (c *checking) back(p *Policy, path []string) []string {
 	return nil
 }
 
-// size bounds what the policies that the rule names make of it.
+// size bounds the rule, and what the policies that it names make of it.
 func (c *checking) size() {
+	if text, err := json.Marshal(c.spec); err != nil || len(text) > maxBytes {
+		c.add(false, 0, "groups", TooLarge, "the rule takes %d KiB to write down, and %d are the most: routers keep all of them in memory", len(text)>>10, maxBytes>>10)
+	}
 	if slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Reason == Loop }) {
 		return
 	}

@@ -26,6 +26,7 @@ const (
 	Loop              = "LOOP"
 	TooDeep           = "TOO_DEEP"
 	TooManyLines      = "TOO_MANY_LINES"
+	TooLarge          = "TOO_LARGE"
 	UnknownPolicy     = "UNKNOWN_POLICY"
 	Unpublished       = "POLICY_NOT_PUBLISHED" // a warning in a draft
 	NestedField       = "NESTED_FIELD"
@@ -47,6 +48,8 @@ const (
 	// has bounds of its own; these tell the author.
 	maxDepth = 8
 	maxLines = 512
+	// maxBytes bounds a rule as text. A message of the configuration has 1 MiB.
+	maxBytes = 256 << 10
 	// maxAbove is how many policies that name one are looked at.
 	maxAbove = 50
 	// maxGuesses is for how many unknown models the one that was meant is looked for.
