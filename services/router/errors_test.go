@@ -107,7 +107,8 @@ func TestEveryErrorIsDocumented(t *testing.T) {
 		if kind, ok := v.Type.(*ast.Ident); !ok || kind.Name != "Class" {
 			return ""
 		}
-		return strings.Trim(v.Values[i].(*ast.BasicLit).Value, `"`)
+		value, _ := v.Values[i].(*ast.BasicLit)
+		return strings.Trim(value.Value, `"`)
 	}) {
 		if !rows[name] {
 			t.Errorf("class %s has no row", name)

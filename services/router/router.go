@@ -132,6 +132,9 @@ func (p planner) Plan(caller completion.Caller, req *completion.Request) (comple
 	if err != nil {
 		return completion.Plan{}, err
 	}
+	if !state.Serves(caller.APIKeyID) { // who sends a body slowly was let in by an older configuration
+		return completion.Plan{}, completion.ErrRevoked
+	}
 	return p.a.planner.Make(state, caller, req)
 }
 

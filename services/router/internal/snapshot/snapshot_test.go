@@ -261,6 +261,11 @@ func TestOnlyTheHolderOfAWholeKeyLearnsWhyItIsRefused(t *testing.T) {
 			t.Errorf("Caller = %v, want %v", err, want)
 		}
 	}
+	for id, want := range map[string]bool{"key_live": true, "key_fresh": true, "key_revoked": false, "key_gone": false, "": false} {
+		if got := state.Serves(id); got != want {
+			t.Errorf("Serves(%q) = %v, want %v", id, got, want)
+		}
+	}
 }
 
 func TestCheckingAKeyAllocatesNothing(t *testing.T) {

@@ -139,6 +139,12 @@ func (s *State) Credential(orgID, credentialID string) (*completion.Credential, 
 	return c, ok
 }
 
+// Serves reports whether an API key that was valid a moment ago still is one that may be used.
+func (s *State) Serves(keyID string) bool {
+	key := s.keys[s.keyByID[keyID]]
+	return key != nil && !key.revoked
+}
+
 // AllCredentials calls visit for each credential that could serve.
 func (s *State) AllCredentials(visit func(*completion.Credential)) {
 	for _, o := range s.orgs {
