@@ -256,20 +256,28 @@ func (w *town) gather(t *testing.T, token string, into map[string]string) {
 	}
 	into["cred"], into["pol"] = credentials.GetCredentials()[0].GetId(), policies.GetPolicies()[0].GetId()
 	into["key"], into["mem"] = keys.GetApiKeys()[0].GetId(), members.GetMembers()[0].GetId()
-	into["drill"] = w.oneDrill(t, client, into["cred"], into["key"])
+	into["drill"] = w.oneDrill(t, client, into["cred"])
 }
 
-// oneDrill starts a drill, once, and stops it: nothing else is to meet it.
-func (w *town) oneDrill(t *testing.T, client *connect.Client, credentialID, keyID string) string {
+// oneDrill is an organization's only drill, of an API key that nobody calls with.
+func (w *town) oneDrill(t *testing.T, client *connect.Client, credentialID string) string {
 	t.Helper()
 	drills := keysv1connect.NewDrillServiceClient(client)
-	started, err := drills.StartDrill(t.Context(), &keysv1.StartDrillRequest{
-		CredentialId: credentialID, ApiKeyId: keyID, Fault: keysv1.DrillFault_DRILL_FAULT_RATE_LIMITED, IdempotencyKey: "start",
-	})
+	listed, err := drills.ListDrills(t.Context(), &keysv1.ListDrillsRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := drills.StopDrill(t.Context(), &keysv1.StopDrillRequest{Id: started.GetDrill().GetId(), IdempotencyKey: "stop"}); err != nil {
+	if len(listed.GetDrills()) > 0 {
+		return listed.GetDrills()[0].GetId()
+	}
+	key, err := keysv1connect.NewApiKeyServiceClient(client).CreateApiKey(t.Context(), &keysv1.CreateApiKeyRequest{Name: "idle", IdempotencyKey: "idle"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	started, err := drills.StartDrill(t.Context(), &keysv1.StartDrillRequest{
+		CredentialId: credentialID, ApiKeyId: key.GetApiKey().GetId(), Fault: keysv1.DrillFault_DRILL_FAULT_RATE_LIMITED, IdempotencyKey: "start",
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return started.GetDrill().GetId()
