@@ -53,10 +53,12 @@ func TestModelsAreThoseThatWouldBeServed(t *testing.T) {
 		"all, all resting": {func(w *world, _ *completion.Caller) {
 			w.out = map[string]string{"cred_a": "x", "cred_a2": "x", "cred_o": "x"}
 		}, all},
-		"approved": {func(w *world, _ *completion.Caller) {
-			w.preferences.Approved = plan.Compile([]string{"openai/gpt-x", "groq/*"})
+		"approved": {
+			func(w *world, _ *completion.Caller) {
+				w.preferences.Approved = plan.Compile([]string{"openai/gpt-x", "groq/*"})
+			},
+			[]string{"policy/platform", "openai/gpt-x"},
 		},
-			[]string{"policy/platform", "openai/gpt-x"}},
 		"approved by the group": {func(w *world, c *completion.Caller) {
 			c.GroupID, w.groups = "grp_1", map[string]*plan.Group{"grp_1": {Approved: plan.Compile([]string{"anthropic/*"})}}
 		}, []string{"anthropic/claude-x", "anthropic/claude-y", "anthropic/claude-z"}},

@@ -50,10 +50,10 @@ func (w *walk) stuck(g *TargetGroup) (seed uint64, sticks bool) {
 		return w.seed, false
 	}
 	by, text := g.StickyBy, ""
-	switch {
-	case by == "" || by == "session":
+	switch by {
+	case "", "session":
 		by, text = "session", w.req.Session
-	case by == "user":
+	case "user":
 		text = w.req.User
 	default:
 		key, _ := strings.CutPrefix(by, "tag:")

@@ -28,9 +28,9 @@ const (
 	PlanFull        Reason = "PLAN_FULL"
 	Duplicate       Reason = "DUPLICATE" // it is tried before
 	// Of credentials.
-	NoCredential    Reason = "NO_CREDENTIAL"
-	CredentialGone  Reason = "CREDENTIAL_GONE" // the one that the line names
-	CredentialState Reason = "CREDENTIAL_STATE"
+	NoCredential    Reason = "NO_CREDENTIAL"    //nolint:gosec // a reason's name
+	CredentialGone  Reason = "CREDENTIAL_GONE"  //nolint:gosec // the one that the line names
+	CredentialState Reason = "CREDENTIAL_STATE" //nolint:gosec // a reason's name
 	Expired         Reason = "CREDENTIAL_EXPIRED"
 	ModelScope      Reason = "SCOPE_MODEL"
 	CallerScope     Reason = "SCOPE_CALLER"

@@ -272,10 +272,11 @@ func TestASecondSecretHasItsShare(t *testing.T) {
 		}
 		want := float64(share) / 100
 		slack := 0.015
-		if share == 0 || share == 100 {
+		switch share {
+		case 0, 100:
 			slack = 0
-		} else if share == 1 {
-			slack = 0.004
+		case 1:
+			slack = 0.0025
 		}
 		if got := float64(drawn) / fewer; math.Abs(got-want) > slack {
 			t.Errorf("share %d: drawn for %.4f of the requests", share, got)

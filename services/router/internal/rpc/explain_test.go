@@ -67,6 +67,7 @@ func (known) Serves(completion.Operation, string, *completion.Credential) string
 func (known) Out(*completion.Credential, string) string                          { return "" }
 func (known) Low(*completion.Credential, string) bool                            { return false }
 func (known) Latency(*completion.Credential, string) time.Duration               { return 250 * time.Millisecond }
+
 func (known) At(model string, _ time.Time) (pricing.Price, bool) {
 	rate := int64(2_000_000)
 	return pricing.Price{ID: "price_1", Model: model, Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}}, model == "openai/m"

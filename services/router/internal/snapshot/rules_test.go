@@ -93,8 +93,10 @@ func TestPreferencesArriveAndWhatIsUnsaidWidensNothing(t *testing.T) {
 		Preferences: &keysv1.RoutingPreferences{
 			Order: []string{"azure"}, Ignore: []string{"groq"}, Platform: keysv1.PlatformRule_PLATFORM_RULE_NEVER, PolicyId: "pol_1", EnforcePolicy: true,
 			Providers: []*keysv1.ProviderRule{
-				{Provider: "openai"}, {Provider: "anthropic", Platform: keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN},
-				{Provider: "xai", Platform: keysv1.PlatformRule_PLATFORM_RULE_BEFORE_OWN}, {Provider: "mistral", Platform: keysv1.PlatformRule_PLATFORM_RULE_POLICIES},
+				{Provider: "openai"},
+				{Provider: "anthropic", Platform: keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN},
+				{Provider: "xai", Platform: keysv1.PlatformRule_PLATFORM_RULE_BEFORE_OWN},
+				{Provider: "mistral", Platform: keysv1.PlatformRule_PLATFORM_RULE_POLICIES},
 			},
 		},
 	})
