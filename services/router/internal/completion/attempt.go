@@ -103,7 +103,7 @@ func (r *route) begin(at int, trial Trial) (a *attempt, err error) {
 	a.number, a.strip = len(r.attempts), r.strip
 	a.raw = r.req.Raw != nil && s.o.Providers[t.Provider].Speaks(r.req.Dialect, t)
 	a.event = usage.Event{
-		AttemptID: id.New("att"), RequestID: r.req.ID, AttemptNumber: a.number + 1,
+		AttemptID: id.New("att"), RequestID: r.req.ID, AttemptNumber: r.called() + 1,
 		OrgID: r.caller.OrgID, APIKeyID: r.caller.APIKeyID, MemberID: r.caller.MemberID, GroupID: r.caller.GroupID,
 		CredentialID: t.Credential.ID, CredentialRevision: t.Credential.Revision, Class: t.Class,
 		Provider: t.Provider, Model: t.Model, RequestedModel: r.req.Named(),

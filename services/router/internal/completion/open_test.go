@@ -290,6 +290,11 @@ func TestADrillFailsWithoutAnyoneBeingCalled(t *testing.T) {
 					t.Error("something was learned from a drill")
 				}
 				h.accounted(t)
+				for i, e := range h.recorder.events {
+					if e.AttemptNumber != i+1 {
+						t.Errorf("event %d is of attempt %d: metering counts requests by their first", i, e.AttemptNumber)
+					}
+				}
 				h.calls = nil
 				time.Sleep(2 * time.Minute) //nolint:forbidigo // the time of a synctest bubble
 				if _, err := h.complete(t.Context()); err != nil || h.models() != "a" || len(h.drills) != len(test.heard) {

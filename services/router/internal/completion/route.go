@@ -155,6 +155,17 @@ func (r *route) try(out Sink) error {
 	return err
 }
 
+// called is how many attempts have left an event: those of drills do not, and metering counts requests by their
+// first.
+func (r *route) called() (n int) {
+	for i := range r.attempts {
+		if r.attempts[i].Drill == "" {
+			n++
+		}
+	}
+	return n
+}
+
 // note keeps how a call ended for what is told of it.
 func (r *route) note(a *attempt) { r.attempts[a.number].ErrorClass = a.event.ErrorClass }
 
