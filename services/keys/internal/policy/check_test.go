@@ -65,6 +65,7 @@ func (f facts) RoutingRules(context.Context) (policy.Rules, error) { return f.ru
 func (f facts) KeyFacts(context.Context, []string) (map[string]policy.KeyFact, error) {
 	return f.keys, nil
 }
+
 func (f facts) GroupNames(context.Context, []string) (map[string]string, error) { return f.groups, nil }
 
 // prices is a small book.
@@ -74,6 +75,7 @@ func (p prices) Known(model string) bool { return slices.Contains(p, model) }
 func (p prices) Priced(model string) bool {
 	return slices.Contains(p, model) && model != "openai/known-only"
 }
+
 func (p prices) Models(provider string) []string {
 	return slices.DeleteFunc(slices.Clone(p), func(m string) bool { return !strings.HasPrefix(m, provider+"/") })
 }

@@ -14,8 +14,8 @@ const (
 	UnknownModel      = "UNKNOWN_MODEL" // a warning where nobody can tell
 	UseMissing        = "USE_MISSING"
 	UseMisplaced      = "USE_MISPLACED"
-	UnknownCredential = "UNKNOWN_CREDENTIAL"
-	ForeignCredential = "FOREIGN_CREDENTIAL"
+	UnknownCredential = "UNKNOWN_CREDENTIAL" //nolint:gosec // a name of a problem
+	ForeignCredential = "FOREIGN_CREDENTIAL" //nolint:gosec // a name of a problem
 	PlatformForbidden = "PLATFORM_FORBIDDEN"
 	ProviderIgnored   = "PROVIDER_IGNORED"
 	NotApproved       = "MODEL_NOT_APPROVED"
@@ -32,7 +32,7 @@ const (
 	NestedField       = "NESTED_FIELD"
 	NoPrice           = "NO_PRICE"
 
-	CredentialDisabled = "CREDENTIAL_DISABLED"
+	CredentialDisabled = "CREDENTIAL_DISABLED" //nolint:gosec // a name of a problem
 	NoCredential       = "NO_CREDENTIAL"
 	OutOfScope         = "CREDENTIAL_OUT_OF_SCOPE"
 	NotListed          = "MODEL_NOT_LISTED"

@@ -71,14 +71,14 @@ func (d *diff) wordsOfGroup(g *Group) []word {
 
 // head is a group in a few words.
 func (d *diff) head(g *Group) string {
-	out := strings.ReplaceAll(string(g.strategy()), "_", " ")
+	out := []string{strings.ReplaceAll(string(g.strategy()), "_", " ")}
 	none := d.wordsOfGroup(&Group{Strategy: g.Strategy})
 	for i, w := range d.wordsOfGroup(g) {
 		if w != none[i] {
-			out += fmt.Sprintf(", %s %s", strings.TrimPrefix(w.field, "when."), w.words)
+			out = append(out, strings.TrimPrefix(w.field, "when.")+" "+w.words)
 		}
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 func (d *diff) wordsOfTarget(t *Target) []word {
@@ -117,21 +117,21 @@ func (d *diff) wordsOfTarget(t *Target) []word {
 
 // describe is a line in a few words: what is not as usual.
 func (d *diff) describe(t *Target) string {
-	out := t.Model
+	out := []string{t.Model}
 	usual := d.wordsOfTarget(&Target{Model: t.Model, Use: Own})
 	if t.class() == Own && t.CredentialID == "" && t.Policy() == "" {
-		out += ", own keys"
+		out = append(out, "own keys")
 	}
 	for i, w := range d.wordsOfTarget(t) {
 		switch {
 		case w == usual[i] || w.field == "use" && t.Policy() != "":
 		case w.field == "use":
-			out += ", " + w.words
+			out = append(out, w.words)
 		default:
-			out += fmt.Sprintf(", %s %s", strings.ReplaceAll(lastPart(w.field), "_", " "), w.words)
+			out = append(out, strings.ReplaceAll(lastPart(w.field), "_", " ")+" "+w.words)
 		}
 	}
-	return out
+	return strings.Join(out, ", ")
 }
 
 func use(c Class) string {
