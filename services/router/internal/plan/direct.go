@@ -23,8 +23,8 @@ func (w *walk) model(model string) error {
 	}
 	provider, name, ok := strings.Cut(model, "/")
 	var offers []string
-	if w.p.Offers != nil {
-		offers = w.p.Offers(model)
+	if ok { // a bare name may mean many things
+		offers = w.p.offers(model)
 	}
 	var room [4]Line
 	lines := room[:0]
@@ -121,6 +121,14 @@ func (w *walk) wanted(provider string) bool {
 	return r.Sort != "" || slices.Contains(w.prefs.Order, provider) || slices.Contains(r.Order, provider) || slices.Contains(r.Only, provider)
 }
 
+// offers are the names under which a model is served, as far as they are known.
+func (p *Planner) offers(model string) []string {
+	if p.Offers == nil {
+		return nil
+	}
+	return p.Offers(model)
+}
+
 // rank is the place of a provider in an order; those that are not in it come after all others.
 func rank(order []string, provider string) int {
 	if i := slices.Index(order, provider); i >= 0 {
@@ -132,7 +140,11 @@ func rank(order []string, provider string) int {
 // unknown is the fault of a name that nobody serves.
 func (p *Planner) unknown(model, provider, name string, cut bool) error {
 	if !cut || provider == "" || name == "" {
-		return noModel(model).Hinting(`write the provider first, such as "openai/` + model + `"; GET /v1/models lists what this API key may use`)
+		such := "openai/" + model
+		if offers := p.offers(model); len(offers) > 0 {
+			such = offers[0]
+		}
+		return noModel(model).Hinting(`write the provider first, such as "` + such + `"; GET /v1/models lists what this API key may use`)
 	}
 	if p.Providers[provider] == nil {
 		return noModel(model).Saying("there is no provider %q", provider)

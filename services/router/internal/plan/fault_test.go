@@ -26,6 +26,7 @@ func TestEveryReasonForNoTargetIsTold(t *testing.T) {
 		{completion.Caller{OrgID: org, PolicyID: "pol_gone", KeyName: "app"}, "", completion.ErrPolicyUnknown, []string{`"app"`}},
 		{app, "policy/other", completion.ErrPolicyUnknown, []string{`"other"`}},
 		{app, "gpt-4o", completion.ErrModelUnknown, []string{"openai/gpt-4o"}},
+		{app, "llama", completion.ErrModelUnknown, []string{"such as \"groq/l\""}},
 		{app, "nobody/x", completion.ErrModelUnknown, []string{`"nobody"`}},
 		{app, "openai/a\r\nx-evil: 1", completion.ErrModelUnknown, []string{"control characters"}},
 		{app, "openai/" + strings.Repeat("m", 300), completion.ErrModelUnknown, []string{"256"}},

@@ -135,7 +135,6 @@ func TestOthersThatHaveTheModelServeWhereTheyAreAskedFor(t *testing.T) {
 		"sorted by price":          {model: "openai/l", routing: completion.Routing{Sort: "price"}, want: "groq/l@g openai/l@1 openai/l@2 anthropic/l@a"},
 		"a name of nobody's":       {model: "meta/llama", want: "groq/l@g openai/l@1 openai/l@2 anthropic/l@a"},
 		"nobody's, in an order":    {model: "meta/llama", preferences: plan.Preferences{Order: []string{"anthropic"}}, want: "anthropic/l@a groq/l@g openai/l@1 openai/l@2"},
-		"a bare name":              {model: "llama", routing: completion.Routing{NoFallbacks: true}, want: "groq/l@g"},
 		"a maker's, not its API's": {model: "openai/llama-open", want: "groq/l@g openai/l@1 openai/l@2 anthropic/l@a"},
 		"platform after all own": {
 			model: "meta/llama", preferences: plan.Preferences{Rule: plan.AfterOwn},
