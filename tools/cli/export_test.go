@@ -3,7 +3,10 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/tools/seed"
@@ -53,3 +56,17 @@ var (
 func RuleOf(strategy string, targets ...string) (seed.Policy, error) {
 	return (&policyFlags{Strategy: strategy, Target: targets}).rule(nil)
 }
+
+// Parses says whether a command line makes sense, and runs nothing.
+func Parses(args []string) error {
+	t := &terminal{}
+	parser, err := kong.New(&struct{ Commands }{}, kong.Name("claviger"), kong.Bind(t), kong.Exit(func(int) {}), kong.Writers(io.Discard, io.Discard))
+	if err != nil {
+		return err
+	}
+	_, err = parser.Parse(args)
+	return err
+}
+
+// PolicyFileHelp is the file as help texts show it.
+const PolicyFileHelp = policyFileHelp
