@@ -65,8 +65,10 @@ func reporting(t *testing.T, learned report.Learned, story func(t *testing.T, r 
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		keys := &ear{began: time.Now()}
-		r := report.New(report.Options{Router: "router-1", Client: keys, Learned: learned, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-			Out: func(*completion.Credential, string) {}})
+		r := report.New(report.Options{
+			Router: "router-1", Client: keys, Learned: learned, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			Out: func(*completion.Credential, string) {},
+		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- r.Run(ctx) }()
