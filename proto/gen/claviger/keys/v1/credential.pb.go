@@ -647,7 +647,7 @@ type Headroom struct {
 	CredentialId string `protobuf:"bytes,1,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// model is "provider/model".
 	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// router is who was told.
+	// router is who was told: its name for the operator's organization, for others a word that tells routers apart.
 	Router string `protobuf:"bytes,3,opt,name=router,proto3" json:"router,omitempty"`
 	// requests are the requests that are left.
 	Requests *Allowance `protobuf:"bytes,4,opt,name=requests,proto3" json:"requests,omitempty"`

@@ -399,7 +399,7 @@ export type Headroom = Message<"claviger.keys.v1.Headroom"> & {
   model: string;
 
   /**
-   * router is who was told.
+   * router is who was told: its name for the operator's organization, for others a word that tells routers apart.
    *
    * @generated from field: string router = 3;
    */
