@@ -58,8 +58,9 @@ type table struct {
 // allocated: it is looked up for each request.
 func Offers(model string) []string { return loaded().offers[model] }
 
-// Known reports whether the price book or the catalogue has a "provider/model" name, or a name that stands
-// for one. Names of the price book are known in all their spellings: with a region, a publisher or a date.
+// Known reports whether a provider can be called by a "provider/model" name, as far as the price book and the
+// catalogue know. Names of the price book are known in all their spellings: with a region, a publisher or a
+// date. A name that only says what a model is, such as "openai/gpt-oss-120b", is none.
 func Known(model string) bool {
 	if loaded().known[model] {
 		return true
@@ -130,8 +131,8 @@ func tableOf(rows []row, priced []string) *table {
 			short(bare, name, t.offers[name])
 		}
 	}
-	for name := range t.offers {
-		t.known[name] = true
+	for name, offers := range t.offers {
+		t.known[name] = slices.Contains(offers, name)
 	}
 	for name, offers := range bare {
 		if offers != nil && t.offers[name] == nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claviger/claviger/pkg/catalog"
 	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 )
@@ -16,11 +17,8 @@ type book struct{ now func() time.Time }
 
 var _ policy.Prices = book{}
 
-// Known reports whether the book names a model.
-func (book) Known(model string) bool {
-	_, ok := pricing.Book().Named(model)
-	return ok
-}
+// Known reports whether the book or the catalogue of models names one that a provider can be called by.
+func (book) Known(model string) bool { return catalog.Known(model) }
 
 // Priced reports whether the cost of a request can be told in advance.
 func (b book) Priced(model string) bool {

@@ -50,7 +50,7 @@ func TestEveryExampleIsACommandThatExists(t *testing.T) {
 	visit = func(of reflect.Type) {
 		for i := range of.NumField() {
 			field := of.Field(i).Type
-			if helped, ok := reflect.New(field).Interface().(interface{ Help() string }); ok {
+			if helped, ok := reflect.TypeAssert[interface{ Help() string }](reflect.New(field)); ok {
 				sources[field.Name()] = helped.Help()
 			}
 			if _, isCommand := of.Field(i).Tag.Lookup("cmd"); isCommand {
