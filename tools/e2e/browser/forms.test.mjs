@@ -54,9 +54,10 @@ test("Bedrock's object is pasted, checked by field, stored and shown with its se
     await row.getByText("us-east-1").waitFor();
     await row.getByRole("button", { name: "Change Our AWS" }).click();
     await page.getByRole("menuitem", { name: "Details" }).click();
-    const dialog = page.getByRole("dialog");
-    await dialog.getByText("secretAccessKey").waitFor();
-    await dialog.getByText("…cdef").waitFor();
+    await page.getByRole("heading", { level: 1, name: "Our AWS" }).waitFor();
+    const main = page.getByRole("main");
+    await main.getByText("secretAccessKey").waitFor();
+    await main.getByText("…cdef").first().waitFor();
     await looksRight(page, "credential-details");
     assert.ok(!(await everythingIn(page)).includes(canary));
   }));

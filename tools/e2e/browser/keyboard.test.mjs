@@ -156,3 +156,44 @@ test("an API key, from the button to its lines", () =>
     await page.keyboard.press("Enter");
     await field.waitFor({ state: "detached" });
   }));
+
+test("a policy: lines and groups are written, moved and published", () =>
+  withPage({ as: "desk owner" }, async (page) => {
+    await page.goto("/o/desk/policies/new");
+    await settled(page);
+    const name = `by-keyboard-${Date.now()}`;
+    await tabTo(page, /^Name$/);
+    await page.keyboard.type(name);
+    await tabTo(page, /^Model of line 1$/);
+    await page.keyboard.type("openai/gpt-4o");
+    await page.keyboard.press("Escape"); // the suggestions
+    await tabTo(page, /^Add a line$/);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.getAttribute("aria-label") === "Model of line 2");
+    await page.keyboard.type("openai/gpt-4o-mini");
+    await page.keyboard.press("Escape");
+    await tabTo(page, /^Add a group$/);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.getAttribute("aria-label") === "Model of line 3");
+    await page.keyboard.type("policy/main");
+    await page.keyboard.press("Escape");
+    await tabTo(page, /^Move line 3 up$/);
+    await page.keyboard.press("Enter"); // over the edge, into group 1
+    await page.waitForFunction(() => document.activeElement?.getAttribute("aria-label") === "Move line 3 up");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.activeElement?.getAttribute("aria-label") === "Move line 2 up");
+    await page.getByText("Line moved to place 2 of 3").waitFor({ state: "attached" });
+    await tabTo(page, /^Remove group 2$/);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.querySelectorAll('input[aria-label^="Model of line"]').length === 3);
+    await tabTo(page, /^Create policy$/);
+    await page.keyboard.press("Enter");
+    await page.getByText(`${name} is ready`).waitFor();
+    const row = page.getByRole("row", { name: new RegExp(name) });
+    await row.getByRole("listitem").first().waitFor();
+    assert.deepEqual(await row.getByRole("listitem").allInnerTexts().then((lines) => lines.map((line) => line.replace(/\s+/g, " "))), [
+      "1 openai/gpt-4o Own",
+      "2 policy/main",
+      "3 openai/gpt-4o-mini Own",
+    ]);
+  }));

@@ -4,11 +4,12 @@ import { test } from "node:test";
 import { settled, signInByForm, withPage } from "./rig.mjs";
 
 const everywhere = ["Overview", "Policies", "API keys", "Usage", "Requests"];
+const seeing = [...everywhere, "Credentials", "Routing", "Groups", "Members"];
 const roles = {
-  owner: { pages: [...everywhere, "Credentials", "Members"], changes: { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
-  admin: { pages: [...everywhere, "Credentials", "Members"], changes: { "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
+  owner: { pages: seeing, changes: { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
+  admin: { pages: seeing, changes: { "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },
   member: { pages: everywhere, changes: { "/api-keys": "Create an API key" } },
-  viewer: { pages: [...everywhere, "Credentials", "Members"], changes: {} },
+  viewer: { pages: seeing, changes: {} },
 };
 const offers = { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" };
 const titles = { "/credentials": "Credentials", "/policies": "Policies", "/api-keys": "API keys", "/members": "Members" };

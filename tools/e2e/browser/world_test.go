@@ -50,7 +50,7 @@ type person struct {
 }
 
 // world is a suite with organizations in it: acme in daily use, busy with long lists, fresh before its
-// first key, forms for keys of every form, studio with pictures and videos, hostile with names that would like to be scripts.
+// first key, forms for keys of every form, desk whose rules and keys change, studio with pictures and videos, hostile with names that would like to be scripts.
 type world struct {
 	baseURL  string
 	provider *llmtest.Server
@@ -81,7 +81,7 @@ func start(t *testing.T) *world {
 		Operator: seed.Login{Email: suite.OperatorEmail, Password: secret.New(strings.TrimSpace(string(password)))},
 	}
 	var filling errgroup.Group
-	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillForms, w.fillStudio, w.fillHostile} {
+	for _, fill := range []func(*testing.T) error{w.fillAcme, w.fillBusy, w.fillFresh, w.fillForms, w.fillStudio, w.fillDesk, w.fillHostile} {
 		filling.Go(func() error { return fill(t) })
 	}
 	if err := filling.Wait(); err != nil {
@@ -201,13 +201,8 @@ func (w *world) fillAcme(t *testing.T) error {
 	if err != nil {
 		return err
 	}
-	members := keysv1connect.NewMemberServiceClient(client)
-	for role, value := range map[string]optionsv1.Role{"admin": optionsv1.Role_ROLE_ADMIN, "member": optionsv1.Role_ROLE_MEMBER, "viewer": optionsv1.Role_ROLE_VIEWER} {
-		p := person{Organization: "acme", Email: role + "@acme.example", Password: "a password of the " + role}
-		w.know(p, role)
-		if _, err := members.CreateMember(t.Context(), &keysv1.CreateMemberRequest{Email: p.Email, Role: value, Password: p.Password, IdempotencyKey: role}); err != nil {
-			return err
-		}
+	if err := w.staff(t, client, "acme"); err != nil {
+		return err
 	}
 	credentials := keysv1connect.NewCredentialServiceClient(client)
 	list, err := credentials.ListCredentials(t.Context(), &keysv1.ListCredentialsRequest{})
@@ -237,6 +232,39 @@ func (w *world) fillAcme(t *testing.T) error {
 		}
 	}
 	return nil
+}
+
+// staff gives an organization a member of each role besides its owner.
+func (w *world) staff(t *testing.T, client *connect.Client, slug string) error {
+	members := keysv1connect.NewMemberServiceClient(client)
+	for role, value := range map[string]optionsv1.Role{"admin": optionsv1.Role_ROLE_ADMIN, "member": optionsv1.Role_ROLE_MEMBER, "viewer": optionsv1.Role_ROLE_VIEWER} {
+		p := person{Organization: slug, Email: role + "@" + slug + ".example", Password: "a password of the " + role}
+		w.know(p, role)
+		if _, err := members.CreateMember(t.Context(), &keysv1.CreateMemberRequest{Email: p.Email, Role: value, Password: p.Password, IdempotencyKey: role}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillDesk makes an organization whose policies and credentials change while it works.
+func (w *world) fillDesk(t *testing.T) error {
+	client, err := w.found(t, &seed.Document{
+		Organization: seed.Organization{Slug: "desk", Name: "Desk"},
+		Credentials: []seed.Credential{
+			{Provider: "openai", Label: "Team key", Secret: secret.New("sk-desk-0123456789abcdef"), Priority: 1},
+			{Provider: "openai", Label: "Spare", Secret: secret.New("sk-desk-spare-0123456789"), Priority: 2},
+		},
+		Policies: []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o-mini"))}},
+		APIKeys:  []seed.APIKey{{Name: "desk app", Policy: "main", WriteTo: "app.key"}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.staff(t, client, "desk"); err != nil {
+		return err
+	}
+	return w.await(t, "desk")
 }
 
 // fillStudio makes an organization that makes pictures and videos, which are not billed by tokens.

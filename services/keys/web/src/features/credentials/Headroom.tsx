@@ -111,7 +111,7 @@ function Amount({ of }: { of: Allowance | undefined }) {
           <span style={{ width: `${Math.min(100, share)}%` }} />
         </span>
       )}
-      {of.resetTime && (
+      {of.resetTime && timestampMs(of.resetTime) > Date.now() && (
         <span className={classes.quiet}>
           {t("credential.headroom.reset", { when: relativeTime(timestampMs(of.resetTime), Date.now()) })}
         </span>

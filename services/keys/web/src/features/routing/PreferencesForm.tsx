@@ -105,7 +105,7 @@ function Platform({ value, set, may }: PartProps) {
               {platformRules.map(({ value: rule, key }) => (
                 <Radio
                   key={key}
-                  size="xs"
+                  size="sm"
                   value={String(rule)}
                   disabled={!may && rule !== value.platform}
                   label={t(`routing.platform.rules.${key}.name`)}

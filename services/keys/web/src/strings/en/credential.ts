@@ -37,9 +37,9 @@ export const credential = {
   },
   removed: "{{label}} and its key are gone.",
   rotation: {
-    title: "Two keys",
+    title: "Key rotation",
     description:
-      "Change to a new key without a moment without one: try it, give it a small share of the requests, then all of them.",
+      "A second key beside the one that serves: test it, give it a small share of the requests, then all of them.",
     stage: "Stage a second key",
     stageHint: "From {{provider}}. It serves nobody until you give it a share.",
     staged: "The second key is staged and being tested",
