@@ -127,6 +127,7 @@ var matrix = map[string][]string{
 	"/claviger.router.v1.CompletionService/StreamCompletion":    {apiKey},
 	"/claviger.router.v1.CompletionService/Embed":               {apiKey},
 	"/claviger.router.v1.CompletionService/CountTokens":         {apiKey},
+	"/claviger.router.v1.CompletionService/ExplainRoute":        {apiKey},
 	"/claviger.router.v1.CompletionService/ListModels":          {apiKey},
 	"/claviger.router.v1.MediaService/GenerateImage":            {apiKey},
 	"/claviger.router.v1.MediaService/SubmitVideo":              {apiKey},
