@@ -339,6 +339,15 @@ func TestPreferencesTellWhatTheyStop(t *testing.T) {
 	if w := res.GetWarnings(); len(w) != 1 || w[0].GetPolicyName() != "fast" || w[0].GetProblem().GetLine() != 1 || w[0].GetProblem().GetReason() != "PROVIDER_IGNORED" {
 		t.Errorf("warnings = %v, want line 1 of fast", w)
 	}
+	made, err := r.owner.groups.CreateGroup(ctx, &keysv1.CreateGroupRequest{Name: "team", PolicyId: p.GetId(), ApprovedModels: []string{"groq/*"}, IdempotencyKey: "1"})
+	r.must(err)
+	if w := made.GetWarnings(); len(w) != 1 || w[0].GetPolicyName() != "fast" || w[0].GetProblem().GetReason() != "MODEL_NOT_FOR_GROUP" {
+		t.Errorf("warnings of a group = %v, want line 1 of its policy", w)
+	}
+	widened, err := r.owner.groups.UpdateGroup(ctx, &keysv1.UpdateGroupRequest{Id: made.GetGroup().GetId(), Name: "team", PolicyId: p.GetId(), Etag: "1", IdempotencyKey: "1"})
+	if err != nil || len(widened.GetWarnings()) > 0 {
+		t.Errorf("warnings of a group that may use all = %v, %v", widened.GetWarnings(), err)
+	}
 	boss := r.add("boss", admin)
 	approved, err := boss.models.UpdateApprovedModels(ctx, &keysv1.UpdateApprovedModelsRequest{ApprovedModels: []string{"groq/*"}, Etag: "1", IdempotencyKey: "1"})
 	r.must(err)
@@ -418,4 +427,31 @@ func TestWhoMayChooseAnAPIKeysPolicyAndGroup(t *testing.T) {
 	again := r.signIn("acme", "me@acme.example")
 	refused(t, "a member's way around the enforced policy", create(again, &keysv1.CreateApiKeyRequest{Name: "d", PolicyId: p.GetId()}), connect.CodePermissionDenied, "ADMIN_ONLY")
 	r.must(create(again, &keysv1.CreateApiKeyRequest{Name: "e"}))
+}
+
+func TestTheShippedBookAndCatalogueAreAsked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	check := func(strategy keysv1.Strategy, models ...string) (out []string) {
+		group := &keysv1.TargetGroup{Strategy: strategy}
+		for _, m := range models {
+			group.Targets = append(group.Targets, &keysv1.Target{Model: m, Use: 2})
+		}
+		res, err := r.owner.policies.CheckPolicy(t.Context(), &keysv1.CheckPolicyRequest{Spec: &keysv1.PolicySpec{Groups: []*keysv1.TargetGroup{group}}})
+		r.must(err)
+		for _, p := range res.GetProblems() {
+			out = append(out, fmt.Sprintf("%d %s %s", p.GetLine(), p.GetReason(), p.GetDescription()))
+		}
+		return out
+	}
+	if got := check(keysv1.Strategy_STRATEGY_LOWEST_COST, "openai/gpt-4o", "openai/gpt-4o-2024-08-06", "openai/text-embedding-3-small", "anthropic/claude-opus-4-5"); len(got) > 0 {
+		t.Errorf("models with prices per token = %v, want no problem", got)
+	}
+	got := check(keysv1.Strategy_STRATEGY_LOWEST_COST, "openai/gpt-4o", "fal/fal-ai/flux/dev", "openai/no-such-model")
+	if len(got) != 3 || !contains(got[0], "2 NO_PRICE") || !contains(strings.Join(got[1:], "\n"), "3 NO_PRICE") || !contains(strings.Join(got[1:], "\n"), "3 UNKNOWN_MODEL") {
+		t.Errorf("models without a price per token = %v", got)
+	}
+	if got := check(0, "meta-llama/llama-3.3-70b-instruct"); len(got) != 1 || !contains(got[0], "1 UNKNOWN_PROVIDER") || !contains(got[0], "name one who serves it, ") {
+		t.Errorf("a name of no provider = %v, want those who serve it", got)
+	}
 }

@@ -56,8 +56,9 @@ type Tx interface {
 	Group(ctx context.Context, id string) (Group, error)
 	InsertGroup(ctx context.Context, g Group) error
 	UpdateGroup(ctx context.Context, g Group) error
-	// DeleteGroup also takes its API keys out of it, which are all dead.
 	DeleteGroup(ctx context.Context, id string) error
+	// DefaultPolicy returns the id of the organization's default policy, "" for none.
+	DefaultPolicy(ctx context.Context) (string, error)
 	// GroupUsers returns what names a group, up to limit of each kind.
 	GroupUsers(ctx context.Context, groupID string, at time.Time, limit int) (Users, error)
 }
@@ -82,34 +83,71 @@ func (n New) check(ctx context.Context, tx Tx) error {
 	return policy.CheckDefault(ctx, tx, n.PolicyID, n.Enforce)
 }
 
-// Create adds a group.
-func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, in New) (Group, error) {
+// own are the rules of a group alone.
+type own []string
+
+func (own) Ignored(string) bool                 { return false }
+func (own) ForbidsPlatform(string) bool         { return false }
+func (patterns own) Approves(model string) bool { return policy.Fits(patterns, model) }
+
+// losses are the lines of the default policy that the group's API keys may not use. It is no error: the
+// same policy may serve others with more.
+func (g Group) losses(ctx context.Context, tx Tx) ([]policy.Loss, error) {
+	policyID := g.PolicyID
+	if policyID == "" {
+		var err error
+		if policyID, err = tx.DefaultPolicy(ctx); err != nil || policyID == "" {
+			return nil, err
+		}
+	}
+	p, err := tx.Policy(ctx, policyID)
+	if err != nil {
+		return nil, err
+	}
+	const most = 100
+	all := p.Losses(nil, own(g.Approved))
+	for i := range all {
+		all[i].Problem.Reason = NotForGroup
+		all[i].Problem.Description = fmt.Sprintf("a model on this line is not among those that group %s may use, so the line never serves its API keys", g.Name)
+	}
+	return all[:min(len(all), most)], nil
+}
+
+// NotForGroup is the reason of a line that a group may not use.
+const NotForGroup = "MODEL_NOT_FOR_GROUP"
+
+// Create adds a group. The losses are warnings.
+func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, in New) (Group, []policy.Loss, error) {
 	if err := in.check(ctx, tx); err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
 	g := Group{
 		OrgID: caller.OrgID, ID: id.New("grp"), Name: in.Name, PolicyID: in.PolicyID, Enforce: in.Enforce, Approved: in.Approved,
 		CreatedAt: s.Now(), Version: 1,
 	}
 	if err := tx.InsertGroup(ctx, g); err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
-	return g, tx.Record(ctx, "group.create", g.ID, audit.Detail{
+	losses, err := g.losses(ctx, tx)
+	if err != nil {
+		return Group{}, nil, err
+	}
+	return g, losses, tx.Record(ctx, "group.create", g.ID, audit.Detail{
 		"name": g.Name, "policy_id": g.PolicyID, "enforce_policy": g.Enforce, "approved_models": g.Approved,
 	})
 }
 
-// Update replaces all that a group says.
-func (s *Service) Update(ctx context.Context, tx Tx, groupID string, in New, tag string) (Group, error) {
+// Update replaces all that a group says. The losses are warnings.
+func (s *Service) Update(ctx context.Context, tx Tx, groupID string, in New, tag string) (Group, []policy.Loss, error) {
 	g, err := tx.Group(ctx, groupID)
 	if err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
 	if err := etag.Check("group", g.Version, tag); err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
 	if err := in.check(ctx, tx); err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
 	detail := audit.Detail{"name": g.Name}
 	if in.Name != g.Name {
@@ -126,9 +164,13 @@ func (s *Service) Update(ctx context.Context, tx Tx, groupID string, in New, tag
 	}
 	g.Name, g.PolicyID, g.Enforce, g.Approved, g.Version = in.Name, in.PolicyID, in.Enforce, in.Approved, g.Version+1
 	if err := tx.UpdateGroup(ctx, g); err != nil {
-		return Group{}, err
+		return Group{}, nil, err
 	}
-	return g, tx.Record(ctx, "group.update", g.ID, detail)
+	losses, err := g.losses(ctx, tx)
+	if err != nil {
+		return Group{}, nil, err
+	}
+	return g, losses, tx.Record(ctx, "group.update", g.ID, detail)
 }
 
 // Delete removes a group that no usable API key is in and that no policy or credential names: its keys

@@ -38,6 +38,8 @@ type Prices interface {
 	// Known reports whether the book names a model, Priced whether the cost of a request can be told in advance.
 	Known(model string) bool
 	Priced(model string) bool
+	// Offers returns the names under which providers serve a model that its maker or a list calls otherwise.
+	Offers(model string) []string
 	// Models lists the models of a provider that have a price.
 	Models(provider string) []string
 }

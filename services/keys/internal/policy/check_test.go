@@ -72,6 +72,10 @@ func (f facts) GroupNames(context.Context, []string) (map[string]string, error) 
 type prices []string
 
 func (p prices) Known(model string) bool { return slices.Contains(p, model) }
+func (p prices) Offers(model string) []string {
+	return map[string][]string{"meta/llama": {"groq/llama", "deepinfra/meta/llama"}, "openai/oss": {"groq/oss"}}[model]
+}
+
 func (p prices) Priced(model string) bool {
 	return slices.Contains(p, model) && model != "openai/known-only"
 }
@@ -130,6 +134,8 @@ func TestEachProblemIsToldWithItsLine(t *testing.T) {
 			by(policy.LowestCost, llama, policy.Target{Model: "policy/cheap"}),
 		)},
 		"unknown provider":       {spec: spec(of(own("acme/x")...)), want: []string{`1 UNKNOWN_PROVIDER groups[0].targets[0].model|unknown provider "acme"`}},
+		"a maker's name":         {spec: spec(of(own("meta/llama")...)), want: []string{`1 UNKNOWN_PROVIDER groups[0].targets[0].model|name one who serves it, groq/llama or deepinfra/meta/llama`}},
+		"others' model":          {spec: spec(of(own("openai/oss")...)), want: []string{`1 UNKNOWN_MODEL groups[0].targets[0].model|it is served as groq/oss`}},
 		"typing mistake":         {spec: spec(of(own("openai/gpt-4p")...)), want: []string{`1 UNKNOWN_MODEL groups[0].targets[0].model|credentials main, off knows openai/gpt-4p: did you mean openai/gpt-4o?`}},
 		"came out today":         {spec: spec(of(own("openai/gpt-today")...))},
 		"a deployment":           {spec: spec(of(own("azure/mine")...))},
@@ -216,7 +222,7 @@ func TestEachProblemIsToldWithItsLine(t *testing.T) {
 				}
 				f.policies["p12"] = published(spec(of(gpt)))
 			},
-			want: []string{`1 TOO_DEEP groups[0].targets[0].model|more than 8 levels`},
+			want: []string{`1 TOO_DEEP groups[0].targets[0].model|more than 7 levels`},
 		},
 		"too many lines": {
 			spec: spec(tenfold("p1")...),

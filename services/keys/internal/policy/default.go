@@ -58,15 +58,8 @@ func Losses(ctx context.Context, tx Library, before, after Rules) ([]Loss, error
 			return nil, err
 		}
 		for i := range page {
-			for _, l := range page[i].Spec.lines() {
-				reason, why := lost(l, after)
-				if was, _ := lost(l, before); reason == "" || was != "" {
-					continue
-				}
-				if len(out) == maxLosses {
-					return out, nil
-				}
-				out = append(out, Loss{page[i].ID, page[i].Name, Problem{Line: l.number, Field: l.field("model"), Reason: reason, Description: why, Warning: true}})
+			if out = append(out, page[i].Losses(before, after)...); len(out) >= maxLosses {
+				return out[:maxLosses], nil
 			}
 		}
 		if len(page) < size {
@@ -74,6 +67,25 @@ func Losses(ctx context.Context, tx Library, before, after Rules) ([]Loss, error
 		}
 		last = page[size-1].ID
 	}
+}
+
+// Losses finds the lines of the version that serves which could serve under the rules of before, nil for none,
+// and cannot under those of after.
+func (p *Policy) Losses(before, after Rules) []Loss {
+	var out []Loss
+	for _, l := range p.Spec.lines() {
+		reason, why := lost(l, after)
+		if reason == "" {
+			continue
+		}
+		if before != nil {
+			if was, _ := lost(l, before); was != "" {
+				continue
+			}
+		}
+		out = append(out, Loss{p.ID, p.Name, Problem{Line: l.number, Field: l.field("model"), Reason: reason, Description: why, Warning: true}})
+	}
+	return out
 }
 
 // lost says why a line cannot serve under the rules, nothing if it can.

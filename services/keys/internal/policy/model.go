@@ -12,6 +12,10 @@ import (
 func (c *checking) model(l line) {
 	slug := l.Provider()
 	if err := provider.Check(slug); err != nil {
+		if offers := c.s.Prices.Offers(l.Model); len(offers) > 0 {
+			c.bad(l, "model", UnknownProvider, "%s is not a provider's name of a model: name one who serves it, %s", l.Model, strings.Join(offers[:min(len(offers), named)], " or "))
+			return
+		}
 		c.bad(l, "model", UnknownProvider, "%s", err.Error())
 		return
 	}
@@ -144,6 +148,9 @@ func (c *checking) meant(model string, serving []credential.Credential) string {
 		}
 	}
 	slices.Sort(all)
+	if offers := c.s.Prices.Offers(model); len(offers) > 0 && !slices.Contains(offers, model) {
+		return ": it is served as " + strings.Join(offers[:min(len(offers), named)], " or ")
+	}
 	best, near := "", 3 // mistakes
 	for _, m := range all {
 		if d := distance(model, m, near); d < near {

@@ -46,7 +46,7 @@ const (
 const (
 	// maxDepth bounds how far policies name each other, and maxLines how many lines that makes. The router
 	// has bounds of its own; these tell the author.
-	maxDepth = 8
+	maxDepth = 7 // below the one that is asked for
 	maxLines = 512
 	// maxBytes bounds a rule as text. A message of the configuration has 1 MiB.
 	maxBytes = 256 << 10

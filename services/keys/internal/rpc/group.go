@@ -36,8 +36,8 @@ func groupToProto(g group.Group) *keysv1.Group {
 func (s *groupServer) CreateGroup(ctx context.Context, req *keysv1.CreateGroupRequest) (*keysv1.CreateGroupResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.CreateGroupResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreateGroupResponse, error) {
-			g, err := s.Groups.Create(ctx, tx, caller(ctx), fromGroup(req))
-			return &keysv1.CreateGroupResponse{Group: groupToProto(g)}, err
+			g, losses, err := s.Groups.Create(ctx, tx, caller(ctx), fromGroup(req))
+			return &keysv1.CreateGroupResponse{Group: groupToProto(g), Warnings: each(losses, lossToProto)}, err
 		},
 	}))
 }
@@ -64,8 +64,8 @@ func (s *groupServer) ListGroups(ctx context.Context, req *keysv1.ListGroupsRequ
 func (s *groupServer) UpdateGroup(ctx context.Context, req *keysv1.UpdateGroupRequest) (*keysv1.UpdateGroupResponse, error) {
 	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateGroupResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateGroupResponse, error) {
-			g, err := s.Groups.Update(ctx, tx, req.GetId(), fromGroup(req), req.GetEtag())
-			return &keysv1.UpdateGroupResponse{Group: groupToProto(g)}, err
+			g, losses, err := s.Groups.Update(ctx, tx, req.GetId(), fromGroup(req), req.GetEtag())
+			return &keysv1.UpdateGroupResponse{Group: groupToProto(g), Warnings: each(losses, lossToProto)}, err
 		},
 	}))
 }

@@ -43,6 +43,12 @@ func (t *Tx) Routing(ctx context.Context) (routing.State, error) {
 	return row.domain(), orMissing(err, organization.ErrNotFound, "read preferences")
 }
 
+// DefaultPolicy returns the id of the organization's default policy.
+func (t *Tx) DefaultPolicy(ctx context.Context) (string, error) {
+	state, err := t.Routing(ctx)
+	return state.Preferences.PolicyID, err
+}
+
 // UpdateRouting stores all of s.
 func (t *Tx) UpdateRouting(ctx context.Context, s routing.State) error {
 	t.touch(t.orgID, t.orgID)

@@ -213,7 +213,9 @@ func (x *CreateGroupRequest) GetIdempotencyKey() string {
 type CreateGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group.
-	Group         *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// warnings are lines of its default policy that its API keys may not use, the first hundred.
+	Warnings      []*PolicyWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +253,13 @@ func (*CreateGroupResponse) Descriptor() ([]byte, []int) {
 func (x *CreateGroupResponse) GetGroup() *Group {
 	if x != nil {
 		return x.Group
+	}
+	return nil
+}
+
+func (x *CreateGroupResponse) GetWarnings() []*PolicyWarning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -561,7 +570,9 @@ func (x *UpdateGroupRequest) GetIdempotencyKey() string {
 type UpdateGroupResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// group is the group.
-	Group         *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	Group *Group `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// warnings are lines of its default policy that its API keys may not use, the first hundred.
+	Warnings      []*PolicyWarning `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -599,6 +610,13 @@ func (*UpdateGroupResponse) Descriptor() ([]byte, []int) {
 func (x *UpdateGroupResponse) GetGroup() *Group {
 	if x != nil {
 		return x.Group
+	}
+	return nil
+}
+
+func (x *UpdateGroupResponse) GetWarnings() []*PolicyWarning {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -699,7 +717,7 @@ var File_claviger_keys_v1_group_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_group_proto_rawDesc = "" +
 	"\n" +
-	"\x1cclaviger/keys/v1/group.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x01\n" +
+	"\x1cclaviger/keys/v1/group.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe9\x01\n" +
 	"\x05Group\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -715,9 +733,10 @@ const file_claviger_keys_v1_group_proto_rawDesc = "" +
 	"\x0eenforce_policy\x18\x03 \x01(\bR\renforcePolicy\x12a\n" +
 	"\x0fapproved_models\x18\x04 \x03(\tB8\xbaH5\x92\x012\x10\xe8\a\x18\x01\"+r)2'^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$R\x0eapprovedModels\x123\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"D\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x81\x01\n" +
 	"\x13CreateGroupResponse\x12-\n" +
-	"\x05group\x18\x01 \x01(\v2\x17.claviger.keys.v1.GroupR\x05group\",\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.claviger.keys.v1.GroupR\x05group\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyWarningR\bwarnings\",\n" +
 	"\x0fGetGroupRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\"A\n" +
 	"\x10GetGroupResponse\x12-\n" +
@@ -738,9 +757,10 @@ const file_claviger_keys_v1_group_proto_rawDesc = "" +
 	"\x0fapproved_models\x18\x05 \x03(\tB8\xbaH5\x92\x012\x10\xe8\a\x18\x01\"+r)2'^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$R\x0eapprovedModels\x12\x1d\n" +
 	"\x04etag\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\a \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"D\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"\x81\x01\n" +
 	"\x13UpdateGroupResponse\x12-\n" +
-	"\x05group\x18\x01 \x01(\v2\x17.claviger.keys.v1.GroupR\x05group\"d\n" +
+	"\x05group\x18\x01 \x01(\v2\x17.claviger.keys.v1.GroupR\x05group\x12;\n" +
+	"\bwarnings\x18\x02 \x03(\v2\x1f.claviger.keys.v1.PolicyWarningR\bwarnings\"d\n" +
 	"\x12DeleteGroupRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
@@ -785,28 +805,31 @@ var file_claviger_keys_v1_group_proto_goTypes = []any{
 	(*DeleteGroupRequest)(nil),    // 9: claviger.keys.v1.DeleteGroupRequest
 	(*DeleteGroupResponse)(nil),   // 10: claviger.keys.v1.DeleteGroupResponse
 	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*PolicyWarning)(nil),         // 12: claviger.keys.v1.PolicyWarning
 }
 var file_claviger_keys_v1_group_proto_depIdxs = []int32{
 	11, // 0: claviger.keys.v1.Group.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: claviger.keys.v1.CreateGroupResponse.group:type_name -> claviger.keys.v1.Group
-	0,  // 2: claviger.keys.v1.GetGroupResponse.group:type_name -> claviger.keys.v1.Group
-	0,  // 3: claviger.keys.v1.ListGroupsResponse.groups:type_name -> claviger.keys.v1.Group
-	0,  // 4: claviger.keys.v1.UpdateGroupResponse.group:type_name -> claviger.keys.v1.Group
-	1,  // 5: claviger.keys.v1.GroupService.CreateGroup:input_type -> claviger.keys.v1.CreateGroupRequest
-	3,  // 6: claviger.keys.v1.GroupService.GetGroup:input_type -> claviger.keys.v1.GetGroupRequest
-	5,  // 7: claviger.keys.v1.GroupService.ListGroups:input_type -> claviger.keys.v1.ListGroupsRequest
-	7,  // 8: claviger.keys.v1.GroupService.UpdateGroup:input_type -> claviger.keys.v1.UpdateGroupRequest
-	9,  // 9: claviger.keys.v1.GroupService.DeleteGroup:input_type -> claviger.keys.v1.DeleteGroupRequest
-	2,  // 10: claviger.keys.v1.GroupService.CreateGroup:output_type -> claviger.keys.v1.CreateGroupResponse
-	4,  // 11: claviger.keys.v1.GroupService.GetGroup:output_type -> claviger.keys.v1.GetGroupResponse
-	6,  // 12: claviger.keys.v1.GroupService.ListGroups:output_type -> claviger.keys.v1.ListGroupsResponse
-	8,  // 13: claviger.keys.v1.GroupService.UpdateGroup:output_type -> claviger.keys.v1.UpdateGroupResponse
-	10, // 14: claviger.keys.v1.GroupService.DeleteGroup:output_type -> claviger.keys.v1.DeleteGroupResponse
-	10, // [10:15] is the sub-list for method output_type
-	5,  // [5:10] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	12, // 2: claviger.keys.v1.CreateGroupResponse.warnings:type_name -> claviger.keys.v1.PolicyWarning
+	0,  // 3: claviger.keys.v1.GetGroupResponse.group:type_name -> claviger.keys.v1.Group
+	0,  // 4: claviger.keys.v1.ListGroupsResponse.groups:type_name -> claviger.keys.v1.Group
+	0,  // 5: claviger.keys.v1.UpdateGroupResponse.group:type_name -> claviger.keys.v1.Group
+	12, // 6: claviger.keys.v1.UpdateGroupResponse.warnings:type_name -> claviger.keys.v1.PolicyWarning
+	1,  // 7: claviger.keys.v1.GroupService.CreateGroup:input_type -> claviger.keys.v1.CreateGroupRequest
+	3,  // 8: claviger.keys.v1.GroupService.GetGroup:input_type -> claviger.keys.v1.GetGroupRequest
+	5,  // 9: claviger.keys.v1.GroupService.ListGroups:input_type -> claviger.keys.v1.ListGroupsRequest
+	7,  // 10: claviger.keys.v1.GroupService.UpdateGroup:input_type -> claviger.keys.v1.UpdateGroupRequest
+	9,  // 11: claviger.keys.v1.GroupService.DeleteGroup:input_type -> claviger.keys.v1.DeleteGroupRequest
+	2,  // 12: claviger.keys.v1.GroupService.CreateGroup:output_type -> claviger.keys.v1.CreateGroupResponse
+	4,  // 13: claviger.keys.v1.GroupService.GetGroup:output_type -> claviger.keys.v1.GetGroupResponse
+	6,  // 14: claviger.keys.v1.GroupService.ListGroups:output_type -> claviger.keys.v1.ListGroupsResponse
+	8,  // 15: claviger.keys.v1.GroupService.UpdateGroup:output_type -> claviger.keys.v1.UpdateGroupResponse
+	10, // 16: claviger.keys.v1.GroupService.DeleteGroup:output_type -> claviger.keys.v1.DeleteGroupResponse
+	12, // [12:17] is the sub-list for method output_type
+	7,  // [7:12] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_group_proto_init() }
@@ -814,6 +837,7 @@ func file_claviger_keys_v1_group_proto_init() {
 	if File_claviger_keys_v1_group_proto != nil {
 		return
 	}
+	file_claviger_keys_v1_policy_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

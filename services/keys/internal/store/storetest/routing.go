@@ -24,6 +24,7 @@ type anyPrice struct{}
 func (anyPrice) Known(string) bool      { return true }
 func (anyPrice) Priced(string) bool     { return true }
 func (anyPrice) Models(string) []string { return nil }
+func (anyPrice) Offers(string) []string { return nil }
 
 func (f *Fixture) policies() *policy.Service {
 	return &policy.Service{Prices: anyPrice{}, Now: f.Clock.Now}
