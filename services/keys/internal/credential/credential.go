@@ -185,6 +185,8 @@ type Tx interface {
 	// RequestProbe stores p, or asks again for the unanswered one of the same revision, and returns
 	// the id of the one that counts.
 	RequestProbe(ctx context.Context, p Probe) (id string, err error)
+	// ProbeAsked returns when a probe was last asked for, zero if it is not known.
+	ProbeAsked(ctx context.Context, probeID string) (time.Time, error)
 	// FinishProbes marks the probes of a credential's revision as answered.
 	FinishProbes(ctx context.Context, credentialID string, revision int, at time.Time) error
 }

@@ -41,6 +41,7 @@ type Staged struct {
 	Setbacks    int       `json:"setbacks,omitempty"`
 	NextProbeAt time.Time `json:"next_probe_at,omitzero"`
 	LastUseAt   time.Time `json:"-"`
+	Heard
 }
 
 // ready reports whether it has passed its test, and nothing has been said against it since.
@@ -48,7 +49,7 @@ func (n *Staged) ready() bool { return n.Verdict == Active || n.Verdict == Degra
 
 // heard reports whether evidence says anything new of it.
 func (n *Staged) heard(f Finding) bool {
-	return n.Verdict != Rejected && IsEvidence(f.Class) && (f.At.IsZero() || !f.At.Before(n.DecidedAt))
+	return n.Verdict != Rejected && IsEvidence(f.Class) && !n.stale(f)
 }
 
 // Previous is a secret that no longer serves and may still be valid at its provider. Nothing of it is kept
@@ -243,6 +244,8 @@ func (s *Service) learnNext(ctx context.Context, tx Tx, c Credential, f Finding)
 	next, now := *c.Next, s.Now()
 	before := next
 	switch {
+	case next.stale(f):
+		return nil
 	case f.Tested && f.State == "":
 		next.Reason = "the last test reached no verdict: " + f.Reason
 		c.Next = &next
@@ -259,6 +262,7 @@ func (s *Service) learnNext(ctx context.Context, tx Tx, c Credential, f Finding)
 	default:
 		next.Verdict = map[string]State{classInvalid: Rejected, classLimited: Degraded, classFunds: QuotaExhausted}[f.Class]
 	}
+	next.note(f, now)
 	next.Reason, next.DecidedAt, next.NextProbeAt = f.Reason, now, noTime
 	if next.Share > 0 && (!f.Tested || !next.ready()) {
 		next.Share, next.SharedAt, next.RolledBack = 0, now, true

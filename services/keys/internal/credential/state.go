@@ -37,6 +37,37 @@ type Doubt struct {
 	// Acquittals is how many tests have passed after refusals, the last of them at AcquittedAt.
 	Acquittals  int       `json:"acquittals,omitzero"`
 	AcquittedAt time.Time `json:"acquitted_at,omitzero"`
+	Heard
+}
+
+// Heard is when something was last said of a secret.
+type Heard struct {
+	// TestedAt is when it was last tested, by the clock of the router that did it. What a provider said before
+	// does not undo the verdict, however late it comes.
+	TestedAt time.Time `json:"tested_at,omitzero"`
+	// SaidAt is when keys last learned of something that a provider said while serving. Tests that were asked
+	// for before do not undo that.
+	SaidAt time.Time `json:"said_at,omitzero"`
+}
+
+// stale reports whether f is older than what was said last.
+func (h Heard) stale(f Finding) bool {
+	if !f.Tested {
+		return !f.At.IsZero() && f.At.Before(h.TestedAt)
+	}
+	return (f.State == Active || f.State == Degraded) && !f.AskedAt.IsZero() && f.AskedAt.Before(h.SaidAt)
+}
+
+// note keeps the time of f.
+func (h *Heard) note(f Finding, now time.Time) {
+	switch {
+	case !f.Tested:
+		h.SaidAt = now
+	case f.At.IsZero() || f.At.After(now):
+		h.TestedAt = now
+	default:
+		h.TestedAt = f.At
+	}
 }
 
 // Finding is what a router says of a secret.
@@ -51,8 +82,11 @@ type Finding struct {
 	Reason string
 	// Models are what a test found that the secret may use; none is unknown.
 	Models []string
-	// At is when it was found; zero is now.
+	// At is when it was found, by the router's clock; zero is now.
 	At time.Time
+	// ProbeID names the test; AskedAt is when keys asked for it, zero if that is not known any more.
+	ProbeID string
+	AskedAt time.Time
 }
 
 // The error classes that say something of the key.
@@ -73,6 +107,9 @@ var verdicts = map[State]Event{
 
 // weigh makes an event of a finding about c's secret, and notes in c what is held against it. Empty is none.
 func weigh(c *Credential, f Finding, now time.Time) Event {
+	if c.Doubt.stale(f) {
+		return ""
+	}
 	if f.Tested {
 		if f.State == Active || f.State == Degraded {
 			if !c.Doubt.Since.IsZero() {
@@ -80,22 +117,24 @@ func weigh(c *Credential, f Finding, now time.Time) Event {
 			}
 			c.Doubt.Since = noTime
 		}
+		if f.State != "" {
+			c.Doubt.note(f, now)
+		}
 		return verdicts[f.State]
 	}
-	// Evidence that is older than the verdict of a test does not undo it. Tests are not asked for
-	// their time, since a router's clock may be behind ours.
-	if !f.At.IsZero() && f.At.Before(c.StateAt) {
-		return ""
-	}
+	var e Event
 	switch f.Class {
 	case classFunds:
-		return Unfunded
+		e = Unfunded
 	case classLimited:
-		return Limited
+		e = Limited
 	case classInvalid:
-		return c.Doubt.refused(now)
+		e = c.Doubt.refused(now)
 	}
-	return ""
+	if e != "" {
+		c.Doubt.note(f, now)
+	}
+	return e
 }
 
 // refused weighs another refusal while serving.
@@ -136,6 +175,9 @@ func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
 		return err
 	}
 	if f.Tested {
+		if f.AskedAt, err = tx.ProbeAsked(ctx, f.ProbeID); err != nil {
+			return err
+		}
 		if err := tx.FinishProbes(ctx, c.ID, f.Revision, s.Now()); err != nil {
 			return err
 		}

@@ -26,10 +26,12 @@ type tx struct {
 	stamped int
 	events  []recorded
 	unknown []string
+	asked   time.Time // when the test was asked for whose verdict comes next
 }
 
 func (t *tx) Credential(context.Context, string) (credential.Credential, error) { return t.c, nil }
 func (t *tx) FinishProbes(context.Context, string, int, time.Time) error        { return nil }
+func (t *tx) ProbeAsked(context.Context, string) (time.Time, error)             { return t.asked, nil }
 func (t *tx) StampPrevious(string)                                              { t.stamped++ }
 
 func (t *tx) InsertCredential(ctx context.Context, c credential.Credential) error {
@@ -232,7 +234,7 @@ func TestRefusalsThatTestsContradictDegrade(t *testing.T) {
 func TestOldEvidenceDoesNotUndoATest(t *testing.T) {
 	t.Parallel()
 	s := &credential.Service{Now: func() time.Time { return start }}
-	c := credential.Credential{Revision: 2, Sealed: "x", Verdict: credential.Active, StateAt: start}
+	c := credential.Credential{Revision: 2, Sealed: "x", Verdict: credential.Active, StateAt: start, Doubt: credential.Doubt{Heard: credential.Heard{TestedAt: start}}}
 	evidence := credential.Finding{Revision: 2, Class: "auth_invalid", At: start.Add(time.Second)}
 	for name, f := range map[string]struct {
 		change func(*credential.Credential, *credential.Finding)
@@ -295,4 +297,55 @@ func TestItsTimeEndsACredentialAndMoreTimeBringsItBack(t *testing.T) {
 			t.Errorf("audited moves = %v, want %v", b.x.moves(), want)
 		}
 	}
+}
+
+// TestWhatCameLateDoesNotUndoWhatIsNewer has reports cross each other on their way, as they do between two routers:
+// a verdict of a test that was made before the provider refused the secret, and a refusal from before a test.
+func TestWhatCameLateDoesNotUndoWhatIsNewer(t *testing.T) {
+	t.Parallel()
+	staged := func() *bench {
+		b := newBench(t, credential.Active)
+		b.x.c.Next = &credential.Staged{Revision: 2, Sealed: "y", Verdict: credential.Active, DecidedAt: start, Share: 50}
+		b.now = start.Add(time.Second)
+		return b
+	}
+	tested := credential.Finding{Revision: 2, State: credential.Active, Tested: true, At: start.Add(100 * time.Millisecond)}
+	said := credential.Finding{Revision: 2, Class: "auth_invalid", At: start.Add(200 * time.Millisecond)}
+
+	b := staged()
+	b.x.asked = start.Add(50 * time.Millisecond)
+	b.learn(tested) // arrives after it was said
+	b.learn(said)
+	if n := b.x.c.Next; n.Share != 0 || !n.RolledBack || n.Verdict != credential.Rejected {
+		t.Errorf("a refusal from after the test, told after it: %+v, want it rolled back", n)
+	}
+	b.now = b.now.Add(time.Second)
+	b.learn(tested) // of another router, asked for at the same time
+	if n := b.x.c.Next; n.Verdict != credential.Rejected {
+		t.Errorf("a test that was asked for before the refusal makes it %s", n.Verdict)
+	}
+	b.x.asked = b.now
+	b.learn(tested)
+	if n := b.x.c.Next; n.Verdict != credential.Active || n.Share != 0 {
+		t.Errorf("a test that was asked for since: %+v, want it active without a share", n)
+	}
+
+	b = staged()
+	b.x.asked = start
+	tested.At = start.Add(300 * time.Millisecond)
+	b.learn(tested)
+	b.learn(said)
+	if n := b.x.c.Next; n.Share != 50 || n.Verdict != credential.Active {
+		t.Errorf("a refusal from before the test: %+v, want it as it was", n)
+	}
+
+	b = newBench(t, credential.Active)
+	b.now = start.Add(time.Second)
+	b.learn(credential.Finding{Class: "quota_exhausted", At: start})
+	b.x.asked = start
+	b.verdict(credential.Active)
+	b.want(credential.QuotaExhausted, 0)
+	b.x.asked = b.now
+	b.verdict(credential.Active)
+	b.want(credential.Active, 0)
 }

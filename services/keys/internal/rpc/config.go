@@ -278,7 +278,7 @@ func findingsByOrg(req *keysv1.ReportRouterStateRequest) map[string][]credential
 	for _, r := range req.GetProbeResults() {
 		byOrg[r.GetOrgId()] = append(byOrg[r.GetOrgId()], credential.Finding{
 			CredentialID: r.GetCredentialId(), Revision: int(r.GetRevision()), State: fromVerdict(r.GetState()), Tested: true,
-			Reason: r.GetReason(), Models: r.GetModels(), At: fromTimestamp(r.GetTime()),
+			Reason: r.GetReason(), Models: r.GetModels(), At: fromTimestamp(r.GetTime()), ProbeID: r.GetProbeId(),
 		})
 	}
 	for _, e := range req.GetEvidence() {

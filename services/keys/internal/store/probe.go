@@ -48,6 +48,19 @@ func (t *Tx) RequestProbe(ctx context.Context, p credential.Probe) (string, erro
 	return p.ID, nil
 }
 
+// ProbeAsked returns when a probe was last asked for, zero if it is not known.
+func (t *Tx) ProbeAsked(ctx context.Context, probeID string) (time.Time, error) {
+	row := probeRow{OrgID: t.orgID, ID: probeID}
+	err := t.tx.NewSelect().Model(&row).Column("created_at").WherePK().Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read probe: %w", err)
+	}
+	return fromMicros(row.CreatedAt), nil
+}
+
 // FinishProbes marks the probes of a credential's revision as answered.
 func (t *Tx) FinishProbes(ctx context.Context, credentialID string, revision int, at time.Time) error {
 	_, err := t.tx.NewRaw("UPDATE probe SET done_at = ? WHERE org_id = ? AND credential_id = ? AND revision = ? AND done_at = 0",

@@ -398,10 +398,10 @@ func wholeCredentials(t *testing.T, f *Fixture) {
 	at := f.Clock.Now()
 	full.Weight, full.ExpiresAt, full.Expired, full.LastRevision = 7, at.Add(time.Hour), true, 3
 	full.Scope = credential.Scope{Models: []string{"openai/*"}, APIKeys: []string{"key_1"}, Groups: []string{"grp_1"}}
-	full.Doubt = credential.Doubt{Since: at, Acquittals: 2, AcquittedAt: at.Add(time.Microsecond)}
+	full.Doubt = credential.Doubt{Since: at, Acquittals: 2, AcquittedAt: at.Add(time.Microsecond), Heard: credential.Heard{TestedAt: at, SaidAt: at}}
 	full.Next = &credential.Staged{
 		Revision: 3, Hint: "…3210", Sealed: "vault:v1:next", Settings: keyform.Settings{Region: "eu-central-1"}, Models: []string{"c"}, Verdict: credential.Active,
-		Reason: "it works", DecidedAt: at, Share: 10, StagedAt: at, SharedAt: at, RolledBack: true, Setbacks: 1, NextProbeAt: at.Add(time.Minute),
+		Reason: "it works", DecidedAt: at, Share: 10, StagedAt: at, SharedAt: at, RolledBack: true, Setbacks: 1, NextProbeAt: at.Add(time.Minute), Heard: credential.Heard{TestedAt: at},
 	}
 	full.Previous = &credential.Previous{Revision: 1, Hint: "…cdef", ReplacedAt: at, Version: 42}
 	bare.Settings, bare.Models = keyform.Settings{}, nil
