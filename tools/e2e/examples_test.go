@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -98,6 +99,7 @@ type facts struct {
 	Attempts                                                             []struct{ Model, ErrorClass string }
 	ToolCalls                                                            []struct{ Name, Arguments string }
 	InputTokens, OutputTokens                                            int64
+	CostNanoUsd                                                          *int64
 }
 
 func (a asked) facts(t *testing.T) facts {
@@ -190,7 +192,7 @@ func TestTheExampleClientsKeepTheirPromises(t *testing.T) {
 				t.Fatal(err)
 			}
 			for promise, check := range map[string]func(*testing.T, *user){
-				"answers and says what served": answers, "assembles tool calls": toolCalls,
+				"answers and says what served": answers, "asks for another model where one fails": asksForOthers, "assembles tool calls": toolCalls,
 				"says why a key is refused and what to do": badKeys, "keeps the key off open networks": openNetworks,
 				"speaks TLS": speaksTLS, "asks for health": asksHealth, "passes its trace on": passesTrace,
 				"ends with its deadline": deadlines, "ends the provider's call when interrupted": interrupts,
@@ -220,6 +222,26 @@ func answers(t *testing.T, u *user) {
 		if got.text != text || f.Model != "anthropic/claude-haiku-4-5" || f.CredentialClass != "PLATFORM" || f.Policy != "two" ||
 			len(f.Attempts) != 2 || f.Attempts[0].ErrorClass != "server_error" || len(got.calls) != 2 {
 			t.Errorf("a fallback: %q, %+v, %d calls", got.text, f, len(got.calls))
+		}
+	})
+}
+
+// asksForOthers names models to fall back to, and a bound of the price that leaves one of them.
+func asksForOthers(t *testing.T, u *user) {
+	both(t, func(t *testing.T, flags ...string) {
+		u.w.provider.Control("gpt-4o-mini", "", 1, llmtest.Script{Error: llmtest.ErrModel})
+		script := llmtest.Script{Text: "one two", Input: 40, Output: 7}.String()
+		f := u.ask(t, direct, script, append(flags, "--fallback", "openai/gpt-4o,openai/gpt-4.1")...).facts(t)
+		if f.Model != "openai/gpt-4o" || len(f.Attempts) != 2 || f.Attempts[0].ErrorClass != "model_not_found" || f.CostNanoUsd == nil || *f.CostNanoUsd != 170_000 {
+			t.Errorf("a fallback: %+v", f)
+		}
+		f = u.ask(t, "openai/gpt-4o", script, append(flags, "--fallback", direct, "--max-price", "1000000000")...).facts(t)
+		if f.Model != direct || len(f.Attempts) != 1 {
+			t.Errorf("the cheaper one of two: %+v", f)
+		}
+		got := u.ask(t, direct, script, append(flags, "--fallback", "openai/gpt-4o,policy/nowhere")...)
+		if got.ok || !strings.HasPrefix(got.notes, "NotFound POLICY_NOT_FOUND: ") || len(got.calls) != 0 {
+			t.Errorf("a policy that is not there: %+v", got)
 		}
 	})
 }
@@ -519,6 +541,50 @@ func TestTheClientGuideShowsTestedCode(t *testing.T) {
 		}
 		if !strings.Contains(flush(string(source)), flush(match[2])) {
 			t.Errorf("%s does not hold this text of the guide:\n%s", match[1], match[2])
+		}
+	}
+}
+
+// TestTheReadmesRequestIsAnswered sends the body that shows what a request may say of its route, and looks for the
+// headers that the same page names.
+func TestTheReadmesRequestIsAnswered(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```json\n(\\{\n.*?\n)```").FindStringSubmatch(string(page))
+	if block == nil {
+		t.Fatal("the page shows no request")
+	}
+	w := startEdge(t)
+	w.plant(t, &seed.Document{
+		Organization: seed.Organization{Slug: "acme"},
+		Policies:     []seed.Policy{{Name: "main", Spec: seed.Rule(seed.Own("openai/gpt-4o"))}},
+	})
+	_, key := w.newKey(t, &keysv1.CreateApiKeyRequest{Name: "full", Provenance: keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL})
+	w.await(t, key, "policy/main", 200, "")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.BaseURL+"/v1/chat/completions", strings.NewReader(block[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("the answer is %d", res.StatusCode)
+	}
+	for _, name := range []string{
+		"model", "class", "provider", "credential", "credential-revision", "config-version", "attempts", "attempt", "cost-nano-usd", "price-version",
+	} {
+		if res.Header.Get("X-Claviger-"+name) == "" {
+			t.Errorf("the answer has no x-claviger-%s", name)
+		}
+		if !strings.Contains(string(page), "-"+name+"`") {
+			t.Errorf("the page does not name x-claviger-%s", name)
 		}
 	}
 }

@@ -39,6 +39,8 @@ func run(ctx context.Context, args []string, out, facts io.Writer) error {
 	authority := flags.String("ca", "", "`file` with the certificate authority of the router")
 	keyFile := flags.String("key-file", "", "`file` with the API key")
 	model := flags.String("model", "", "provider/model or policy/name; empty takes the API key's policy")
+	fallback := flags.String("fallback", "", "comma-separated `models` to try after that")
+	maxPrice := flags.Int64("max-price", 0, "pass over models whose output costs more `nano-USD` per million tokens")
 	stream := flags.Bool("stream", false, "print the answer as it comes")
 	tool := flags.String("tool", "", "`name` of a tool that the model may call")
 	timeout := flags.Duration("timeout", time.Minute, "budget for everything")
@@ -76,6 +78,13 @@ func run(ctx context.Context, args []string, out, facts io.Writer) error {
 		Role:  routerv1.MessageRole_MESSAGE_ROLE_USER,
 		Parts: []*routerv1.Part{{Content: &routerv1.Part_Text{Text: strings.Join(flags.Args(), " ")}}},
 	}}}
+	if *fallback != "" || *maxPrice != 0 {
+		// It can only choose among what the organization allows.
+		in.Routing = &routerv1.Routing{Models: strings.FieldsFunc(*fallback, func(r rune) bool { return r == ',' })}
+		if *maxPrice != 0 {
+			in.Routing.MaxPrice = &routerv1.MaxPrice{OutputNanoUsdPerMillion: maxPrice}
+		}
+	}
 	if *tool != "" {
 		in.Tools = []*routerv1.Tool{{Name: *tool, ParametersJson: `{"type":"object"}`}}
 	}
@@ -109,7 +118,7 @@ func printFacts(w io.Writer, a *client.Answer) error {
 	return json.NewEncoder(w).Encode(map[string]any{
 		"requestId": a.RequestID, "finishReason": strings.TrimPrefix(a.FinishReason.String(), "FINISH_REASON_"),
 		"model": a.Provenance.GetModel(), "credentialClass": strings.TrimPrefix(a.Provenance.GetCredentialClass().String(), "CREDENTIAL_CLASS_"),
-		"policy": a.Provenance.GetPolicy(), "attempts": attempts, "toolCalls": calls,
+		"policy": a.Provenance.GetPolicy(), "costNanoUsd": a.Provenance.CostNanoUsd, "attempts": attempts, "toolCalls": calls,
 		"inputTokens": a.Usage.GetTokens().GetInputTotal(), "outputTokens": a.Usage.GetTokens().GetOutputTotal(),
 		"usageSource": strings.TrimPrefix(a.Usage.GetSource().String(), "USAGE_SOURCE_"),
 	})

@@ -194,7 +194,14 @@ type Reasoning struct {
 	Format StateFormat
 }
 
-// StateFormat says who can read a signature or encrypted thinking.
+// StateFormat says who can read a signature or encrypted thinking. Whether another credential of the same vendor can
+// is the vendor's affair, and changes: nobody here relies on it. What was refused is left out, see Call.StripState.
+//
+//	anthropic  signatures are the model's, and newer models' the conversation's; by Anthropic's own words they are taken
+//	           by other accounts, and at Bedrock and Vertex AI, too
+//	google     signatures are the model's; whether other projects, or Vertex AI those of AI Studio, take them nobody says
+//	openai     what is encrypted is the organization's (at Azure the resource's, at xAI the team's)
+//	bedrock    of models other than Claude: nobody says
 type StateFormat string
 
 // The formats.

@@ -16,6 +16,8 @@ const { values: flags, positionals } = parseArgs({
     ca: { type: "string" },
     "key-file": { type: "string", default: "api.key" },
     model: { type: "string", default: "" },
+    fallback: { type: "string", default: "" },
+    "max-price": { type: "string" },
     stream: { type: "boolean", default: false },
     tool: { type: "string" },
     "timeout-ms": { type: "string", default: "60000" },
@@ -42,6 +44,11 @@ async function main(): Promise<void> {
     messages: [
       { role: MessageRole.USER, parts: [{ content: { case: "text" as const, value: positionals.join(" ") } }] },
     ],
+    // It can only choose among what the organization allows.
+    routing: {
+      models: flags.fallback.split(",").filter(Boolean),
+      ...(flags["max-price"] ? { maxPrice: { outputNanoUsdPerMillion: BigInt(flags["max-price"]) } } : {}),
+    },
     tools: flags.tool ? [{ name: flags.tool, parametersJson: '{"type":"object"}' }] : [],
   };
   const show = (text: string) => void process.stdout.write(text);
@@ -62,6 +69,7 @@ function printFacts({ requestId, finishReason, toolCalls, usage, provenance }: A
     model: provenance?.model ?? "",
     credentialClass: CredentialClass[provenance?.credentialClass ?? CredentialClass.UNSPECIFIED],
     policy: provenance?.policy ?? "",
+    costNanoUsd: provenance?.costNanoUsd === undefined ? null : Number(provenance.costNanoUsd),
     attempts: (provenance?.attempts ?? []).map(({ model, errorClass }) => ({ model, errorClass })),
     toolCalls: toolCalls.map(({ name, arguments: text }) => ({ name, arguments: text })),
     inputTokens: Number(usage?.tokens?.inputTotal ?? 0n),
