@@ -96,7 +96,8 @@ func (c *checking) size() {
 	}
 }
 
-// above checks the policies that name this one, straight or through others: they grow with it.
+// above checks the policies that name this one, straight or through others: they grow with it, and what they
+// need of every line they need of its lines, too.
 func (c *checking) above(ctx context.Context, facts Facts) error {
 	seen := []string{c.name}
 	for i := 0; i < len(seen) && len(seen) <= maxAbove && c.name != ""; i++ {
@@ -126,6 +127,15 @@ func (c *checking) above(ctx context.Context, facts Facts) error {
 		if parent.size(); len(parent.problems) > 0 {
 			p := parent.problems[0]
 			c.add(false, 0, "groups", p.Reason, "policy %s names this one and would grow too large: %s", parent.name, p.Description)
+		}
+		for _, l := range parent.spec.lines() {
+			if parent.spec.Groups[l.group].strategy() != LowestCost {
+				continue
+			}
+			if model, _ := parent.priced(l.Target, 0); model != "" {
+				c.add(false, 0, "groups", NoPrice, "policy %s names this one under the strategy lowest_cost, which needs the price of %s", parent.name, model)
+				break
+			}
 		}
 	}
 	return nil
