@@ -347,7 +347,9 @@ func TestHeadroomIsKeptPerRouterAndShownToItsOrganizationAlone(t *testing.T) {
 				left(r.orgID, c.GetId(), "openai/b", 7, now), left(r.orgID, second.GetId(), "openai/a", 5, now),
 				left(platform, platforms.GetId(), "openai/a", 3, now),
 				left(rival.org(), c.GetId(), "openai/a", 99, now), left("org_forged", c.GetId(), "openai/a", 99, now), left(r.orgID, "cred_forged", "openai/a", 99, now))
-			tell("router-1", left(r.orgID, c.GetId(), "openai/a", 8, now.Add(time.Second)), left(r.orgID, c.GetId(), "openai/b", 77, now.Add(-time.Second)))
+			r.clock.Advance(time.Second)
+			tell("router-1", left(r.orgID, c.GetId(), "openai/a", 8, now.Add(time.Hour)), // its clock is fast: that is now
+				left(r.orgID, c.GetId(), "openai/b", 77, now.Add(-time.Second)))
 			tell("router-2", left(r.orgID, c.GetId(), "openai/a", 1, now))
 			if got := r.count("config_change"); got != versions {
 				t.Errorf("headroom made %d changes of the configuration", got-versions)

@@ -13,7 +13,7 @@ const Retention = 24 * time.Hour
 
 // Headroom is what is left of a provider's limits for one credential and model, as one router was told.
 type Headroom struct {
-	CredentialID string
+	OrgID, CredentialID string
 	// Model is "provider/model".
 	Model  string
 	Router string

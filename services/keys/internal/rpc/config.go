@@ -257,10 +257,8 @@ func (f *Feed) ReportRouterState(ctx context.Context, req *keysv1.ReportRouterSt
 			return nil, err
 		}
 	}
-	for orgID, told := range headroomByOrg(req) {
-		if err := f.store.SaveHeadroom(ctx, orgID, told); err != nil {
-			return nil, err
-		}
+	if err := f.store.SaveHeadroom(ctx, headroomOf(req)); err != nil {
+		return nil, err
 	}
 	for orgID, told := range progressByOrg(req) {
 		if err := f.store.SaveDrillProgress(ctx, orgID, told); err != nil {

@@ -50,19 +50,18 @@ func routerOf(req *keysv1.ReportRouterStateRequest) routerstate.Router {
 	return r
 }
 
-func headroomByOrg(req *keysv1.ReportRouterStateRequest) map[string][]headroom.Headroom {
-	byOrg := map[string][]headroom.Headroom{}
+func headroomOf(req *keysv1.ReportRouterStateRequest) (out []headroom.Headroom) {
 	for _, h := range req.GetHeadroom() {
 		told := h.GetHeadroom()
 		if h.GetOrgId() == "" || told.GetCredentialId() == "" || told.GetTime() == nil {
 			continue
 		}
-		byOrg[h.GetOrgId()] = append(byOrg[h.GetOrgId()], headroom.Headroom{
-			CredentialID: told.GetCredentialId(), Model: told.GetModel(), Router: req.GetRouter(), Requests: fromAllowance(told.GetRequests()),
+		out = append(out, headroom.Headroom{
+			OrgID: h.GetOrgId(), CredentialID: told.GetCredentialId(), Model: told.GetModel(), Router: req.GetRouter(), Requests: fromAllowance(told.GetRequests()),
 			Tokens: fromAllowance(told.GetTokens()), CoolingUntil: fromTimestamp(told.GetCoolingUntil()), At: fromTimestamp(told.GetTime()),
 		})
 	}
-	return byOrg
+	return out
 }
 
 func fromAllowance(a *keysv1.Allowance) *headroom.Allowance {

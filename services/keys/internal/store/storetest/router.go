@@ -157,13 +157,14 @@ func oldHeadroom(t *testing.T, f *Fixture) {
 	c := f.Credential(f.Org.ID, "main")
 	f.Change(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error { return tx.InsertCredential(ctx, c) })
 	now := f.Clock.Now()
-	bare := headroom.Headroom{CredentialID: c.ID, Model: "openai/a", Router: "one", At: now}
+	bare := headroom.Headroom{OrgID: f.Org.ID, CredentialID: c.ID, Model: "openai/a", Router: "one", At: now}
 	full := bare
 	full.Requests = &headroom.Allowance{Limit: 10, Remaining: 0, ResetAt: now.Add(time.Second)}
 	full.Tokens = &headroom.Allowance{Remaining: 7}
 	full.CoolingUntil, full.At = now.Add(time.Minute), now.Add(time.Second)
+	f.Clock.Advance(time.Second)
 	for _, told := range []headroom.Headroom{full, bare} { // the older one comes late
-		if err := f.Store.SaveHeadroom(t.Context(), f.Org.ID, []headroom.Headroom{told}); err != nil {
+		if err := f.Store.SaveHeadroom(t.Context(), []headroom.Headroom{told}); err != nil {
 			t.Fatal(err)
 		}
 		f.Read(t, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
