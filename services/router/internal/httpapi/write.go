@@ -56,7 +56,10 @@ func (w *writer) init(x *exchange, now func() time.Time, stream bool) {
 // heartbeat keeps a silent stream open. If nothing has come at all, it spends the status: other targets
 // may still serve, and an error is then told inside the stream.
 func (w *writer) heartbeat() {
-	w.mu.Lock()
+	if !w.mu.TryLock() { // something is being written: no need for a sign of life
+		time.AfterFunc(silence, w.heartbeat)
+		return
+	}
 	defer w.mu.Unlock()
 	if w.stopped {
 		return
