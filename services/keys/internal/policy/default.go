@@ -47,8 +47,8 @@ type Loss struct {
 const maxLosses = 100
 
 // Losses finds the lines of published policies that could serve under the rules of before and cannot
-// under those of after, the first hundred of them. It reads every policy, a page at a time: a thousand
-// take some tens of milliseconds, and rules change seldom.
+// under those of after, the first hundred of them. It reads every policy, a page at a time: a thousand of
+// twenty lines take some 60 ms on a busy machine, and rules change seldom.
 func Losses(ctx context.Context, tx Library, before, after Rules) ([]Loss, error) {
 	const size = 100
 	var out []Loss

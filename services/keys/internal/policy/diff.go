@@ -75,31 +75,37 @@ type diff struct {
 func newDiff(from, to *Spec, names map[string]string) *diff {
 	d := &diff{from: from, to: to, names: names, old: from.lines(), new: to.lines()}
 	d.oldOf, d.newOf = make([]int, len(d.new)+1), make([]int, len(d.old)+1)
-	d.pair(func(a, b line) bool { return len(d.fields(a, b)) == 0 })
-	d.pair(func(a, b line) bool {
-		return a.Model == b.Model && a.class() == b.class() && a.CredentialID == b.CredentialID
-	})
-	d.pair(func(a, b line) bool { return a.Model == b.Model })
+	both := func(key func(l line) string) { d.pair(key, key) }
+	both(func(l line) string { return fmt.Sprintf("%q", d.wordsOfTarget(l.Target)) })
+	both(func(l line) string { return fmt.Sprintf("%q", []string{l.Model, string(l.class()), l.CredentialID}) })
+	both(func(l line) string { return l.Model })
 	d.groups = d.matchGroups()
 	// What is left at the same place of the same group is the same line with another model.
-	d.pair(func(a, b line) bool { return d.groups[b.group] == a.group && a.place == b.place })
+	at := func(group, place int) string { return fmt.Sprint(group, " ", place) }
+	d.pair(func(a line) string { return at(a.group, a.place) }, func(b line) string { return at(d.groups[b.group], b.place) })
 	d.moved = d.findMoved()
 	return d
 }
 
 func (d *diff) add(c Change) { d.changes = append(d.changes, c) }
 
-// pair makes the first free line of the older rule that is alike the same as each free line of the newer.
-func (d *diff) pair(alike func(a, b line) bool) {
+// pair makes each free line of the newer rule the same as the first free line of the older with the same key.
+func (d *diff) pair(older, newer func(l line) string) {
+	free := map[string][]int{}
+	for _, a := range d.old {
+		if d.newOf[a.number] == 0 {
+			key := older(a)
+			free[key] = append(free[key], a.number)
+		}
+	}
 	for _, b := range d.new {
 		if d.oldOf[b.number] != 0 {
 			continue
 		}
-		for _, a := range d.old {
-			if d.newOf[a.number] == 0 && alike(a, b) {
-				d.oldOf[b.number], d.newOf[a.number] = a.number, b.number
-				break
-			}
+		if key := newer(b); len(free[key]) > 0 {
+			was := free[key][0]
+			free[key] = free[key][1:]
+			d.oldOf[b.number], d.newOf[was] = was, b.number
 		}
 	}
 }

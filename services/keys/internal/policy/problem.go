@@ -33,7 +33,7 @@ const (
 	NoPrice           = "NO_PRICE"
 
 	CredentialDisabled = "CREDENTIAL_DISABLED" //nolint:gosec // a name of a problem
-	NoCredential       = "NO_CREDENTIAL"
+	NoCredential       = "NO_CREDENTIAL"       //nolint:gosec // a name of a problem
 	OutOfScope         = "CREDENTIAL_OUT_OF_SCOPE"
 	NotListed          = "MODEL_NOT_LISTED"
 	DeadKey            = "API_KEY_DEAD"

@@ -12,6 +12,7 @@ import (
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
 	"github.com/claviger/claviger/services/keys/internal/policy"
+	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/store"
 	"github.com/claviger/claviger/services/keys/internal/store/storetest"
 )
@@ -100,6 +101,42 @@ func TestHundredThousandKeysAreFoundByIndex(t *testing.T) {
 			if !strings.Contains(upper, "INDEX") || strings.Contains(upper, "SEQ SCAN") || strings.Contains(upper, "SCAN API_KEY") {
 				t.Errorf("%s are not found by an index:\n%s", name, plan)
 			}
+		}
+	})
+}
+
+// BenchmarkThousandPolicies is what the rare and the frequent changes cost in an organization with a thousand
+// policies of twenty lines.
+func BenchmarkThousandPolicies(b *testing.B) {
+	f := storetest.New(b, sqltest.Open(b, sqltest.SQLite(b)))
+	var lines []string
+	for i := range 20 {
+		lines = append(lines, fmt.Sprintf(`{"model":"openai/m%d","use":"own","timeouts":{"total_ns":60000000000}}`, i))
+	}
+	f.SQL(b, `INSERT INTO policy (org_id, id, name, version, revision, spec, created_at, updated_at, updated_by)
+		SELECT ?, 'pol_' || i, 'p' || i, 1, 1, ?, 1, 1, '' FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i FROM n) AS n`,
+		f.Org.ID, `{"groups":[{"targets":[`+strings.Join(lines, ",")+`]}]}`)
+	b.Run("Losses", func(b *testing.B) {
+		for b.Loop() {
+			f.Read(b, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+				losses, err := policy.Losses(ctx, tx, routing.State{}, routing.State{Approved: []string{"groq/*"}})
+				if len(losses) != 100 {
+					b.Fatalf("%d losses, want the first hundred", len(losses))
+				}
+				return err
+			})
+			f.Read(b, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+				_, err := policy.Losses(ctx, tx, routing.State{}, routing.State{Approved: []string{"openai/*"}})
+				return err
+			})
+		}
+	})
+	b.Run("Page", func(b *testing.B) {
+		for b.Loop() {
+			f.Read(b, f.Org.ID, func(ctx context.Context, tx *store.Tx) error {
+				_, err := tx.Policies(ctx, "pol_5", 51)
+				return err
+			})
 		}
 	})
 }
