@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/fault"
@@ -24,6 +25,8 @@ const (
 	callTimeout = 10 * time.Second
 	// goodbye is how long a router that goes away waits for keys to take its last report.
 	goodbye = 2 * time.Second
+	// maxVerdicts bounds the bytes of the verdicts in a report.
+	maxVerdicts = 1 << 20
 	// cutsKept is how long answers that were cut are told of: a receipt waits for seconds.
 	cutsKept = time.Minute
 )
@@ -70,6 +73,11 @@ func (r *Reporter) Run(ctx context.Context) error {
 			continue
 		}
 		retry, whole = firstRetry, false
+		r.mu.Lock()
+		if len(r.results) > 0 {
+			r.wakeUp()
+		}
+		r.mu.Unlock()
 		pause(ctx, gap)
 		select {
 		case <-ctx.Done():
@@ -127,8 +135,7 @@ func (r *Reporter) pack(whole, closing bool) parcel {
 		req:      &keysv1.ReportRouterStateRequest{Router: r.o.Router, Epoch: r.epoch, AppliedVersion: r.applied, Cuts: r.recentCuts(now), Closing: closing},
 		evidence: r.evidence, used: used,
 	}
-	rest := min(len(r.results), maxKept)
-	p.req.ProbeResults, r.results = r.results[:rest:rest], r.results[rest:]
+	p.req.ProbeResults, r.results = fitting(r.results)
 	r.evidence = map[evidenceKey]*keysv1.CredentialEvidence{}
 	for _, e := range p.evidence {
 		p.req.Evidence = append(p.req.Evidence, e)
@@ -144,6 +151,17 @@ func (r *Reporter) pack(whole, closing bool) parcel {
 		p.req.Drills = r.drills.take()
 	}
 	return p
+}
+
+// fitting splits off the verdicts that fit into one report: each may list a thousand models.
+func fitting(results []*keysv1.ProbeResult) (first, rest []*keysv1.ProbeResult) {
+	size := 0
+	for i, result := range results {
+		if size += proto.Size(result); i > 0 && size > maxVerdicts || i == maxKept {
+			return results[:i:i], results[i:]
+		}
+	}
+	return results, nil
 }
 
 // unpack keeps what could not be sent, unless there is newer.

@@ -12,8 +12,10 @@ import (
 
 	"connectrpc.com/connect/v2"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/claviger/claviger/pkg/secret"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -316,5 +318,48 @@ func TestDrillsAreCountedFromTheirBeginning(t *testing.T) {
 		report.Requests, report.FailedCalls, report.Served[0].Requests = 4, 5, 2
 		wait(5 * time.Second)
 		want("more of it", &keysv1.DrillProgress{OrgId: "org_1", DrillId: "drill_1", Report: report})
+	})
+}
+
+func TestVerdictsWithManyModelsComeInReportsThatKeysTakes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		models := make([]string, 1000)
+		for i := range models {
+			models[i] = fmt.Sprintf("%0200d", i)
+		}
+		const credentials = 40 // of 200 KB each
+		upstream := &ear{began: time.Now()}
+		r := report.New(report.Options{
+			Router: "router-1", Client: upstream, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+			Providers: map[string]completion.Provider{"acme": vendor{verdict: completion.Verdict{State: "active", Models: models}}},
+			Credential: func(_, id string) (*completion.Credential, bool) {
+				return &completion.Credential{ID: id, OrgID: "org_1", Provider: "acme", Revision: 1, Sealed: "s"}, true
+			},
+			Secret: func(context.Context, *completion.Credential) (secret.Text, error) { return secret.New("k"), nil },
+		})
+		for i := range credentials {
+			r.Probe(&keysv1.ProbeJob{Id: fmt.Sprint("probe_", i), OrgId: "org_1", CredentialId: fmt.Sprint("cred_", i), Revision: 1})
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		if err := r.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		told := map[string]bool{}
+		for _, req := range upstream.heard {
+			if size := proto.Size(req); size > 2<<20 {
+				t.Errorf("a report has %d bytes", size)
+			}
+			for _, result := range req.GetProbeResults() {
+				if told[result.GetProbeId()] {
+					t.Errorf("%s is told twice", result.GetProbeId())
+				}
+				told[result.GetProbeId()] = true
+			}
+		}
+		if len(told) != credentials {
+			t.Errorf("%d verdicts are told, want %d", len(told), credentials)
+		}
 	})
 }
