@@ -9,10 +9,12 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
@@ -37,7 +39,10 @@ func Mount(r grpc.ServiceRegistrar, s *connect.Server) {
 			services[service] = desc
 		}
 		desc.Streams = append(desc.Streams, streamDesc(spec, method, func(_ any, stream grpc.ServerStream) error {
-			return serve(s, spec, stream)
+			if spec.StreamType&connect.StreamTypeServer == 0 {
+				return serve(s, spec, stream)
+			}
+			return watched(stream, func(stream grpc.ServerStream) error { return serve(s, spec, stream) })
 		}))
 	}
 	for _, desc := range services {
@@ -72,6 +77,38 @@ func serve(s *connect.Server, spec connect.Spec, stream grpc.ServerStream) error
 	}
 	stream.SetTrailer(toMD(info.ResponseTrailer()))
 	return toStatus(err)
+}
+
+// stallTime is how long a message may wait for a caller who does not read.
+const stallTime = 60 * time.Second
+
+// watched ends a streaming call whose caller has stopped reading. A message that waits for room waits until the
+// call ends, and a call ends when its handler returns: so the handler works beside, and who waits for it here leaves
+// it alone. The message then fails, and with it the handler.
+func watched(stream grpc.ServerStream, handle func(grpc.ServerStream) error) error {
+	w := &watchedStream{ServerStream: stream, stalled: make(chan struct{})}
+	w.timer = time.AfterFunc(stallTime, func() { close(w.stalled) })
+	w.timer.Stop()
+	done := make(chan error, 1)
+	go func() { done <- handle(w) }()
+	select {
+	case err := <-done:
+		return err
+	case <-w.stalled:
+		return status.Error(codes.DeadlineExceeded, "the caller has stopped reading")
+	}
+}
+
+type watchedStream struct {
+	grpc.ServerStream
+	timer   *time.Timer
+	stalled chan struct{}
+}
+
+func (w *watchedStream) SendMsg(msg any) error {
+	w.timer.Reset(stallTime)
+	defer w.timer.Stop()
+	return w.ServerStream.SendMsg(msg)
 }
 
 // ServerInfo is the CallInfo.TransportInfo of calls that came over grpc-go with TLS.

@@ -42,11 +42,14 @@ const maxStreams = 10_000
 
 // Mux mounts servers with health and reflection, and edges for everything else (nil is 404).
 func Mux(maxMessageBytes int, edges http.Handler, servers ...*connect.Server) *http.ServeMux {
-	mux := http.NewServeMux()
+	mux, calls := http.NewServeMux(), http.NewServeMux()
 	for _, s := range servers {
-		connecthttp.Mount(mux, s, connecthttp.WithReadMaxBytes(maxMessageBytes), connecthttp.WithSendMaxBytes(0))
+		connecthttp.Mount(calls, s, connecthttp.WithReadMaxBytes(maxMessageBytes), connecthttp.WithSendMaxBytes(0))
 	}
 	names := ServiceNames(servers...)
+	for _, name := range names {
+		mux.Handle("/"+name+"/", timedWrites(calls))
+	}
 	mux.Handle(grpchealth.NewHandler(grpchealth.NewStaticChecker(names...)))
 	// grpc-go's reflection names itself and health, too, and callers of both stacks see the same.
 	reflector := grpcreflect.NewStaticReflector(append(slices.Clone(names),
