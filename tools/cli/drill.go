@@ -119,7 +119,7 @@ func (t *terminal) showDrill(ctx context.Context, api *client, o *keysv1.Drill) 
 		[2]string{"fault", faultWords[o.GetFault()]},
 		[2]string{"began", moment(o.GetStartTime(), now) + by(named.member(ctx, o.GetStartedBy()))},
 		[2]string{"state", drillState(o, now).text},
-		[2]string{"requests", number(report.GetRequests()) + " met it, " + number(report.GetFailedCalls()) + " calls failed"},
+		[2]string{"requests", number(report.GetRequests()) + " met it, " + count(int(report.GetFailedCalls()), "call") + " failed"},
 		[2]string{"not served", number(report.GetUnserved())},
 	)
 	if err != nil || len(report.GetServed()) == 0 {

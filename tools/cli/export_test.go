@@ -50,6 +50,7 @@ func ShownUsage(ctx context.Context, answer *meteringv1.QueryUsageResponse) (str
 var (
 	RuleChanges = ruleChanges
 	ReceiptText = receiptText
+	ChangeText  = changeText
 )
 
 // RuleOf is what lines from flags say.

@@ -155,12 +155,15 @@ func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy
 	if o.GetVersion() == 0 {
 		version = "none is published yet"
 	}
-	draft := ""
+	var draft [][2]string // what would change, one a line
 	if o.GetDraft() != nil && o.GetSpec() != nil {
-		draft = strings.Join(ruleChanges(named.rule(ctx, o.GetSpec()), named.rule(ctx, o.GetDraft())), "; ")
-		if draft == "" {
-			draft = "the same"
+		for _, change := range ruleChanges(named.rule(ctx, o.GetSpec()), named.rule(ctx, o.GetDraft())) {
+			draft = append(draft, [2]string{"", change})
 		}
+		if len(draft) == 0 {
+			draft = [][2]string{{"", "the same"}}
+		}
+		draft[0][0] = "draft"
 	}
 	spec := named.rule(ctx, specOf(o))
 	most := ""
@@ -171,16 +174,18 @@ func (t *terminal) showPolicy(ctx context.Context, api *client, o *keysv1.Policy
 	if spec.GetHedge() != nil {
 		hedge = "a second call " + hedgeText(spec.GetHedge())
 	}
-	err := t.printFacts(
-		[2]string{"id", o.GetId()},
-		[2]string{"name", o.GetName()},
-		[2]string{"model", "policy/" + o.GetName()},
-		[2]string{"version", version},
-		[2]string{"draft", draft},
+	facts := append([][2]string{
+		{"id", o.GetId()},
+		{"name", o.GetName()},
+		{"model", "policy/" + o.GetName()},
+		{"version", version},
+	}, draft...)
+	err := t.printFacts(append(
+		facts,
 		[2]string{"changed", moment(o.GetUpdateTime(), now) + by(named.member(ctx, o.GetUpdatedBy()))},
 		[2]string{"most calls", most},
 		[2]string{"hedging", hedge},
-	)
+	)...)
 	if err != nil {
 		return err
 	}

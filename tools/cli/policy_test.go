@@ -1,7 +1,10 @@
 package cli_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -222,7 +225,7 @@ func TestReceiptsAreSaidInPlainWords(t *testing.T) {
 	for want, receipt := range map[string]*keysv1.Receipt{
 		"":                                      nil,
 		"2 of 2 routers confirmed after 0.3 s.": {Connected: 2, Confirmed: 2, Elapsed: durationpb.New(312e6)},
-		"1 of 1 router confirmed after 0.0 s. 3 running answers ended.": {Connected: 1, Confirmed: 1, StreamsCut: 3},
+		"1 of 1 router confirmed after less than 0.1 s. 3 running answers ended.": {Connected: 1, Confirmed: 1, StreamsCut: 3},
 		"1 of 2 routers confirmed within 5.0 s (not router-b); the change holds, and the others follow as soon as they hear of it.": {
 			Connected: 2, Confirmed: 1, Elapsed: durationpb.New(5e9), Missing: []string{"router-b"},
 		},
@@ -262,8 +265,81 @@ func TestADrillRunsFromTheTerminal(t *testing.T) {
 	p.run("", "drill", "list").ok().complains("There was no drill yet")
 	p.run("", "drill", "show").exits(1).complains("there was no drill yet")
 	p.run("", "drill", "start", "main", "--key", "app", "--for", "9m").exits(2).complains("no time up to 5m")
+	p.run(otherKey, "credential", "create", "--provider", "openai", "--label", "spare", "--secret-stdin", "--accept-terms").ok()
+	p.run("", "policy", "update", "main", "--target", "openai/gpt-4o-mini=credential:main", "--target", "openai/gpt-4o-mini=credential:spare").ok()
 	p.run("", "drill", "start", "main", "--key", "app", "--fault", "rate-limited", "--for", "2m").ok().says("rate limited (429)", "main", "app", "ends in").complains("for nobody else")
 	p.run("", "drill", "list").ok().says("main", "app")
+	eventually(t, "a report of the drill", func() error { // the router hears of it a moment after it began
+		w.complete(apiKey, "hello")
+		r := p.run("", "drill", "show").ok()
+		if !strings.Contains(r.out, "SERVED BY") {
+			return errors.New(r.out)
+		}
+		r.says("spare", "main", "openai/gpt-4o-mini", "not served  0")
+		return nil
+	})
 	p.run("", "drill", "stop").ok().says("ended")
 	p.run("", "drill", "show", "-o", "json").ok().says(`"fault":"DRILL_FAULT_RATE_LIMITED"`)
+	eventually(t, "what is left of the limits", func() error {
+		if r := p.run("", "credential", "headroom").ok(); !strings.Contains(r.out, "spare") {
+			return errors.New(r.out + r.err)
+		}
+		return nil
+	})
+	p.run("", "credential", "headroom", "spare").ok().says("REQUESTS LEFT", "openai/gpt-4o-mini", " of ", "serves")
+	for _, o := range p.run("", "credential", "headroom", "-o", "json").ok().objects() {
+		if o["model"] != "openai/gpt-4o-mini" || o["requests"] == nil {
+			t.Errorf("credential headroom -o json = %v", o)
+		}
+	}
+}
+
+func TestPlacesOfARuleAreSaidInWords(t *testing.T) {
+	t.Parallel()
+	for want, change := range map[string]*keysv1.PolicyChange{
+		"~ group 1, strategy: fallback → weighted": {Kind: keysv1.PolicyChange_KIND_CHANGED, Field: "groups[0].strategy", From: "fallback", To: "weighted"},
+		"~ max attempts: nothing → 6":              {Kind: keysv1.PolicyChange_KIND_CHANGED, Field: "max_attempts", To: "6"},
+		"+ group 2: fallback":                      {Kind: keysv1.PolicyChange_KIND_ADDED, Field: "groups[1]", To: "fallback"},
+		"~ line 3, first byte: 5s → 6s":            {Kind: keysv1.PolicyChange_KIND_CHANGED, FromLine: 2, ToLine: 3, Field: "groups[0].targets[2].timeouts.first_byte", From: "5s", To: "6s"},
+		"~ line 1: openai/a, was line 2":           {Kind: keysv1.PolicyChange_KIND_MOVED, FromLine: 2, ToLine: 1, Field: "groups[0].targets[0]", To: "openai/a"},
+		"- line 2: openai/b":                       {Kind: keysv1.PolicyChange_KIND_REMOVED, FromLine: 2, Field: "groups[0].targets[1]", From: "openai/b"},
+	} {
+		if got := cli.ChangeText(change); got != want {
+			t.Errorf("ChangeText = %q, want %q", got, want)
+		}
+	}
+}
+
+func TestCuttingEndsARunningAnswerAndSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	apiKey := w.ready()
+	w.complete(apiKey, "hello")
+	begun, ended := make(chan struct{}), make(chan string, 1)
+	body := `{"model":"policy/main","stream":true,"messages":[{"role":"user","content":"script:tokens=5000,delay=20ms"}]}`
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, shared.running.BaseURL+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+apiKey)
+	request.Header.Set("Content-Type", "application/json")
+	go func() {
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			close(begun)
+			ended <- err.Error()
+			return
+		}
+		defer func() { _ = answer.Body.Close() }()
+		first := make([]byte, 1)
+		_, _ = io.ReadFull(answer.Body, first)
+		close(begun)
+		text, _ := io.ReadAll(answer.Body)
+		ended <- string(text)
+	}()
+	<-begun
+	w.owner.run("", "credential", "update", "main", "--disable", "--cut").ok().says("1 of 1 router confirmed", "1 running answer ended.")
+	if text := <-ended; !strings.Contains(text, `"error"`) {
+		t.Errorf("the answer that was cut ends with %q", text[max(0, len(text)-400):])
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -271,7 +272,7 @@ func (c *policyDiffCommand) Run(ctx context.Context, t *terminal) error {
 
 // changeText is a difference in plain words.
 func changeText(c *keysv1.PolicyChange) string {
-	place := c.GetField()
+	place := placeText(c.GetField())
 	switch {
 	case c.GetToLine() > 0:
 		place = "line " + strconv.Itoa(int(c.GetToLine()))
@@ -292,6 +293,16 @@ func changeText(c *keysv1.PolicyChange) string {
 		text += ", " + name
 	}
 	return text + ": " + orNothing(c.GetFrom()) + " → " + orNothing(c.GetTo())
+}
+
+// placeText is a path in a rule that is of no line, in words: "group 1, strategy" of "groups[0].strategy".
+func placeText(path string) string {
+	var group int
+	if n, _ := fmt.Sscanf(path, "groups[%d]", &group); n == 0 {
+		return strings.ReplaceAll(path, "_", " ")
+	}
+	_, rest, _ := strings.Cut(path, "].")
+	return strings.TrimSuffix(fmt.Sprintf("group %d, %s", group+1, strings.ReplaceAll(rest, "_", " ")), ", ")
 }
 
 // lastField is the end of a path in a rule, in words; empty if the path is of a whole line.

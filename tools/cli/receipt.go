@@ -13,7 +13,10 @@ func receiptText(r *keysv1.Receipt) string {
 	if r == nil {
 		return ""
 	}
-	after := fmt.Sprintf("%.1f s", r.GetElapsed().AsDuration().Round(100*time.Millisecond).Seconds())
+	after := "less than 0.1 s"
+	if elapsed := r.GetElapsed().AsDuration(); elapsed >= 100*time.Millisecond {
+		after = fmt.Sprintf("%.1f s", elapsed.Seconds())
+	}
 	var parts []string
 	switch missing := r.GetConnected() - r.GetConfirmed(); {
 	case r.GetConnected() == 0:
