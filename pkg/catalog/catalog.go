@@ -32,7 +32,8 @@ type file struct {
 type row struct {
 	// Offers are who serves it, as "provider/model": one name for each provider, the maker's own first.
 	Offers []string `json:"offers"`
-	// Names are what it is called where models are listed by their makers. No provider is called by them.
+	// Names are what it is called where models are listed by their makers, as OpenRouter's list does. No
+	// provider is called by them.
 	Names []string `json:"names"`
 	// Spellings are other names that a provider among the offers has for it: a snapshot that its alias
 	// points to, or the name with its publisher.
