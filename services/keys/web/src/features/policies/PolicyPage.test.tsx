@@ -349,7 +349,7 @@ describe("editing a policy", () => {
     expect(screen.getByRole("textbox", { name: "Whole answer within" }).getAttribute("aria-invalid")).toBe(
       "true",
     );
-    expect(screen.getByText("2 things to mend before it can be published")).toBeDefined();
+    expect(screen.getByText("2 things to mend before it can be saved")).toBeDefined();
     await userEvent.click(button("Move line 2 up"));
     expect(screen.getByText("Line 1: There is no such model.")).toBeDefined();
   });

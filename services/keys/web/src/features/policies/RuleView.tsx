@@ -32,9 +32,9 @@ export function RuleView({ spec, brief = false, groups = [] }: Props) {
         <div key={group.key} className={classes.group}>
           {(!plain || isConditional(group.when)) && (
             <div className={classes.how}>
-              {!plain && t(`policies.strategies.${strategyKey(group.strategy)}.name`)}
+              {!plain && <span>{t(`policies.strategies.${strategyKey(group.strategy)}.name`)}</span>}
               {isConditional(group.when) && (
-                <span> {conditionWords(t, group.when, { apiKeys: names.apiKeys, groups })}</span>
+                <span>{conditionWords(t, group.when, { apiKeys: names.apiKeys, groups })}</span>
               )}
             </div>
           )}

@@ -18,7 +18,7 @@ import { Fact, Used } from "./Used";
 /** AttemptCard tells of one call to a provider: what was tried, how it ended, and what that means. */
 export function AttemptCard({ attempt }: { attempt: Attempt }) {
   const { t } = useTranslation();
-  const { credential } = useObjectNames();
+  const { credential, policy } = useObjectNames();
   const event = attempt.event;
   if (!event) return null;
   const { key, tone } = outcomeOf(event);
@@ -52,7 +52,28 @@ export function AttemptCard({ attempt }: { attempt: Attempt }) {
         <Used attempt={attempt} withSource />
         <Fact name={t("requests.one.credential")}>
           <CredentialName event={event} name={credential(event.credentialId)} />
+          {event.credentialRevision > 0 && (
+            <div className={classes.quiet}>
+              {t("requests.attempt.secret", { revision: event.credentialRevision })}
+            </div>
+          )}
         </Fact>
+        {event.policyId && (
+          <Fact name={t("requests.one.policy")}>
+            {policy(event.policyId) ?? event.policyId}
+            <div className={classes.quiet}>
+              {t("requests.one.policyVersion", {
+                version: String(event.policyVersion),
+                line: event.targetIndex + 1,
+              })}
+            </div>
+          </Fact>
+        )}
+        {(attempt.priceId || event.priceVersion) && (
+          <Fact name={t("requests.one.price")}>
+            <CopyText value={attempt.priceId || event.priceVersion} label={t("requests.one.price")} />
+          </Fact>
+        )}
         {event.finishReason && (
           <Fact name={t("requests.attempt.finish")}>{finishWords(t, event.finishReason)}</Fact>
         )}

@@ -20,6 +20,7 @@ import { exactCost } from "@/shared/money";
 import { Page, Panel, Section } from "@/shared/Page";
 import { Status } from "@/shared/Status";
 import { Empty, Loaded } from "@/shared/states";
+import { useCallers } from "@/shared/useCallers";
 import { useNames } from "@/shared/useNames";
 import { useObjectNames } from "@/shared/useObjectNames";
 import { AttemptCard } from "./AttemptCard";
@@ -93,6 +94,8 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
   const { org } = useSession();
   const names = useObjectNames();
   const memberOf = useNames();
+  const { groups } = useCallers();
+  const groupName = (id: string) => groups.find((group) => group.id === id)?.name ?? id;
   const last = answer.attempts.at(-1);
   const event = last?.event;
   if (!event) return null;
@@ -178,6 +181,11 @@ function Summary({ answer }: { answer: GetRequestResponse }) {
           {names.apiKey(event.apiKeyId) ?? <code>{event.apiKeyId}</code>}
           {event.memberId && (
             <div className={classes.quiet}>{t("requests.one.owner", { who: memberOf(event.memberId) })}</div>
+          )}
+          {event.groupId && (
+            <div className={classes.quiet}>
+              {t("requests.one.group")}: {groupName(event.groupId)}
+            </div>
           )}
         </Fact>
         <Fact name={t("requests.one.time")}>

@@ -287,6 +287,7 @@ describe("one request", () => {
         errorClass: "rate_limited",
         source: UsageSource.NONE,
         cost: 0n,
+        event: { targetIndex: 0, credentialRevision: 3, groupId: "grp_1" },
       }),
       attempt("x", 2, { number: 2 }),
     ]);
@@ -303,7 +304,12 @@ describe("one request", () => {
     expect(screen.getAllByText("$0.0000291")).toHaveLength(2);
     expect(screen.getAllByText("of it from a cache")[0]?.nextSibling?.textContent).toBe("1,000");
     expect(screen.getByText("0af7651916cd43dd8448eb211c80319c")).toBeDefined();
-    expect(screen.getByText("version 4, line 2")).toBeDefined();
+    // Each attempt says which line of which version chose it, with which key, and its price.
+    expect(within(first as HTMLElement).getByText("version 4, line 1")).toBeDefined();
+    expect(within(first as HTMLElement).getByText("its key no. 3")).toBeDefined();
+    expect(within(second as HTMLElement).getByText("version 4, line 2")).toBeDefined();
+    expect(within(second as HTMLElement).queryByText(/its key no/)).toBeNull();
+    expect(within(second as HTMLElement).getByText("price_1")).toBeDefined();
     expect(await screen.findByText("This installation does not show traces.")).toBeDefined();
   });
 
