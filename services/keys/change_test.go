@@ -254,6 +254,8 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 	r := newRig(t)
 	c, p, m := r.owner.credential("main"), r.owner.policy("fast"), r.add("m", viewer)
 	g, k := r.owner.group("team"), r.owner.apiKey("ci", "").GetApiKey()
+	drafted, both := r.owner.draft("draft"), r.owner.update(r.owner.policy("both"), false, "openai/o3")
+	versions := r.owner.update(r.owner.policy("second"), true, "openai/o3")
 	fresh, staged, promoted, discarded := r.owner.credential("fresh"), r.staged(r.owner, "staged"), r.staged(r.owner, "promoted"), r.staged(r.owner, "discarded")
 	ctx := t.Context()
 	calls := map[string]func(key string) error{
@@ -279,6 +281,18 @@ func TestStaleEtagIsAConflict(t *testing.T) {
 		},
 		"UpdatePolicy": func(key string) error {
 			_, err := r.owner.policies.UpdatePolicy(ctx, &keysv1.UpdatePolicyRequest{Id: p.GetId(), Publish: true, Spec: p.GetSpec(), Etag: p.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"PublishPolicy": func(key string) error {
+			_, err := r.owner.policies.PublishPolicy(ctx, &keysv1.PublishPolicyRequest{Id: drafted.GetId(), Etag: drafted.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"DiscardPolicyDraft": func(key string) error {
+			_, err := r.owner.policies.DiscardPolicyDraft(ctx, &keysv1.DiscardPolicyDraftRequest{Id: both.GetId(), Etag: both.GetEtag(), IdempotencyKey: key})
+			return err
+		},
+		"RollBackPolicy": func(key string) error {
+			_, err := r.owner.policies.RollBackPolicy(ctx, &keysv1.RollBackPolicyRequest{Id: versions.GetId(), Version: 1, Etag: versions.GetEtag(), IdempotencyKey: key})
 			return err
 		},
 		"UpdateGroup": func(key string) error {
