@@ -68,7 +68,7 @@ func written(c Config, caller completion.Caller, t *completion.Target) bool {
 	}
 	for i := range policy.Groups {
 		for j := range policy.Groups[i].Lines {
-			if l := &policy.Groups[i].Lines[j]; l.Index == t.Line && says(c, caller.OrgID, l, t, map[string]bool{}) {
+			if l := &policy.Groups[i].Lines[j]; l.Index == t.Line && says(c, caller.OrgID, l, t, nil) {
 				return true
 			}
 		}
@@ -76,13 +76,17 @@ func written(c Config, caller completion.Caller, t *completion.Target) bool {
 	return false
 }
 
-// says reports whether a line allows a target. Each policy is looked at once.
+// says reports whether a line allows a target. Each policy is looked at once: seen are those that were, nil for
+// none, so that lines that name a model, as most do, take no memory.
 func says(c Config, orgID string, l *Line, t *completion.Target, seen map[string]bool) bool {
 	if l.Policy == "" {
 		return l.Model == t.Model && l.Class == t.Class && (l.CredentialID == "" || l.CredentialID == t.Credential.ID)
 	}
 	if seen[l.Policy] {
 		return false
+	}
+	if seen == nil {
+		seen = map[string]bool{}
 	}
 	seen[l.Policy] = true
 	policy, ok := c.PolicyByName(orgID, l.Policy)
@@ -101,7 +105,7 @@ func says(c Config, orgID string, l *Line, t *completion.Target, seen map[string
 
 // within reports whether a credential's scope has a caller and a model in it.
 func within(s *completion.Scope, caller completion.Caller, model string) bool {
-	if len(s.Models) > 0 && !Compile(s.Models).Fit(model) {
+	if len(s.Models) > 0 && !fitsAny(s.Models, model) {
 		return false
 	}
 	if len(s.APIKeys)+len(s.Groups) == 0 {

@@ -72,6 +72,25 @@ func TestPlanningWithoutAPolicyAllocatesTheTargetsAlone(t *testing.T) {
 	}
 }
 
+func TestAskingOnceMoreAllocatesNothing(t *testing.T) {
+	w, req := five(plan.Fallback)
+	c := stillOf(w)
+	w.credentials["openai"][0].Scope = &completion.Scope{Models: []string{"openai/*"}, APIKeys: []string{app.APIKeyID}}
+	made, err := planner(w).Make(c, app, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(200, func() {
+		for i := range made.Targets {
+			if !plan.Allowed(c, app, &made.Targets[i]) {
+				t.Fatalf("Allowed(%s) = false", order(made.Targets[i:i+1]))
+			}
+		}
+	}); n > 0 {
+		t.Errorf("Allowed allocates %v times for five targets", n)
+	}
+}
+
 func BenchmarkPlan(b *testing.B) {
 	for name, strategy := range strategies {
 		b.Run(name, func(b *testing.B) {
