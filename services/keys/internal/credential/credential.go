@@ -126,12 +126,12 @@ func (c Credential) late(now time.Time) bool {
 // DueAt is when something has to be done about c that UpdateSchedule's NextProbeAt does not tell: it expires,
 // or its second secret has to be tested again. Zero is never.
 func (c Credential) DueAt() time.Time {
-	var due time.Time
-	if c.Next != nil {
-		due = c.Next.NextProbeAt
+	if !slices.Contains(judged, c.State()) {
+		return noTime // what is switched off, over or without a secret is left alone
 	}
-	if state := c.State(); !c.ExpiresAt.IsZero() && slices.Contains(judged, state) && (due.IsZero() || c.ExpiresAt.Before(due)) {
-		due = c.ExpiresAt
+	due := c.ExpiresAt
+	if c.Next != nil && !c.Next.NextProbeAt.IsZero() && (due.IsZero() || c.Next.NextProbeAt.Before(due)) {
+		due = c.Next.NextProbeAt
 	}
 	return due
 }

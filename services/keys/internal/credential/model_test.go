@@ -53,7 +53,7 @@ func (m *machine) tag() string { return m.x.c.ETag() }
 
 // step runs one event and holds it to the rules.
 func (m *machine) step(name string, do func() error) {
-	before, events := m.x.c, len(m.x.moves())
+	before, events, asked := m.x.c, len(m.x.moves()), len(m.x.probes)
 	err := do()
 	after := m.x.c
 	if err != nil {
@@ -63,6 +63,12 @@ func (m *machine) step(name string, do func() error) {
 		return
 	}
 	from, to := before.State(), after.State()
+	if len(m.x.probes) > asked && (to == credential.Disabled || to == credential.Expired || to == credential.NoSecret) {
+		m.t.Fatalf("%s: a credential that is %s is tested", name, to)
+	}
+	if due := after.DueAt(); name == "tend" && !due.IsZero() && !due.After(m.now) {
+		m.t.Fatalf("after it was tended at %s it is still due at %s: %+v", m.now, due, after)
+	}
 	moved := 0
 	if from != to {
 		moved = 1

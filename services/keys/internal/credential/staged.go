@@ -111,8 +111,10 @@ func (s *Service) Stage(ctx context.Context, tx Tx, caller member.Caller, r Rota
 	if err := tx.UpdateCredential(ctx, c); err != nil {
 		return Credential{}, err
 	}
-	if _, err := s.requestProbe(ctx, tx, c, r.revision); err != nil {
-		return Credential{}, err
+	if slices.Contains(judged, c.State()) { // else it is tested once its credential may serve again
+		if _, err := s.requestProbe(ctx, tx, c, r.revision); err != nil {
+			return Credential{}, err
+		}
 	}
 	return c, tx.Record(ctx, "credential.stage", c.ID, detail)
 }

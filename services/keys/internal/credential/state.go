@@ -307,7 +307,7 @@ func (s *Service) Tend(ctx context.Context, tx Tx, credentialID string) error {
 		c.Setbacks++
 		asked = true
 	}
-	if c.Next != nil && due(c.Next.NextProbeAt) {
+	if c.Next != nil && due(c.Next.NextProbeAt) && slices.Contains(judged, c.State()) {
 		if _, err := s.requestProbe(ctx, tx, c, c.Next.Revision); err != nil {
 			return err
 		}
