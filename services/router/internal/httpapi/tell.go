@@ -204,6 +204,7 @@ func appendTold(dst []byte, told *completion.Told) []byte {
 		text("credential_class", a.Class.String())
 		text("credential_id", a.Credential())
 		text("error_class", a.ErrorClass)
+		text("drill_id", a.Drill)
 		dst = append(dst, '}')
 	}
 	return append(dst, "]}"...)

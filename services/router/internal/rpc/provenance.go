@@ -33,7 +33,7 @@ func provenanceOf(ctx context.Context, level completion.Provenance, served compl
 		a := &told.Attempts[i]
 		out.Attempts = append(out.Attempts, &routerv1.AttemptProvenance{
 			AttemptId: a.AttemptID, Provider: a.Provider, Model: a.Model, ErrorClass: a.ErrorClass,
-			CredentialId: a.Credential(), CredentialClass: eventsv1.CredentialClass(a.Class),
+			CredentialId: a.Credential(), CredentialClass: eventsv1.CredentialClass(a.Class), DrillId: a.Drill,
 		})
 	}
 	return out

@@ -2563,8 +2563,10 @@ type AttemptProvenance struct {
 	CredentialId string `protobuf:"bytes,5,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
 	// credential_class says who pays.
 	CredentialClass v1.CredentialClass `protobuf:"varint,6,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// drill_id is the drill in which it seemed to fail. Nobody was called then, and attempt_id is empty.
+	DrillId       string `protobuf:"bytes,7,opt,name=drill_id,json=drillId,proto3" json:"drill_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AttemptProvenance) Reset() {
@@ -2637,6 +2639,13 @@ func (x *AttemptProvenance) GetCredentialClass() v1.CredentialClass {
 		return x.CredentialClass
 	}
 	return v1.CredentialClass(0)
+}
+
+func (x *AttemptProvenance) GetDrillId() string {
+	if x != nil {
+		return x.DrillId
+	}
+	return ""
 }
 
 // EmbedRequest is the input of Embed.
@@ -3810,7 +3819,7 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	" \x01(\x05R\x04line\x12%\n" +
 	"\x0econfig_version\x18\v \x01(\x03R\rconfigVersion\x12/\n" +
 	"\x13credential_revision\x18\f \x01(\x05R\x12credentialRevisionB\x10\n" +
-	"\x0e_cost_nano_usd\"\xfa\x01\n" +
+	"\x0e_cost_nano_usd\"\x95\x02\n" +
 	"\x11AttemptProvenance\x12\x1d\n" +
 	"\n" +
 	"attempt_id\x18\x01 \x01(\tR\tattemptId\x12\x1a\n" +
@@ -3819,7 +3828,8 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\verror_class\x18\x04 \x01(\tR\n" +
 	"errorClass\x12#\n" +
 	"\rcredential_id\x18\x05 \x01(\tR\fcredentialId\x12N\n" +
-	"\x10credential_class\x18\x06 \x01(\x0e2#.claviger.events.v1.CredentialClassR\x0fcredentialClass\"\xe9\x03\n" +
+	"\x10credential_class\x18\x06 \x01(\x0e2#.claviger.events.v1.CredentialClassR\x0fcredentialClass\x12\x19\n" +
+	"\bdrill_id\x18\a \x01(\tR\adrillId\"\xe9\x03\n" +
 	"\fEmbedRequest\x12\x1e\n" +
 	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x12*\n" +
 	"\x05texts\x18\x02 \x03(\tB\x14\xbaH\x0e\x92\x01\v\b\x01\x10\x80\x10\"\x04r\x02\x10\x01\x80\x01\x01R\x05texts\x120\n" +
