@@ -96,11 +96,11 @@ func acme() facts {
 			"odd": published(spec(of(own("openai/gpt-4o", "openai/known-only")...))),
 		},
 		credentials: []credential.Credential{
-			{ID: "cred_o", Label: "main", Provider: "openai", Models: []string{"gpt-4o", "gpt-today"}},
-			{ID: "cred_x", Label: "off", Provider: "openai", Disabled: true},
-			{ID: "cred_a", Label: "claude", Provider: "anthropic"},
-			{ID: "cred_z", Label: "azure", Provider: "azure", Settings: keyform.Settings{Deployments: []keyform.Deployment{{ModelSlug: "mine"}}}},
-			{ID: "cred_g", Label: "fast", Provider: "groq"},
+			{ID: "cred_o", Label: "main", Provider: "openai", Sealed: "x", Verdict: credential.Active, Models: []string{"gpt-4o", "gpt-today"}},
+			{ID: "cred_x", Label: "off", Provider: "openai", Sealed: "x", Disabled: true},
+			{ID: "cred_a", Label: "claude", Provider: "anthropic", Sealed: "x"},
+			{ID: "cred_z", Label: "azure", Provider: "azure", Sealed: "x", Settings: keyform.Settings{Deployments: []keyform.Deployment{{ModelSlug: "mine"}}}},
+			{ID: "cred_g", Label: "fast", Provider: "groq", Sealed: "x"},
 		},
 		keys:   map[string]policy.KeyFact{"key_1": {Name: "ci", GroupID: "grp_1", Usable: true}, "key_dead": {Name: "old"}},
 		groups: map[string]string{"grp_1": "Search", "grp_2": "Ads"},
@@ -156,10 +156,10 @@ func TestEachProblemIsToldWithItsLine(t *testing.T) {
 			spec: spec(of(claude, with(func(t *policy.Target) { t.CredentialID = "cred_a" }))),
 			want: []string{`2 FOREIGN_CREDENTIAL groups[0].targets[1].credential_id|credential "claude" is for anthropic and the model is one of openai`},
 		},
-		"disabled credential": {spec: spec(of(with(func(t *policy.Target) { t.CredentialID = "cred_x" }))), want: []string{warning + `1 CREDENTIAL_DISABLED groups[0].targets[0].credential_id|"off" is disabled`}},
+		"disabled credential": {spec: spec(of(with(func(t *policy.Target) { t.CredentialID = "cred_x" }))), want: []string{warning + `1 CREDENTIAL_OUT groups[0].targets[0].credential_id|"off" cannot serve as it is: off is disabled`}},
 		"all are disabled": {
-			spec: spec(of(gpt)), facts: func(f *facts) { f.credentials[0].Disabled = true },
-			want: []string{warning + `1 CREDENTIAL_DISABLED groups[0].targets[0].model|all credentials for openai`},
+			spec: spec(of(gpt)), facts: func(f *facts) { f.credentials[0].Verdict = credential.Rejected },
+			want: []string{warning + `1 CREDENTIAL_OUT groups[0].targets[0].model|no credential for openai can serve as it is: main is rejected, off is disabled`},
 		},
 		"out of a credential's scope": {
 			spec: spec(of(with(func(t *policy.Target) { t.CredentialID = "cred_o" }), gpt)), facts: func(f *facts) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -62,7 +63,7 @@ func (c *checking) serving(l line) []credential.Credential {
 		case len(all) == 0:
 			c.warn(l, "model", NoCredential, "there is no credential for %s yet, so this line cannot serve", l.Provider())
 		case !slices.ContainsFunc(all, usable):
-			c.warn(l, "model", CredentialDisabled, "all credentials for %s are disabled", l.Provider())
+			c.warn(l, "model", CredentialOut, "no credential for %s can serve as it is: %s", l.Provider(), standing(all))
 		case !slices.ContainsFunc(all, func(x credential.Credential) bool { return Fits(x.Scope.Models, l.Model) }):
 			c.warn(l, "model", OutOfScope, "the scope of every credential for %s leaves %s out", l.Provider(), l.Model)
 		}
@@ -78,7 +79,7 @@ func (c *checking) serving(l line) []credential.Credential {
 		return all
 	}
 	if !usable(x) {
-		c.warn(l, "credential_id", CredentialDisabled, "credential %q is disabled, so this line cannot serve", x.Label)
+		c.warn(l, "credential_id", CredentialOut, "credential %q cannot serve as it is: %s", x.Label, standing([]credential.Credential{x}))
 	}
 	if !Fits(x.Scope.Models, l.Model) {
 		c.warn(l, "credential_id", OutOfScope, "the scope of credential %q leaves %s out, so this line cannot serve", x.Label, l.Model)
@@ -86,7 +87,25 @@ func (c *checking) serving(l line) []credential.Credential {
 	return []credential.Credential{x}
 }
 
-func usable(x credential.Credential) bool { return !x.Disabled }
+// usable reports whether a credential may serve without somebody doing something about it. One without funds
+// comes back by itself.
+func usable(x credential.Credential) bool {
+	switch x.State() {
+	case credential.Disabled, credential.NoSecret, credential.Rejected, credential.Expired:
+		return false
+	case credential.Unverified, credential.Active, credential.Degraded, credential.QuotaExhausted:
+	}
+	return true
+}
+
+// standing says what is with credentials, for people.
+func standing(list []credential.Credential) string {
+	out := make([]string, 0, len(list))
+	for _, x := range list {
+		out = append(out, fmt.Sprintf("%s is %s", x.Label, strings.ReplaceAll(string(x.State()), "no_secret", "without a secret")))
+	}
+	return Names(out)
+}
 
 // known checks that a model is there: the price book names it, or the last test of a credential has
 // listed it, or a deployment carries it. So what came out today can be used as soon as a key's test has

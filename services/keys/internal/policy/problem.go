@@ -32,15 +32,15 @@ const (
 	NestedField       = "NESTED_FIELD"
 	NoPrice           = "NO_PRICE"
 
-	CredentialDisabled = "CREDENTIAL_DISABLED" //nolint:gosec // a name of a problem
-	NoCredential       = "NO_CREDENTIAL"       //nolint:gosec // a name of a problem
-	OutOfScope         = "CREDENTIAL_OUT_OF_SCOPE"
-	NotListed          = "MODEL_NOT_LISTED"
-	DeadKey            = "API_KEY_DEAD"
-	NeverMovesOn       = "NEVER_MOVES_ON"
-	NeedlessSticky     = "STICKY_BY_NEEDLESS"
-	NeedlessWeight     = "WEIGHT_NEEDLESS"
-	TimeoutsOverlap    = "TIMEOUTS_OVERLAP"
+	CredentialOut   = "CREDENTIAL_OUT"
+	NoCredential    = "NO_CREDENTIAL" //nolint:gosec // a name of a problem
+	OutOfScope      = "CREDENTIAL_OUT_OF_SCOPE"
+	NotListed       = "MODEL_NOT_LISTED"
+	DeadKey         = "API_KEY_DEAD"
+	NeverMovesOn    = "NEVER_MOVES_ON"
+	NeedlessSticky  = "STICKY_BY_NEEDLESS"
+	NeedlessWeight  = "WEIGHT_NEEDLESS"
+	TimeoutsOverlap = "TIMEOUTS_OVERLAP"
 )
 
 const (
