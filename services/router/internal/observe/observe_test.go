@@ -233,3 +233,26 @@ func TestPiecesOfUnrecordedAnswersAllocateNothing(t *testing.T) {
 		t.Errorf("an attempt allocates %v times", n)
 	}
 }
+
+// TestWhatTheLoopDoesIsCounted by provider, and by who pays and why where that is known.
+func TestWhatTheLoopDoesIsCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	from, failure := target("gpt-4o-mini"), &completion.ProviderError{Class: completion.Overloaded}
+	r.MovedOn(from, failure)
+	r.Retried(from, failure)
+	r.Retried(from, failure)
+	r.Spent(from)
+	r.Hedged(from, target("gpt-4o"))
+	got := r.metrics(t)
+	for _, want := range []string{
+		`claviger_fallbacks_total{claviger_credential_class="own",error_type="overloaded",gen_ai_provider_name="openai"`,
+		`claviger_retries_total{claviger_credential_class="own",error_type="overloaded",gen_ai_provider_name="openai"`,
+		`claviger_retries_refused_total{gen_ai_provider_name="openai"`,
+		`claviger_hedges_total{gen_ai_provider_name="openai"`,
+	} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("the measurements have no single %s\n%s", want, got)
+		}
+	}
+}
