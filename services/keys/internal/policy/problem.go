@@ -32,8 +32,8 @@ const (
 	NestedField       = "NESTED_FIELD"
 	NoPrice           = "NO_PRICE"
 
-	CredentialOut   = "CREDENTIAL_OUT"
-	NoCredential    = "NO_CREDENTIAL" //nolint:gosec // a name of a problem
+	CredentialOut   = "CREDENTIAL_OUT" //nolint:gosec // a name of a problem
+	NoCredential    = "NO_CREDENTIAL"  //nolint:gosec // a name of a problem
 	OutOfScope      = "CREDENTIAL_OUT_OF_SCOPE"
 	NotListed       = "MODEL_NOT_LISTED"
 	DeadKey         = "API_KEY_DEAD"
