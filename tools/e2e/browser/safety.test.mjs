@@ -99,7 +99,7 @@ describe("texts that would like to be scripts", () => {
     profile = await shared({ as: "hostile owner" });
   });
   after(() => profile.context.close());
-  for (const path of ["", "/bring-a-key", "/credentials", "/policies", "/api-keys", "/usage", "/usage?by=tag&tag=team", "/requests", "/members", "/account"]) {
+  for (const path of ["", "/bring-a-key", "/credentials", "/policies", "/routing", "/groups", "/api-keys", "/usage", "/usage?by=tag&tag=team", "/requests", "/members", "/account"]) {
     test(`stay texts on ${path || "the overview"}`, async () => {
       const page = await profile.context.newPage();
       await page.goto(`/o/hostile${path}`);
