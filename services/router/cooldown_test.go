@@ -34,13 +34,6 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// single plans one target.
-type single struct{ target completion.Target }
-
-func (s single) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
-	return completion.Plan{Targets: []completion.Target{s.target}}, nil
-}
-
 // nothing is a caller who gets no answer.
 type nothing struct{ completion.Sink }
 
@@ -90,10 +83,10 @@ func TestEachWayToSayWhenToComeBackCoolsDownForThatLong(t *testing.T) {
 				model := vendors()[test.slug].model
 				log := &eventLog{}
 				service := completion.New(completion.Options{
-					Planner: single{completion.Target{
+					Planner: planned{completion.Plan{Targets: []completion.Target{{
 						Provider: test.slug, Model: test.slug + "/" + model, Name: model, Class: usage.Own,
 						Credential: &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: test.slug, Label: "main"},
-					}},
+					}}}},
 					Keyring: openKeyring("sk-1"), Recorder: log, Evidence: log, Providers: providers(transport), BaseURLs: baseURLs(nil),
 					Log: slog.New(slog.DiscardHandler), Now: time.Now, Health: health.New(health.Options{Now: time.Now, Jitter: func() float64 { return 0 }}),
 				})
@@ -117,8 +110,8 @@ func TestEachWayToSayWhenToComeBackCoolsDownForThatLong(t *testing.T) {
 					t.Errorf("called too early: %v", f)
 				}
 				time.Sleep(time.Nanosecond) //nolint:forbidigo // the time of a synctest bubble
-				if ask(); transport.calls != 2 {
-					t.Errorf("%d calls after the time is over", transport.calls)
+				if f := ask(); transport.calls != 2 || f.Reason() != "PROVIDER_RATE_LIMITED" {
+					t.Errorf("%v, %d calls after the time is over", f, transport.calls)
 				}
 				if len(log.events) != transport.calls {
 					t.Errorf("%d events for %d calls", len(log.events), transport.calls)

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -116,7 +117,9 @@ func TestACallerWhoStopsReadingStopsTheProvider(t *testing.T) {
 				}
 				_ = conn.Close()   // the server has closed it
 				_ = server.Close() // ends what is left
-				<-served
+				if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+					t.Error(err)
+				}
 				synctest.Wait()
 				if e := r.done(); len(e) != 1 || e[0].Outcome != usage.Canceled || e[0].Tokens == nil || e[0].Tokens.OutputTotal == 0 {
 					t.Errorf("%s, raw %v: events %+v", d.path, raw, e)
