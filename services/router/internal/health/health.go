@@ -167,14 +167,14 @@ func (h *Health) Answered(t *completion.Target, trial completion.Trial, took tim
 // Failed implements completion.Health.
 func (h *Health) Failed(t *completion.Target, trial completion.Trial, e *completion.ProviderError, took time.Duration) {
 	now := h.now()
-	switch e.Class.Handling().Effect {
-	case completion.CoolsDown:
-		tell(trial, errNeutral)
-		h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).cool(t.Credential, now, now.Add(h.wait(e.RetryAfter)))
-	case completion.Breaks:
+	effect := e.Class.Handling().Effect
+	if effect == completion.Breaks {
 		h.broke(t, trial, e, now, took)
-	case completion.NoEffect, completion.PutsOut:
-		tell(trial, errNeutral)
+		return
+	}
+	tell(trial, errNeutral)
+	if effect == completion.CoolsDown {
+		h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).cool(t.Credential, now, now.Add(h.wait(e.RetryAfter)))
 	}
 }
 

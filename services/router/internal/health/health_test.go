@@ -187,6 +187,28 @@ func TestAFailedProbeOpensTheBreakerAgain(t *testing.T) {
 	})
 }
 
+// TestNoErrorLeavesAProbeOpen: whatever a probe that says nothing of the place ends with, the next one may come.
+func TestNoErrorLeavesAProbeOpen(t *testing.T) {
+	t.Parallel()
+	for _, row := range completion.Handlings() {
+		if row.Effect == completion.Breaks {
+			continue
+		}
+		synctest.Test(t, func(t *testing.T) {
+			h := learn()
+			for i := range 20 {
+				call(t, h, target(fmt.Sprintf("cred_%d", i)), completion.ServerError)
+			}
+			time.Sleep(15*time.Second + 1) //nolint:forbidigo // the time of a synctest bubble
+			for i := range 10 {
+				if !call(t, h, target(fmt.Sprintf("cred_probe_%d", i)), row.Class) {
+					t.Fatalf("%s: probe %d is refused", row.Class, i+1)
+				}
+			}
+		})
+	}
+}
+
 func TestFailuresAreForgottenAfterThirtySeconds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
