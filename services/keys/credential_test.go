@@ -401,3 +401,34 @@ func TestEvidenceMovesTheStateOnce(t *testing.T) {
 		t.Errorf("after a good test: %v, want active", got)
 	}
 }
+
+// TestALackOfARightDegradesOnceAndServesOn: a 403 of one model takes nothing from the others, and a test that
+// passes later lifts it.
+func TestALackOfARightDegradesOnceAndServesOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	w := r.watch(r.app, "router", 0)
+	c := r.owner.credential("main")
+	w.until("the first test", func() bool { return len(w.probes) == 1 })
+	r.report(r.app, w.probes[0], active)
+	for range 3 {
+		r.evidence(c.GetId(), 1, "auth_limited")
+	}
+	if got := r.get(c.GetId()); got.GetState() != degraded || got.GetStateReason() != "the provider said so" {
+		t.Errorf("after a 403: %v %q, want degraded with the provider's word", got.GetState(), got.GetStateReason())
+	}
+	w.until("the state at routers", func() bool { return w.credential(c.GetId()).GetState() == degraded })
+	if w.credential(c.GetId()).GetSealed() == "" {
+		t.Error("routers have no secret of it any more")
+	}
+	if n := r.count("audit_event WHERE action = 'credential.state' AND detail LIKE ? AND target = ?", `%"tell":"`+r.owner.id+`"%`, c.GetId()); n != 1 {
+		t.Errorf("%d audited moves name who has to know, want 1", n)
+	}
+	r.clock.Advance(time.Hour)
+	r.must(r.owner.refresh())
+	w.until("a test that follows by itself", func() bool { return len(w.probes) == 2 })
+	r.report(r.app, w.probes[1], active)
+	if got := r.get(c.GetId()).GetState(); got != active {
+		t.Errorf("after a test that passes: %v, want active", got)
+	}
+}

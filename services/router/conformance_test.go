@@ -265,6 +265,7 @@ type eventLog struct {
 func (l *eventLog) Begin(*usage.Event) (*usage.Ticket, error)                              { return &usage.Ticket{}, nil }
 func (l *eventLog) Checkpoint(string, usage.Tokens, usage.Source)                          {}
 func (l *eventLog) Refused(*completion.Credential, usage.Class, *completion.ProviderError) {}
+func (l *eventLog) Limited(*completion.Credential, usage.Class, *completion.ProviderError) {}
 func (l *eventLog) Done(_ *usage.Ticket, e *usage.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

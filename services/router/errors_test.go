@@ -65,7 +65,7 @@ func errorTable(t *testing.T) string {
 	b.WriteString("\n*Cools down*: for as long as `Retry-After` or the reset of a used-up limit says, 1 s to 10 minutes, and 5 s if nothing is said.\n" +
 		"*Counts for the breaker*: after five failures in a row the credential is left alone for this model, for 15 s and then ever longer, up to 4 minutes. A provider's\n" +
 		"region or address is left alone for this model when half of at least 20 calls in 30 s failed; after 15 s three calls try it out. If nobody else is left, the best of them is called all\n" +
-		"the same. *Puts out*: for a minute at this router, and until keys has decided.\n\n" +
+		"the same. *Puts out*: for a minute at this router, and until keys has decided.\n*Tells keys*: once a minute at most; the credential goes on serving, and its owner is told.\n\n" +
 		"## What the router says by itself\n\n| reason | what it means | whose fault | HTTP | gRPC | what to do |\n|---|---|---|---|---|---|\n")
 	for _, name := range slices.SortedFunc(maps.Keys(ownFaults), func(x, y string) int { return strings.Compare(ownFaults[x].Reason(), ownFaults[y].Reason()) }) {
 		f := ownFaults[name]

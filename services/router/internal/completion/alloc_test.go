@@ -47,6 +47,7 @@ func (q *quiet) Begin(*usage.Event) (*usage.Ticket, error)                      
 func (q *quiet) Checkpoint(string, usage.Tokens, usage.Source)                          {}
 func (q *quiet) Done(*usage.Ticket, *usage.Event) error                                 { return nil }
 func (q *quiet) Refused(*completion.Credential, usage.Class, *completion.ProviderError) {}
+func (q *quiet) Limited(*completion.Credential, usage.Class, *completion.ProviderError) {}
 
 type quietSink struct{}
 

@@ -289,8 +289,11 @@ func (a *attempt) learn() {
 	}
 	a.s.o.Health.Failed(a.target, a.trial, e, a.event.Duration)
 	spare := a.r.hasSpare(a.at, e.Class) // of the second secret of a rotation any refusal is evidence
-	if e.Class == AuthInvalid || e.Class == QuotaExhausted || spare {
+	switch effect := e.Class.Handling().Effect; {
+	case effect == PutsOut || spare:
 		a.s.o.Evidence.Refused(a.target.Credential, a.target.Class, e)
+	case effect == Tells && a.event.Outcome != usage.NotSent: // what an adapter knows by itself is no provider's word
+		a.s.o.Evidence.Limited(a.target.Credential, a.target.Class, e)
 	}
 }
 

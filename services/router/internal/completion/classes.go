@@ -17,6 +17,8 @@ const (
 	CoolsDown
 	// PutsOut leaves the secret alone for a minute, for all models, and tells keys of it.
 	PutsOut
+	// Tells keys of it, and nothing else: the credential serves other models all the same.
+	Tells
 	// Breaks counts against the credential with this model, and against the place that it was sent to.
 	Breaks
 )
@@ -28,6 +30,8 @@ func (e Effect) String() string {
 		return "cools the credential down for this model"
 	case PutsOut:
 		return "puts the secret out, and tells keys"
+	case Tells:
+		return "tells keys"
 	case Breaks:
 		return "counts for the breaker"
 	case NoEffect:
@@ -80,7 +84,7 @@ var handlings = []Handling{
 		Fault: fault.New(fault.Precondition, "CREDENTIAL_REJECTED", "rejected the credential").Blaming(fault.Provider).Hinting("an owner has to rotate the credential"),
 	},
 	{
-		Class: AuthLimited, Meaning: "the credential may not use this model or endpoint", MoveOn: true,
+		Class: AuthLimited, Meaning: "the credential may not use this model or endpoint", MoveOn: true, Effect: Tells,
 		Fault: fault.New(fault.Precondition, "CREDENTIAL_LIMITED", "does not let the credential do this").Blaming(fault.Provider).Hinting("an owner has to widen the rights of the key at the provider"),
 	},
 	{

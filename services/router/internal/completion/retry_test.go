@@ -402,8 +402,8 @@ func TestARotationFailsNoRequest(t *testing.T) {
 			if out, err := h.complete(t.Context()); err != nil || out.served.Target.Credential.Revision != 1 || time.Since(h.begun) != 0 {
 				t.Errorf("%s: %v", class, err)
 			}
-			if want := "cred_1 " + string(class); len(h.evidence.refused) != 1 || h.evidence.refused[0] != want {
-				t.Errorf("evidence %v, want %s", h.evidence.refused, want)
+			if want := "cred_1 " + string(class); len(h.evidence.refused) != 1 || h.evidence.refused[0] != want || len(h.evidence.limited) != 0 {
+				t.Errorf("evidence %v and %v, want that it refused %s", h.evidence.refused, h.evidence.limited, want)
 			}
 			if e := h.recorder.events; len(e) != 2 || e[0].CredentialRevision != 2 || e[1].CredentialRevision != 1 {
 				t.Errorf("events %+v", e)

@@ -40,8 +40,12 @@ type Jobs interface {
 
 // Evidence hears what providers say of credentials.
 type Evidence interface {
-	// Refused is told of credentials that are invalid or out of quota.
+	// Refused is told of secrets that had better not be used again: invalid ones, those without quota, and the
+	// second one of a rotation whatever its provider has against it.
 	Refused(c *Credential, class usage.Class, e *ProviderError)
+	// Limited is told of credentials that lack a right, which others of their requests may not need. Anybody who
+	// asks for a model that a credential may not use causes it, as often as they ask.
+	Limited(c *Credential, class usage.Class, e *ProviderError)
 }
 
 // Sink takes an answer in the caller's dialect.

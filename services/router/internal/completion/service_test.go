@@ -128,7 +128,11 @@ func (k keyring) Secret(_ context.Context, c *completion.Credential) (secret.Tex
 	return secret.New("sk"), k[c.ID]
 }
 
-type evidence struct{ refused []string }
+type evidence struct{ refused, limited []string }
+
+func (e *evidence) Limited(c *completion.Credential, _ usage.Class, p *completion.ProviderError) {
+	e.limited = append(e.limited, c.ID+" "+string(p.Class))
+}
 
 func (e *evidence) Refused(c *completion.Credential, _ usage.Class, p *completion.ProviderError) {
 	e.refused = append(e.refused, c.ID+" "+string(p.Class))
@@ -206,6 +210,9 @@ func TestEachClassMovesOnOrStops(t *testing.T) {
 		}
 		if refused := class == completion.AuthInvalid || class == completion.QuotaExhausted; refused != (len(r.evidence.refused) == 1) {
 			t.Errorf("%s: evidence = %v", class, r.evidence.refused)
+		}
+		if limited := class == completion.AuthLimited; limited != (len(r.evidence.limited) == 1) {
+			t.Errorf("%s: evidence of limits = %v", class, r.evidence.limited)
 		}
 	}
 }

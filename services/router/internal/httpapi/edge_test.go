@@ -69,6 +69,7 @@ func (r *rig) Secret(ctx context.Context, c *completion.Credential) (secret.Text
 }
 
 func (r *rig) Refused(*completion.Credential, usage.Class, *completion.ProviderError) {}
+func (r *rig) Limited(*completion.Credential, usage.Class, *completion.ProviderError) {}
 
 func (r *rig) Begin(*usage.Event) (*usage.Ticket, error)     { return &usage.Ticket{}, nil }
 func (r *rig) Checkpoint(string, usage.Tokens, usage.Source) {}

@@ -46,6 +46,7 @@ func (s *studio) Begin(*usage.Event) (*usage.Ticket, error)                     
 func (s *studio) Checkpoint(string, usage.Tokens, usage.Source)                          {}
 func (s *studio) Done(_ *usage.Ticket, e *usage.Event) error                             { return s.Revise(e) }
 func (s *studio) Refused(*completion.Credential, usage.Class, *completion.ProviderError) {}
+func (s *studio) Limited(*completion.Credential, usage.Class, *completion.ProviderError) {}
 func (s *studio) Revise(e *usage.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,9 @@ const (
 	maxKept     = 1000
 	testTimeout = 20 * time.Second
 	testsAtOnce = 8
+	// limitedEvery is how often the same lack of a right is told of: requests that meet it come as fast as
+	// callers send them.
+	limitedEvery = time.Minute
 )
 
 // Options configures a Reporter.
@@ -63,6 +67,7 @@ type Reporter struct {
 	mu       sync.Mutex
 	results  []*keysv1.ProbeResult
 	evidence map[evidenceKey]*keysv1.CredentialEvidence // the last word on each
+	limited  map[evidenceKey]time.Time                  // when each lack of a right was noted last, within limitedEvery
 	applied  int64
 	cuts     []Cut
 	left     headroom
@@ -78,7 +83,7 @@ type evidenceKey struct {
 func New(o Options) *Reporter {
 	return &Reporter{
 		o: o, epoch: rand.Text(), drills: newDrills(o.Now), jobs: make(chan *keysv1.ProbeJob, maxKept), wake: make(chan struct{}, 1),
-		evidence: map[evidenceKey]*keysv1.CredentialEvidence{}, left: newHeadroom(),
+		evidence: map[evidenceKey]*keysv1.CredentialEvidence{}, limited: map[evidenceKey]time.Time{}, left: newHeadroom(),
 	}
 }
 
@@ -96,16 +101,43 @@ func (r *Reporter) Probe(job *keysv1.ProbeJob) {
 // Refused implements completion.Evidence.
 func (r *Reporter) Refused(c *completion.Credential, class usage.Class, e *completion.ProviderError) {
 	r.o.Out(c, fmt.Sprintf("was refused by %s just now (%s)", c.Provider, e.Class))
-	revision := int32(c.Revision)
 	r.mu.Lock()
-	if key := (evidenceKey{c.ID, revision, string(e.Class)}); len(r.evidence) < maxKept || r.evidence[key] != nil {
-		r.evidence[key] = &keysv1.CredentialEvidence{
-			OrgId: c.OrgID, CredentialId: c.ID, Revision: revision, CredentialClass: eventsv1.CredentialClass(class),
-			ErrorClass: string(e.Class), Reason: shorten(e.Message), Time: timestamppb.New(r.o.Now()),
-		}
-	}
+	r.keep(c, class, e)
 	r.mu.Unlock()
 	r.wakeUp()
+}
+
+// Limited implements completion.Evidence.
+func (r *Reporter) Limited(c *completion.Credential, class usage.Class, e *completion.ProviderError) {
+	now, key := r.o.Now(), keyOf(c, e)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, known := r.limited[key]; known && now.Sub(at) < limitedEvery {
+		return
+	}
+	if len(r.limited) >= maxKept {
+		maps.DeleteFunc(r.limited, func(_ evidenceKey, at time.Time) bool { return now.Sub(at) >= limitedEvery })
+	}
+	if len(r.limited) >= maxKept {
+		return // told of when there is room again
+	}
+	r.limited[key] = now
+	r.keep(c, class, e)
+	r.wakeUp()
+}
+
+func keyOf(c *completion.Credential, e *completion.ProviderError) evidenceKey {
+	return evidenceKey{c.ID, int32(c.Revision), string(e.Class)}
+}
+
+// keep notes what a provider said, for the next report. The lock is held.
+func (r *Reporter) keep(c *completion.Credential, class usage.Class, e *completion.ProviderError) {
+	if key := keyOf(c, e); len(r.evidence) < maxKept || r.evidence[key] != nil {
+		r.evidence[key] = &keysv1.CredentialEvidence{
+			OrgId: c.OrgID, CredentialId: c.ID, Revision: key.revision, CredentialClass: eventsv1.CredentialClass(class),
+			ErrorClass: key.class, Reason: shorten(e.Message), Time: timestamppb.New(r.o.Now()),
+		}
+	}
 }
 
 func (r *Reporter) wakeUp() {

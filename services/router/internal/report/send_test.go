@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,7 @@ type ear struct {
 	heard []*keysv1.ReportRouterStateRequest
 	at    []time.Duration // since the start
 	began time.Time
+	out   []string // the credentials that were put out
 }
 
 func (e *ear) ReportRouterState(_ context.Context, req *keysv1.ReportRouterStateRequest) (*keysv1.ReportRouterStateResponse, error) {
@@ -69,7 +71,7 @@ func reporting(t *testing.T, learned report.Learned, story func(t *testing.T, r 
 		keys := &ear{began: time.Now()}
 		r := report.New(report.Options{
 			Router: "router-1", Client: keys, Learned: learned, Log: slog.New(slog.DiscardHandler), Now: time.Now,
-			Out: func(*completion.Credential, string) {},
+			Out: func(c *completion.Credential, _ string) { keys.out = append(keys.out, c.ID) },
 		})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
@@ -155,6 +157,41 @@ func TestNothingPilesUpWhileKeysIsAway(t *testing.T) {
 		if first.GetAppliedVersion() != 2999 || evidence != 1000 || len(first.GetCuts()) > 600 {
 			t.Errorf("then it is told of version %d, %d pieces of evidence and %d cuts; want 2999, 1000 once and those of a minute",
 				first.GetAppliedVersion(), evidence, len(first.GetCuts()))
+		}
+	})
+}
+
+// TestALackOfARightIsToldOnceAMinuteAndPutsNothingOut, however often it is met, and each secret's by itself.
+func TestALackOfARightIsToldOnceAMinuteAndPutsNothingOut(t *testing.T) {
+	reporting(t, nil, func(t *testing.T, r *report.Reporter, keys *ear) {
+		wait(time.Second)
+		_, before := keys.last()
+		c := &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "acme", Revision: 1}
+		second := &completion.Credential{ID: "cred_1", OrgID: "org_1", Provider: "acme", Revision: 2}
+		no := &completion.ProviderError{Class: completion.AuthLimited, Message: "no access to this model", Status: 403}
+		for range 1200 { // ten a second for two minutes
+			r.Limited(c, usage.Own, no)
+			wait(time.Second / 10)
+		}
+		r.Limited(second, usage.Own, no)
+		wait(time.Second)
+		var told []string
+		for i, req := range keys.heard[before:] {
+			for _, e := range req.GetEvidence() {
+				told = append(told, fmt.Sprintf("%s.%d %s %q of %s at %s",
+					e.GetCredentialId(), e.GetRevision(), e.GetErrorClass(), e.GetReason(), e.GetOrgId(), keys.at[before+i]))
+			}
+		}
+		const word = ` auth_limited "no access to this model" of org_1 at `
+		if want := []string{"cred_1.1" + word + "1s", "cred_1.1" + word + "1m1s", "cred_1.2" + word + "2m1s"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+		if len(keys.out) != 0 {
+			t.Errorf("put out %v, want that it goes on serving", keys.out)
+		}
+		r.Refused(c, usage.Own, &completion.ProviderError{Class: completion.AuthInvalid})
+		if !slices.Equal(keys.out, []string{"cred_1"}) {
+			t.Errorf("after a refusal %v are out, want cred_1", keys.out)
 		}
 	})
 }
