@@ -132,19 +132,27 @@ func (p planner) Plan(caller completion.Caller, req *completion.Request) (comple
 	if err != nil {
 		return completion.Plan{}, err
 	}
-	if !state.Serves(caller.APIKeyID) { // who sends a body slowly was let in by an older configuration
+	// Who sends a body slowly was let in by an older configuration: the group, the policies and the end of the key
+	// are those of this one.
+	now, ok := state.Caller(caller.APIKeyID, p.a.d.Now())
+	if !ok {
 		return completion.Plan{}, completion.ErrRevoked
 	}
-	return p.a.planner.Make(state, caller, req)
+	return p.a.planner.Make(state, now, req)
 }
 
-// allowed asks the newest configuration whether a target may serve a caller at all.
+// allowed asks the newest configuration whether a target may serve a caller at all, as the API key is by now. A
+// key that was revoked or has expired begins no new calls; those under way end by themselves.
 func (a *App) allowed(caller *completion.Caller, t *completion.Target) (ok bool, version int64) {
 	state, err := a.follower.State()
 	if err != nil {
 		return false, 0
 	}
-	return plan.Allowed(state, *caller, t), state.Version()
+	now, ok := state.Caller(caller.APIKeyID, a.d.Now())
+	if !ok { // which no planner can know beforehand
+		return false, 0
+	}
+	return plan.Allowed(state, now, t), state.Version()
 }
 
 func (a *App) credential(orgID, credentialID string) (*completion.Credential, bool) {

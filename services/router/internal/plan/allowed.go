@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -24,10 +25,16 @@ func Allowed(c Config, caller completion.Caller, t *completion.Target) bool {
 	if slices.Contains(preferences.Ignore, t.Provider) || !preferences.Approved.Fit(t.Model) {
 		return false
 	}
-	if group := c.Group(caller.OrgID, caller.GroupID); caller.GroupID != "" && group != nil && !group.Approved.Fit(t.Model) {
-		return false
+	var group *Group
+	if caller.GroupID != "" {
+		if group = c.Group(caller.OrgID, caller.GroupID); group == nil || !group.Approved.Fit(t.Model) {
+			return false
+		}
 	}
 	if scope := credential.Scope; scope != nil && !within(scope, caller, t.Model) {
+		return false
+	}
+	if !serving(c, credential) || !enforcedFor(caller, group, preferences, t) {
 		return false
 	}
 	switch t.Class {
@@ -38,6 +45,31 @@ func Allowed(c Config, caller completion.Caller, t *completion.Target) bool {
 	case usage.ClassUnknown:
 	}
 	return false
+}
+
+// serving reports whether a credential is there and was not switched off since it was planned. Of a secret that
+// another one has replaced nothing is said: a rotation must not fail requests.
+func serving(c Config, credential *completion.Credential) bool {
+	all := c.Credentials(credential.OrgID, credential.Provider)
+	i := slices.IndexFunc(all, func(now *completion.Credential) bool { return now.ID == credential.ID })
+	if i < 0 {
+		return false
+	}
+	now := all[i]
+	if now.Next != nil && now.Next.Revision == credential.Revision {
+		now = now.Next
+	}
+	return now.Revision != credential.Revision || now.Out == ""
+}
+
+// enforcedFor reports whether a target comes by the policy that every request has to go through, if there is one.
+func enforcedFor(caller completion.Caller, group *Group, preferences *Preferences, t *completion.Target) bool {
+	enforced, policyID := caller.EnforcePolicy || preferences.EnforcePolicy, caller.PolicyID
+	if group != nil {
+		enforced = enforced || group.EnforcePolicy
+		policyID = cmp.Or(policyID, group.PolicyID)
+	}
+	return !enforced || t.PolicyID != "" && t.PolicyID == cmp.Or(policyID, preferences.PolicyID)
 }
 
 // platformAllowed reports whether an organization lets the platform's credentials serve a target.

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +79,7 @@ func (w *walk) wait() time.Duration {
 // reasons are the exclusions in words, line by line.
 func (w *walk) reasons() string {
 	var out []string
+	seen := map[string]bool{} // with many credentials there are many reasons
 	for i := range w.told.exclusions {
 		e := &w.told.exclusions[i]
 		text := e.Model + ": "
@@ -91,15 +91,16 @@ func (w *walk) reasons() string {
 		} else {
 			text += e.Words()
 		}
-		if !slices.Contains(out, text) {
+		if !seen[text] && len(out) < maxReasons {
 			out = append(out, text)
 		}
+		seen[text] = true
 	}
 	if len(out) == 0 {
 		return "the policy has no line"
 	}
-	if more := len(out) - maxReasons; more > 0 {
-		out = append(out[:maxReasons], fmt.Sprintf("and %d more", more))
+	if more := len(seen) - len(out); more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(out, "; ")
 }

@@ -27,6 +27,9 @@ func (p *Planner) Models(c Listed, caller completion.Caller, known []string) []s
 	w := p.walk(c, caller, &completion.Request{})
 	w.listing = true
 	var out []string
+	if w.lost() {
+		return nil
+	}
 	if w.enforced() {
 		if policy, err := w.standard(); err == nil && w.serves(policy) {
 			out = append(out, PolicyPrefix+policy.Name)

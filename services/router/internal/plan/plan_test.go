@@ -179,6 +179,7 @@ func TestScopesExpiryAndStateNarrowWhatACredentialServes(t *testing.T) {
 		"out":           {func(c *completion.Credential) { c.Out = "is disabled" }, app, "CREDENTIAL_STATE"},
 	} {
 		w := basic()
+		w.groups = map[string]*plan.Group{"grp_1": {ID: "grp_1", Name: "team"}}
 		c := w.credentials["openai"][0]
 		w.credentials["openai"] = w.credentials["openai"][:1]
 		test.change(c)

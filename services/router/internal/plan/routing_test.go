@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -234,7 +235,21 @@ func TestAllowedCatchesWhatMakeMustNotGive(t *testing.T) {
 		"another line":                       {"policy/main", 0, func(_ *world, x *completion.Target) { x.Line = 1 }},
 		"a line that is none":                {"policy/main", 0, func(_ *world, x *completion.Target) { x.Line = 99 }},
 		"own for the inner policy's":         {"policy/main", 4, func(w *world, x *completion.Target) { x.Credential, x.Class = w.credentials["openai"][0], usage.Own }},
-		"a policy that is gone":              {"policy/main", 0, func(_ *world, x *completion.Target) { x.PolicyID = "pol_gone" }},
+		"a credential that is gone": {"openai/m", 0, func(w *world, x *completion.Target) {
+			w.credentials["openai"] = slices.DeleteFunc(slices.Clone(w.credentials["openai"]), func(c *completion.Credential) bool { return c.ID == x.Credential.ID })
+		}},
+		"a credential that was switched off since": {"openai/m", 0, func(w *world, x *completion.Target) {
+			off := *x.Credential
+			off.Out = "is disabled"
+			w.credentials["openai"] = []*completion.Credential{&off}
+		}},
+		"without the policy that is enforced": {"openai/m", 0, func(w *world, _ *completion.Target) {
+			w.preferences.EnforcePolicy, w.preferences.PolicyID = true, "pol_main"
+		}},
+		"by another policy than the one that is enforced": {"policy/main", 0, func(w *world, _ *completion.Target) {
+			w.preferences.EnforcePolicy, w.preferences.PolicyID = true, "pol_inner"
+		}},
+		"a policy that is gone": {"policy/main", 0, func(_ *world, x *completion.Target) { x.PolicyID = "pol_gone" }},
 	} {
 		w := fresh()
 		x := target(w, test.model, test.at)
@@ -252,5 +267,44 @@ func TestAllowedCatchesWhatMakeMustNotGive(t *testing.T) {
 	w.policies[0].Version++
 	if !plan.Allowed(w, app, &x) {
 		t.Error("a newer version of the policy is taken for a mistake of the planner")
+	}
+}
+
+// TestAGroupThatIsNotKnownAllowsNothing: what it would forbid is unknown.
+func TestAGroupThatIsNotKnownAllowsNothing(t *testing.T) {
+	t.Parallel()
+	w, caller := basic(), app
+	w.policies = []*plan.Policy{policy("main", group(plan.Fallback, own("openai/m")))}
+	p, err := planner(w).Make(w, caller, &completion.Request{Model: "openai/m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller.GroupID = "grp_gone"
+	if plan.Allowed(w, caller, &p.Targets[0]) {
+		t.Error("a target is allowed")
+	}
+	for _, model := range []string{"openai/m", "policy/main"} {
+		if _, err := planner(w).Make(w, caller, &completion.Request{Model: model}); !errors.Is(err, plan.ErrNotAllowed) {
+			t.Errorf("Make(%q) = %v", model, err)
+		}
+	}
+	if got := planner(w).Models(w, caller, nil); len(got) != 0 {
+		t.Errorf("Models = %v", got)
+	}
+}
+
+// TestASecretThatWasReplacedMayFinish: a rotation fails no request that was planned before it.
+func TestASecretThatWasReplacedMayFinish(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	p, err := planner(w).Make(w, app, &completion.Request{Model: "openai/m"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	promoted := *p.Targets[0].Credential
+	promoted.Revision++
+	w.credentials["openai"] = []*completion.Credential{&promoted}
+	if !plan.Allowed(w, app, &p.Targets[0]) {
+		t.Error("the secret before is not allowed")
 	}
 }

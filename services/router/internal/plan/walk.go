@@ -64,6 +64,10 @@ func (p *Planner) walk(c Config, caller completion.Caller, req *completion.Reque
 
 // run walks through everything that may be tried.
 func (w *walk) run() error {
+	if w.lost() {
+		return ErrNotAllowed.Saying("the group of API key %q is not known, so nobody can say what it may use", w.caller.KeyName).
+			Hinting("an admin has to put the API key into a group that there is, or into none")
+	}
 	if err := w.needs(); err != nil {
 		return err
 	}
@@ -77,6 +81,10 @@ func (w *walk) run() error {
 	w.rehearse()
 	return nil
 }
+
+// lost reports whether the API key is in a group that the configuration does not have. What the group would forbid
+// is unknown then, so nothing is allowed.
+func (w *walk) lost() bool { return w.caller.GroupID != "" && w.group == nil }
 
 // names walks through what the caller named, or the policy that stands in its place.
 func (w *walk) names() error {

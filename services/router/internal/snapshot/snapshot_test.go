@@ -261,9 +261,9 @@ func TestOnlyTheHolderOfAWholeKeyLearnsWhyItIsRefused(t *testing.T) {
 			t.Errorf("Caller = %v, want %v", err, want)
 		}
 	}
-	for id, want := range map[string]bool{"key_live": true, "key_fresh": true, "key_revoked": false, "key_gone": false, "": false} {
-		if got := state.Serves(id); got != want {
-			t.Errorf("Serves(%q) = %v, want %v", id, got, want)
+	for id, want := range map[string]bool{"key_live": true, "key_fresh": true, "key_revoked": false, "key_expired": false, "key_gone": false, "": false} {
+		if got, ok := state.Caller(id, now); ok != want || ok && (got.APIKeyID != id || got.OrgID != "org_a") {
+			t.Errorf("Caller(%q) = %+v, %v, want %v", id, got, ok, want)
 		}
 	}
 }

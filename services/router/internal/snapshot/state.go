@@ -139,10 +139,13 @@ func (s *State) Credential(orgID, credentialID string) (*completion.Credential, 
 	return c, ok
 }
 
-// Serves reports whether an API key that was valid a moment ago still is one that may be used.
-func (s *State) Serves(keyID string) bool {
+// Caller is who an API key stands for that was valid a moment ago; false if it may not be used any more.
+func (s *State) Caller(keyID string, now time.Time) (completion.Caller, bool) {
 	key := s.keys[s.keyByID[keyID]]
-	return key != nil && !key.revoked
+	if key == nil || key.revoked || !key.expires.IsZero() && !now.Before(key.expires) {
+		return completion.Caller{}, false
+	}
+	return key.caller, true
 }
 
 // AllCredentials calls visit for each credential that could serve.
