@@ -37,6 +37,7 @@ export function ReceiptPanel({ receipt, cut }: Props) {
 
 /** secondsOf says a short time in seconds, to the hundredth below a tenth. */
 export function secondsOf(milliseconds: number, locale?: string): string {
+  if (milliseconds < 10) return "< 0.01 s";
   const maximumFractionDigits = milliseconds < 100 ? 2 : 1;
   return `${new Intl.NumberFormat(locale, { maximumFractionDigits }).format(milliseconds / 1000)} s`;
 }

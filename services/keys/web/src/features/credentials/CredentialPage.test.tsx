@@ -240,6 +240,13 @@ describe("taking a credential out of use", () => {
 });
 
 describe("rotation with two keys", () => {
+  test("does not say that a key serves which is switched off", async () => {
+    await draw(server({ state: CredentialState.DISABLED }));
+    await screen.findByRole("button", { name: "Stage a second key" });
+    expect(screen.queryByText("Serves")).toBeNull();
+    expect(screen.getAllByText("Switched off")).toHaveLength(2);
+  });
+
   test("stages a second key, and keeps nothing of it", async () => {
     const made = server();
     await draw(made);

@@ -39,13 +39,20 @@ export function Rotation({ credential }: Props) {
   const { may } = useSession();
   const [staging, setStaging] = useState(false);
   const { next, previous } = credential;
+  // Whatever else its state says, it serves while it is neither bad nor switched off.
+  const { key, tone } = stateOf(credential.state);
+  const out = tone === "bad" || tone === "quiet";
   return (
     <Section title={t("credential.rotation.title")} description={t("credential.rotation.description")}>
       <Panel flush>
         <ul className={classes.secrets}>
           <li className={classes.secret}>
             <div className={classes.head}>
-              <Status tone="good">{t("credential.rotation.serves")}</Status>
+              {out ? (
+                <Status tone={tone}>{t(`credentials.states.${key}`)}</Status>
+              ) : (
+                <Status tone="good">{t("credential.rotation.serves")}</Status>
+              )}
               <Which hint={credential.hint} revision={credential.revision} />
               {next && next.sharePercent > 0 && (
                 <span className={classes.share}>
