@@ -249,6 +249,28 @@ func TestAfterTheFirstContentThereIsNoSecondTarget(t *testing.T) {
 	}
 }
 
+// TestNoMoreThan64KiBAreHeldBack before the first content: up to there another target may serve, behind it the answer
+// has begun.
+func TestNoMoreThan64KiBAreHeldBack(t *testing.T) {
+	t.Parallel()
+	silent := func(bytes int) []completion.Chunk {
+		return []completion.Chunk{{Raw: make([]byte, 1)}, {Raw: make([]byte, bytes-1)}}
+	}
+	for bytes, moves := range map[int]bool{64 << 10: true, 64<<10 + 1: false} {
+		r := newRig(map[string]script{
+			"a": {chunks: silent(bytes), end: failure(completion.Overloaded)}, "b": {chunks: []completion.Chunk{text("hello")}},
+		}, "a", "b")
+		out := &sink{}
+		err := r.Complete(t.Context(), completion.Caller{}, request(), out)
+		if moves != (err == nil) || moves != out.ended || !moves && !errors.Is(err, completion.ErrBrokenOff) {
+			t.Errorf("an error behind %d bytes: %v, ended %v, want another target %v", bytes, err, out.ended, moves)
+		}
+		if moves && out.raw != "hello" || !moves && len(out.raw) != bytes {
+			t.Errorf("an error behind %d bytes: the caller has %d bytes", bytes, len(out.raw))
+		}
+	}
+}
+
 func TestUsageIsTheProvidersWhereItGaveAny(t *testing.T) {
 	t.Parallel()
 	partial := text("a")

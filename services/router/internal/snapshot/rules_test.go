@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
@@ -125,5 +126,67 @@ func TestASecondSecretArrivesWithItsShare(t *testing.T) {
 	})
 	if c.Share != 10 || c.Weight != 1 || c.Next == nil || c.Next.Revision != 2 || c.Next.Sealed != "s2" || c.Next.Next != nil || c.Next.Scope != c.Scope {
 		t.Errorf("%+v, next %+v", c, c.Next)
+	}
+}
+
+// TestWhatGroupsAndKeysChooseArrives: their default policies, which a request that names no model is served by, what
+// they enforce and approve, and to whom a credential is open.
+func TestWhatGroupsAndKeysChooseArrives(t *testing.T) {
+	t.Parallel()
+	s := newSigner()
+	f := s.follower(t, t.TempDir())
+	pieces, _ := s.base(1)
+	end := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	if err := apply(f, append(pieces, s.sign(&keysv1.ConfigBatch{
+		FromVersion: 1, ToVersion: 2, Last: true,
+		Groups:  []*keysv1.GroupConfig{{OrgId: "org_a", Id: "grp_1", Name: "team", PolicyId: "pol_1", EnforcePolicy: true, ApprovedModels: []string{"openai/*"}}},
+		ApiKeys: []*keysv1.ApiKeyConfig{{OrgId: "org_a", Id: "key_2", PublicId: "two", GroupId: "grp_1", PolicyId: "pol_2", EnforcePolicy: true}},
+		Credentials: []*keysv1.CredentialConfig{{
+			OrgId: "org_a", Id: "cred_3", Provider: "groq", Sealed: "s", Priority: 4, Weight: 5, ExpireTime: timestamppb.New(end),
+			Scope: &keysv1.CredentialScope{Models: []string{"groq/*"}, ApiKeyIds: []string{"key_2"}, GroupIds: []string{"grp_1"}},
+		}},
+	}))...); err != nil {
+		t.Fatal(err)
+	}
+	state, err := f.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := state.Group("org_a", "grp_1")
+	if g == nil || g.Name != "team" || g.PolicyID != "pol_1" || !g.EnforcePolicy || !g.Approved.Fit("openai/m") || g.Approved.Fit("groq/l") {
+		t.Errorf("group %+v", g)
+	}
+	if state.Group("org_p", "grp_1") != nil {
+		t.Error("another organization has the group too")
+	}
+	if k := f.ByID("key_2"); k.GroupID != "grp_1" || k.PolicyID != "pol_2" || !k.EnforcePolicy {
+		t.Errorf("API key %+v", k)
+	}
+	c := state.Credentials("org_a", "groq")[0]
+	want := &completion.Scope{Models: []string{"groq/*"}, APIKeys: []string{"key_2"}, Groups: []string{"grp_1"}}
+	if diff := cmp.Diff(want, c.Scope); diff != "" || c.Priority != 4 || c.Weight != 5 || !c.Expires.Equal(end) {
+		t.Errorf("credential %+v; scope (-want +got):\n%s", c, diff)
+	}
+}
+
+// TestDrillsArriveWithWhatTheyPretend: one that is new here pretends nothing by accident.
+func TestDrillsArriveWithWhatTheyPretend(t *testing.T) {
+	t.Parallel()
+	end := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	for n, name := range keysv1.DrillFault_name {
+		fault := keysv1.DrillFault(n)
+		want := completion.Drill{
+			ID: "drill_1", OrgID: "org_a", CredentialID: "cred_1", APIKeyID: "key_1", Until: end, Class: map[keysv1.DrillFault]completion.Class{
+				keysv1.DrillFault_DRILL_FAULT_RATE_LIMITED: completion.RateLimited, keysv1.DrillFault_DRILL_FAULT_UNAUTHORIZED: completion.AuthInvalid,
+				keysv1.DrillFault_DRILL_FAULT_SLOW: completion.TimedOut,
+			}[fault],
+		}
+		if (want.Class == "") != (fault == keysv1.DrillFault_DRILL_FAULT_UNSPECIFIED) {
+			t.Errorf("nothing is said of %s", name)
+		}
+		got := drillOf(&keysv1.DrillConfig{OrgId: "org_a", Id: "drill_1", CredentialId: "cred_1", ApiKeyId: "key_1", Fault: fault, EndTime: timestamppb.New(end)})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
