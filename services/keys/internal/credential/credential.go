@@ -185,8 +185,9 @@ type Tx interface {
 	// RequestProbe stores p, or asks again for the unanswered one of the same revision, and returns
 	// the id of the one that counts.
 	RequestProbe(ctx context.Context, p Probe) (id string, err error)
-	// ProbeAsked returns when a probe was last asked for, zero if it is not known.
-	ProbeAsked(ctx context.Context, probeID string) (time.Time, error)
+	// ProbeAsked returns when a probe was last asked for, and whether it was answered; zero and true if it is
+	// not known.
+	ProbeAsked(ctx context.Context, probeID string) (at time.Time, answered bool, err error)
 	// FinishProbes marks the probes of a credential's revision as answered.
 	FinishProbes(ctx context.Context, credentialID string, revision int, at time.Time) error
 }

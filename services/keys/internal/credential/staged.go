@@ -163,7 +163,8 @@ func (s *Service) Promote(ctx context.Context, tx Tx, caller member.Caller, in C
 	}
 	c.replace(now)
 	c.Revision, c.Sealed, c.Hint, c.Settings, c.Models = next.Revision, next.Sealed, next.Hint, next.Settings, next.Models
-	c.Verdict, c.Doubt, c.Setbacks, c.Next, c.LastUseAt = next.Verdict, Doubt{}, 0, nil, next.LastUseAt
+	// What was said of it while it was the second one is not said anew.
+	c.Verdict, c.Doubt, c.Setbacks, c.Next, c.LastUseAt = next.Verdict, Doubt{Heard: next.Heard}, 0, nil, next.LastUseAt
 	s.move(&c, from, Promoted, next.Reason)
 	noteMove(detail, from, c)
 	if err := tx.UpdateCredential(ctx, c); err != nil {

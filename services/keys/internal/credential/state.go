@@ -55,18 +55,18 @@ func (h Heard) stale(f Finding) bool {
 	if !f.Tested {
 		return !f.At.IsZero() && f.At.Before(h.TestedAt)
 	}
+	if f.Answered && !f.At.After(h.TestedAt) {
+		return true // a report that was sent twice, or one that a faster router has made useless
+	}
 	return (f.State == Active || f.State == Degraded) && !f.AskedAt.IsZero() && f.AskedAt.Before(h.SaidAt)
 }
 
 // note keeps the time of f.
 func (h *Heard) note(f Finding, now time.Time) {
-	switch {
-	case !f.Tested:
+	if f.Tested {
+		h.TestedAt = f.found(now)
+	} else {
 		h.SaidAt = now
-	case f.At.IsZero() || f.At.After(now):
-		h.TestedAt = now
-	default:
-		h.TestedAt = f.At
 	}
 }
 
@@ -84,9 +84,19 @@ type Finding struct {
 	Models []string
 	// At is when it was found, by the router's clock; zero is now.
 	At time.Time
-	// ProbeID names the test; AskedAt is when keys asked for it, zero if that is not known any more.
-	ProbeID string
-	AskedAt time.Time
+	// ProbeID names the test; AskedAt is when keys asked for it, zero if that is not known any more. Answered
+	// says that it was answered before, or that nobody knows of it.
+	ProbeID  string
+	AskedAt  time.Time
+	Answered bool
+}
+
+// found is when f was found: never in the future, however fast a router's clock is.
+func (f Finding) found(now time.Time) time.Time {
+	if f.At.IsZero() || f.At.After(now) {
+		return now
+	}
+	return f.At
 }
 
 // The error classes that say something of the key.
@@ -129,7 +139,7 @@ func weigh(c *Credential, f Finding, now time.Time) Event {
 	case classLimited:
 		e = Limited
 	case classInvalid:
-		e = c.Doubt.refused(now)
+		e = c.Doubt.refused(f.found(now), now)
 	}
 	if e != "" {
 		c.Doubt.note(f, now)
@@ -137,16 +147,17 @@ func weigh(c *Credential, f Finding, now time.Time) Event {
 	return e
 }
 
-// refused weighs another refusal while serving.
-func (d *Doubt) refused(now time.Time) Event {
+// refused weighs another refusal while serving, of a moment. That keys hears of the same one again later, as it
+// does from a router whose report it took and did not answer, does not repeat it.
+func (d *Doubt) refused(at, now time.Time) Event {
 	if now.Sub(d.AcquittedAt) > trustWindow {
 		d.Acquittals, d.AcquittedAt = 0, noTime
 	}
-	switch age := now.Sub(d.Since); {
+	switch age := at.Sub(d.Since); {
 	case d.Acquittals >= maxAcquittals:
 		return Contradicted
 	case d.Since.IsZero(), age > doubtWindow:
-		d.Since = now
+		d.Since = at
 		return Doubted
 	case age < doubtPause:
 		return "" // of the same bad moment
@@ -175,7 +186,7 @@ func (s *Service) Learn(ctx context.Context, tx Tx, f Finding) error {
 		return err
 	}
 	if f.Tested {
-		if f.AskedAt, err = tx.ProbeAsked(ctx, f.ProbeID); err != nil {
+		if f.AskedAt, f.Answered, err = tx.ProbeAsked(ctx, f.ProbeID); err != nil {
 			return err
 		}
 		if err := tx.FinishProbes(ctx, c.ID, f.Revision, s.Now()); err != nil {

@@ -27,12 +27,17 @@ type tx struct {
 	events  []recorded
 	unknown []string
 	asked   time.Time // when the test was asked for whose verdict comes next
+	// answered says that its verdict has come before.
+	answered bool
 }
 
 func (t *tx) Credential(context.Context, string) (credential.Credential, error) { return t.c, nil }
 func (t *tx) FinishProbes(context.Context, string, int, time.Time) error        { return nil }
-func (t *tx) ProbeAsked(context.Context, string) (time.Time, error)             { return t.asked, nil }
 func (t *tx) StampPrevious(string)                                              { t.stamped++ }
+
+func (t *tx) ProbeAsked(context.Context, string) (at time.Time, answered bool, err error) {
+	return t.asked, t.answered, nil
+}
 
 func (t *tx) InsertCredential(ctx context.Context, c credential.Credential) error {
 	return t.UpdateCredential(ctx, c)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/secret"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
@@ -19,6 +20,11 @@ const (
 	testPoll = 250 * time.Millisecond
 )
 
+// errNoTime is also of a moment that no calendar holds: binary clients can write it, and no reader of JSON could
+// read the list that it stands in.
+var errNoTime = credential.ErrExpiry.Saying("expire_time is no time, or is to be cleared and set at once").
+	Violating(fault.Violation{Field: "expire_time", Description: "is no time, or is to be cleared, too"})
+
 type credentialServer struct {
 	*API
 	keysv1connect.UnimplementedCredentialServiceHandler
@@ -28,6 +34,9 @@ var _ keysv1connect.CredentialServiceHandler = (*credentialServer)(nil)
 
 // CreateCredential seals a provider secret, stores the sealed form and starts a key test.
 func (s *credentialServer) CreateCredential(ctx context.Context, req *keysv1.CreateCredentialRequest) (*keysv1.CreateCredentialResponse, error) {
+	if expire := req.GetExpireTime(); expire != nil && expire.CheckValid() != nil {
+		return nil, errNoTime
+	}
 	var draft credential.Draft
 	return answer(change(ctx, s.API, req, steps[*keysv1.CreateCredentialResponse]{
 		Prepare: func(ctx context.Context) (err error) {
@@ -97,8 +106,11 @@ func (s *credentialServer) UpdateCredential(ctx context.Context, req *keysv1.Upd
 	if req.Scope != nil {
 		edit.Scope = new(fromScope(req.GetScope()))
 	}
-	if req.ExpireTime != nil || req.GetClearExpireTime() {
-		edit.ExpiresAt = new(fromTimestamp(req.GetExpireTime()))
+	switch expire := req.GetExpireTime(); {
+	case expire != nil && (req.GetClearExpireTime() || expire.CheckValid() != nil):
+		return nil, errNoTime
+	case expire != nil || req.GetClearExpireTime():
+		edit.ExpiresAt = new(fromTimestamp(expire))
 	}
 	res, err := answer(change(ctx, s.API, req, steps[*keysv1.UpdateCredentialResponse]{
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateCredentialResponse, error) {

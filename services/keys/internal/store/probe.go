@@ -48,17 +48,17 @@ func (t *Tx) RequestProbe(ctx context.Context, p credential.Probe) (string, erro
 	return p.ID, nil
 }
 
-// ProbeAsked returns when a probe was last asked for, zero if it is not known.
-func (t *Tx) ProbeAsked(ctx context.Context, probeID string) (time.Time, error) {
+// ProbeAsked returns when a probe was last asked for, and whether it was answered; zero and true if it is not known.
+func (t *Tx) ProbeAsked(ctx context.Context, probeID string) (at time.Time, answered bool, err error) {
 	row := probeRow{OrgID: t.orgID, ID: probeID}
-	err := t.tx.NewSelect().Model(&row).Column("created_at").WherePK().Scan(ctx)
+	err = t.tx.NewSelect().Model(&row).Column("created_at", "done_at").WherePK().Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, nil
+		return time.Time{}, true, nil
 	}
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read probe: %w", err)
+		return time.Time{}, false, fmt.Errorf("read probe: %w", err)
 	}
-	return fromMicros(row.CreatedAt), nil
+	return fromMicros(row.CreatedAt), row.DoneAt != 0, nil
 }
 
 // FinishProbes marks the probes of a credential's revision as answered.
