@@ -33,7 +33,7 @@ const (
 // ProviderRule is the rule for one provider.
 type ProviderRule struct {
 	Provider string `json:"provider"`
-	// Platform is Policies, too, where it is empty.
+	// Platform is that of all others where it is empty: what says nothing widens nothing.
 	Platform Rule `json:"platform,omitempty"`
 }
 
@@ -73,7 +73,7 @@ func (s State) Ignored(slug string) bool { return slices.Contains(s.Preferences.
 // ForbidsPlatform reports whether the platform's keys never serve for a provider.
 func (s State) ForbidsPlatform(slug string) bool {
 	for _, r := range s.Preferences.Providers {
-		if r.Provider == slug {
+		if r.Provider == slug && r.Platform != "" {
 			return r.Platform == Never
 		}
 	}
