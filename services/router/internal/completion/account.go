@@ -117,7 +117,19 @@ func (a *attempt) conclude(err error) error {
 	}
 	cause := context.Cause(a.call)
 	provider := a.providerError(err, cause)
+	if !a.called { // ended before anybody was
+		defer func() {
+			e.Outcome = usage.NotSent
+			a.tookNothing()
+		}()
+	}
 	switch {
+	case errors.Is(err, errPanicked):
+		e.Outcome, e.ErrorClass = usage.Failed, internalClass
+		if a.begun {
+			e.Outcome = usage.Broken
+		}
+		return err
 	case errors.Is(cause, errHedged):
 		e.Outcome, e.ErrorClass = usage.Canceled, hedgedClass
 		return err

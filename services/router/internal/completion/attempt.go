@@ -3,10 +3,13 @@ package completion
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
+	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/usage"
@@ -28,10 +31,14 @@ var (
 	errHedged    = errors.New("another call was quicker")
 )
 
+// errPanicked is what is left of a call in which the router itself failed.
+var errPanicked = fault.New(fault.Internal, "INTERNAL", "the router failed while it served the request").Hinting("this is a defect; tell the operator")
+
 // What is written of calls that we ended and for which nobody is to blame.
 const (
-	hedgedClass  = "hedged"
-	revokedClass = "revoked"
+	hedgedClass   = "hedged"
+	revokedClass  = "revoked"
+	internalClass = "internal"
 )
 
 // attempt is one call to one provider with one credential. It reaches for the first content, touching nothing
@@ -64,6 +71,7 @@ type attempt struct {
 
 	held       []byte // whole events from before the first content
 	heldDeltas []Chunk
+	called     bool // the adapter was asked to call its provider
 	begun      bool // the caller has something of this answer
 	finish     FinishReason
 	stopped    string         // the stop sequence
@@ -143,11 +151,31 @@ func (a *attempt) tooLong() { a.cancel(errTotal) }
 
 // run calls the provider and passes the answer on. Whatever happens, the event is recorded.
 func (a *attempt) run(out Sink) (err error) {
+	err = errPanicked // unless there is another end
 	defer func() { err = a.end(err) }()
 	if err := a.reach(); err != nil {
 		return err
 	}
 	return a.serve(out)
+}
+
+// conclusion passes on the answer of an attempt that has reached. Whatever happens, the event is recorded.
+func (a *attempt) conclusion(out Sink) (err error) {
+	err = errPanicked
+	defer func() { err = a.end(err) }()
+	return a.serve(out)
+}
+
+// reached is reach in a goroutine of its own, where a panic would end the router and all that it serves. Its value
+// may hold anything: only its type is told.
+func (a *attempt) reached() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.s.o.Log.Error("panic", "attempt_id", a.event.AttemptID, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	return a.reach()
 }
 
 // reach calls the provider and reads until the first content, or the end of an answer that has none.
@@ -163,6 +191,7 @@ func (a *attempt) reach() (err error) {
 	if a.target.Rule != nil {
 		c.Overrides = a.target.Rule.Overrides
 	}
+	a.called = true
 	if a.answer, err = a.s.o.Providers[a.target.Provider].Start(a.call, c); err != nil {
 		return c.Overrides.blamed(err, a.target)
 	}
@@ -173,9 +202,13 @@ func (a *attempt) reach() (err error) {
 	}
 }
 
-// read takes the next piece.
+// read takes the next piece. The time that the caller takes over a piece is no silence of the provider's.
 func (a *attempt) read() (err error) {
+	if a.sounded.Load() {
+		a.alarm.Reset(a.idle)
+	}
 	a.chunk, err = a.answer.Next()
+	a.alarm.Stop()
 	if errors.Is(err, io.EOF) {
 		a.whole = true
 		return nil
@@ -188,7 +221,6 @@ func (a *attempt) read() (err error) {
 		return err
 	}
 	a.sounded.Store(true)
-	a.alarm.Reset(a.idle)
 	a.note(&a.chunk)
 	a.keep(&a.chunk)
 	return nil
@@ -282,12 +314,20 @@ func (a *attempt) end(err error) error {
 
 // learn tells what the call says of its target. What we ended for reasons of our own says nothing.
 func (a *attempt) learn() {
-	e := a.failed
+	e, took := a.failed, a.event.Duration
 	if e == nil || e.Ours && e.Class != TimedOut {
 		a.s.o.Health.Left(a.trial)
 		return
 	}
-	a.s.o.Health.Failed(a.target, a.trial, e, a.event.Duration)
+	switch cause := context.Cause(a.call); {
+	case !e.Ours: // a provider's own word
+	case errors.Is(cause, errTotal) && a.sounded.Load(): // it was answering, for longer than a policy wants
+		a.s.o.Health.Left(a.trial)
+		return
+	case errors.Is(cause, errIdle):
+		took = a.idle
+	}
+	a.s.o.Health.Failed(a.target, a.trial, e, took)
 	spare := a.r.hasSpare(a.at, e.Class) // of the second secret of a rotation any refusal is evidence
 	switch effect := e.Class.Handling().Effect; {
 	case effect == PutsOut || spare:

@@ -1,6 +1,7 @@
 package completion
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -55,7 +56,7 @@ func (r *route) race(first *attempt, wait time.Duration, out Sink) error {
 	results := make(chan racer, 2)
 	launch := func(a *attempt) {
 		a.start()
-		r.losers.Go(func() { results <- racer{a, a.reach()} })
+		r.losers.Go(func() { results <- racer{a, a.reached()} })
 	}
 	launch(first)
 	running := []*attempt{first}
@@ -72,13 +73,16 @@ func (r *route) race(first *attempt, wait time.Duration, out Sink) error {
 			running = without(running, came.attempt)
 			if came.err == nil {
 				r.lose(running, results)
-				err := came.end(came.serve(out))
+				err := came.conclusion(out)
 				r.note(came.attempt)
 				return err
 			}
 			err := came.end(came.err)
 			r.note(came.attempt)
 			if len(running) == 0 {
+				if r.target() != first.target { // the failure need not be that of the target that stands now
+					r.again = math.MaxInt
+				}
 				return err
 			}
 		}

@@ -71,7 +71,11 @@ func (r *route) next() error {
 	r.pause = 0
 	for ; r.at < len(r.plan.Targets) && r.made < r.plan.MaxAttempts; r.at++ {
 		if r.mayCall(r.at) {
-			return r.over()
+			err := r.over()
+			if err != nil {
+				r.s.o.Health.Left(r.trial)
+			}
+			return err
 		}
 		r.again = 0
 	}
@@ -84,6 +88,7 @@ func (r *route) next() error {
 // mayCall reports whether a target may be called now.
 func (r *route) mayCall(i int) bool {
 	t := &r.plan.Targets[i]
+	r.trial = Trial{} // that of the call before was told
 	if r.isOff(i) {
 		return false
 	}

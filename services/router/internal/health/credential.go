@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// patience is the shortest silence that counts as a provider's failure.
-	patience = 10 * time.Second
+	// patience is the shortest silence that counts as a provider's failure. An answer in one piece is silent while
+	// it is made, and long ones take their time.
+	patience      = 10 * time.Second
+	wholePatience = time.Minute
 	// A credential that failed so often in a row with a model is left alone for a while, which doubles each
 	// time. The breaker alone would not do: it needs twenty calls to judge, and with little traffic each request
 	// would find out anew; and it is shared by organizations, of which one that makes a provider fail by what it

@@ -184,8 +184,14 @@ func (h *Health) Failed(t *completion.Target, trial completion.Trial, e *complet
 func (h *Health) broke(t *completion.Target, trial completion.Trial, e *completion.ProviderError, now time.Time, took time.Duration) {
 	known := h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now)
 	if e.Class == completion.TimedOut {
-		known.measure(now, took)
-		if took < patience {
+		bound := patience
+		if trial.Whole {
+			bound = wholePatience
+		}
+		if before := !begun(trial); before && took > known.latency(now) && (took >= patience || known.measured.Load() != 0) {
+			known.measure(now, took) // it would have taken longer: that can only raise what is known
+		}
+		if took < bound {
 			tell(trial, errNeutral)
 			return
 		}
@@ -202,6 +208,9 @@ func (h *Health) broke(t *completion.Target, trial completion.Trial, e *completi
 	}
 	tell(trial, errFailed)
 }
+
+// begun reports whether the answer had begun when its call failed: its first content was measured then.
+func begun(trial completion.Trial) bool { return trial.Done == nil && !trial.Whole }
 
 // Left implements completion.Health.
 func (h *Health) Left(trial completion.Trial) { tell(trial, errNeutral) }

@@ -351,11 +351,49 @@ func TestSlownessCountsAtOnceAndFades(t *testing.T) {
 		if got := latency(); got != before/2 {
 			t.Errorf("after two minutes without a call %v, want half of %v", got, before)
 		}
-		h.Failed(at, completion.Trial{}, failure(completion.TimedOut, 0), 60*time.Second)
+		timesOut := func(took time.Duration) {
+			trial, _ := h.Begin(at)
+			h.Failed(at, trial, failure(completion.TimedOut, 0), took)
+		}
+		timesOut(60 * time.Second)
 		if got := latency(); got != 60*time.Second {
 			t.Errorf("after a timeout %v", got)
 		}
+		timesOut(time.Millisecond)
+		h.Failed(at, completion.Trial{}, failure(completion.TimedOut, 0), 80*time.Second)
+		if got := latency(); got != 60*time.Second {
+			t.Errorf("after somebody's impatience, and a pause inside an answer, %v", got)
+		}
 	})
+}
+
+// TestImpatienceMakesNobodyLookQuick, nor broken who makes a whole answer: what was waited for is the least that it
+// would have taken.
+func TestImpatienceMakesNobodyLookQuick(t *testing.T) {
+	t.Parallel()
+	h, at := learn(), target("cred_1")
+	for range 40 {
+		trial, _ := h.Begin(at)
+		h.Failed(at, trial, failure(completion.TimedOut, 0), time.Millisecond)
+	}
+	if got := h.Latency(at.Credential, at.Model); got != 0 {
+		t.Errorf("latency %v of who has never answered", got)
+	}
+	for _, test := range []struct {
+		took time.Duration
+		want completion.HeldFor
+	}{{59 * time.Second, completion.NotHeld}, {time.Minute, completion.Broken}} {
+		h, at := learn(), target("cred_1")
+		for range 40 {
+			if trial, ok := h.Begin(at); ok {
+				trial.Whole = true
+				h.Failed(at, trial, failure(completion.TimedOut, 0), test.took)
+			}
+		}
+		if got := h.Held(at).Why; got != test.want {
+			t.Errorf("whole answers that were waited for %v: held for %v, want %v", test.took, got, test.want)
+		}
+	}
 }
 
 func TestLimitsThatAreAlmostUsedUpAreLowUntilTheyAreWhole(t *testing.T) {
