@@ -237,7 +237,7 @@ func TestOpenAIsEdgeNamesWhatIsNotThere(t *testing.T) {
 		{"another organization's policy", acme, "policy/secret-plan", none("policy_not_found", `no policy "secret-plan"`, "/v1/models")},
 		{"our policy, with another's key", rival, "policy/claude", none("policy_not_found", `no policy "claude"`, "/v1/models")},
 		{"no model and no default", withoutPolicy, "", refusal{400, "model_required", "names no model", "caller", "invalid_request_error", "model", "policy/<name>", nil}},
-		{"model unknown to the provider", acme, "openai/script:error=model", none("model_not_found", "does not exist", "-")},
+		{"model unknown to the provider", acme, "openai/script:error=model", none("model_not_found", "does not exist", "/v1/models")},
 		{"no credential", acme, "anthropic/claude-haiku-4-5", refusal{422, "no_usable_credential", "there is no own credential for anthropic", "caller", "precondition_error", "", "an owner", nil}},
 		{"no credential for a policy", acme, "policy/bare", refusal{422, "no_usable_credential", "there is no own credential for anthropic", "caller", "precondition_error", "", "an owner", nil}},
 	} {
@@ -273,25 +273,40 @@ type ofProvider struct {
 	reason string
 }
 
+// repeats reports whether the same credential may be asked again for such a failure.
+func (p ofProvider) repeats() bool {
+	return slices.Contains([]string{"PROVIDER_TIMED_OUT", "PROVIDER_FAILED", "PROVIDER_OVERLOADED", "PROVIDER_UNREACHABLE"}, p.reason)
+}
+
+// callsOf is how often a model was asked of the provider.
+func (w *edge) callsOf(model string) (n int) {
+	for _, e := range w.provider.Ledger() {
+		if e.Model == model {
+			n++
+		}
+	}
+	return n
+}
+
 // providersFailures are the failures of an OpenAI credential, label "main" but for those that say otherwise.
 func providersFailures() []ofProvider {
-	callers := func(code, says, param string) refusal {
-		return refusal{400, code, says, "caller", "invalid_request_error", param, "-", nil}
+	callers := func(code, says, param, hint string) refusal {
+		return refusal{400, code, says, "caller", "invalid_request_error", param, hint, nil}
 	}
 	theirs := func(status int, code, says, hint string) refusal {
-		return refusal{status, code, says, "provider", "provider_error", "", hint, map[string]string{"provider": "openai", "model": "openai/gpt-4o-mini", "credential": "main", "credential_class": "own"}}
+		return refusal{status, code, says, "provider", "provider_error", "", hint, map[string]string{"provider": "openai", "credential": "main", "credential_class": "own"}}
 	}
 	limited := theirs(429, "rate_limit_exceeded", "openai limits the rate of this credential", "later")
 	limited.kind = "rate_limit_error"
-	tooLarge := callers("context_length_exceeded", "413", "")
+	tooLarge := callers("context_length_exceeded", "413", "", "send less")
 	tooLarge.status = 413
 	return []ofProvider{
-		{"error=bad_request", callers("invalid_value", "Invalid 'temperature'", "temperature"), connect.CodeInvalidArgument, "PROVIDER_REFUSED_REQUEST"},
-		{"error=unsupported", callers("unsupported_parameter", "Unsupported parameter", "max_tokens"), connect.CodeInvalidArgument, "UNSUPPORTED_BY_MODEL"},
-		{"error=context_length", callers("context_length_exceeded", "maximum context length", "messages"), connect.CodeInvalidArgument, "REQUEST_TOO_LARGE"},
+		{"error=bad_request", callers("invalid_value", "Invalid 'temperature'", "temperature", "mend the request"), connect.CodeInvalidArgument, "PROVIDER_REFUSED_REQUEST"},
+		{"error=unsupported", callers("unsupported_parameter", "Unsupported parameter", "max_tokens", "choose another model"), connect.CodeInvalidArgument, "UNSUPPORTED_BY_MODEL"},
+		{"error=context_length", callers("context_length_exceeded", "maximum context length", "messages", "longer context"), connect.CodeInvalidArgument, "REQUEST_TOO_LARGE"},
 		{"error=too_large", tooLarge, connect.CodeInvalidArgument, "REQUEST_TOO_LARGE"},
-		{"error=content", callers("content_policy_violation", "safety system", ""), connect.CodeInvalidArgument, "CONTENT_REFUSED"},
-		{"error=model", refusal{404, "model_not_found", "openai does not have this model", "caller", "invalid_request_error", "model", "-", nil}, connect.CodeNotFound, "MODEL_NOT_FOUND"},
+		{"error=content", callers("content_policy_violation", "safety system", "", "change the content"), connect.CodeInvalidArgument, "CONTENT_REFUSED"},
+		{"error=model", refusal{404, "model_not_found", "openai does not have this model", "caller", "invalid_request_error", "model", "/v1/models", nil}, connect.CodeNotFound, "MODEL_NOT_FOUND"},
 		{"error=scopes", theirs(502, "credential_limited", "Missing scopes", "an owner"), connect.CodeFailedPrecondition, "CREDENTIAL_LIMITED"},
 		{"error=forbidden", theirs(502, "credential_limited", "Country", "an owner"), connect.CodeFailedPrecondition, "CREDENTIAL_LIMITED"},
 		{"error=ip", theirs(502, "credential_limited", "allow-list", "an owner"), connect.CodeFailedPrecondition, "CREDENTIAL_LIMITED"},
@@ -308,25 +323,53 @@ func providersFailures() []ofProvider {
 func TestOpenAIsEdgeTellsTheFailuresOfProvidersApart(t *testing.T) {
 	t.Parallel()
 	w := startEdge(t)
-	ask := func(key, model, script string, stream bool) reply {
+	ask := func(t *testing.T, key, model, script string, stream bool) reply {
+		t.Helper()
 		body := chatBody(model, "script:"+script+",echo,retry=1500ms "+private)
 		if stream {
 			body = strings.Replace(body, "{", `{"stream":true,`, 1)
 		}
 		return w.post(t, "/v1/chat/completions", key, body)
 	}
-	for _, c := range providersFailures() {
+	for i, c := range providersFailures() {
 		for _, stream := range []bool{false, true} {
-			got := ask(w.keys["acme"], "openai/gpt-4o-mini", c.script, stream)
-			w.expect(t, fmt.Sprintf("%s, stream %v", c.script, stream), got, c.edge)
-			if after := got.header.Get("Retry-After"); c.edge.status == 429 && after != "2" {
-				t.Errorf("%s: retry-after %q, want 2", c.script, after)
-			}
+			// Side by side, since some of them are tried again after a pause; each with a model of its own, since the
+			// router remembers failures of a credential by model.
+			t.Run(fmt.Sprintf("%s, stream %v", c.script, stream), func(t *testing.T) {
+				t.Parallel()
+				model := fmt.Sprintf("case-%d-%v", i, stream)
+				got := ask(t, w.keys["acme"], "openai/"+model, c.script, stream)
+				want := c.edge
+				if want.facts != nil {
+					want.facts = maps.Clone(want.facts)
+					want.facts["model"] = "openai/" + model
+				}
+				w.expect(t, "first", got, want)
+				calls := w.callsOf(model)
+				if again := c.repeats(); calls < 1 || calls > 3 || calls > 1 && !again {
+					t.Errorf("the provider was called %d times; may it be asked again: %v", calls, again)
+				}
+				if want.status != http.StatusTooManyRequests {
+					return
+				}
+				if after := got.header.Get("Retry-After"); after != "2" {
+					t.Errorf("retry-after %q, want 2", after)
+				}
+				// It cools down: the provider is left alone, and the caller told for how long.
+				got = ask(t, w.keys["acme"], "openai/"+model, c.script, stream)
+				w.expect(t, "while it cools down", got, refusal{429, "all_cooling_down", `credential "main"`, "provider", "rate_limit_error", "", "try again later", nil})
+				if after := got.header.Get("Retry-After"); after != "1" && after != "2" {
+					t.Errorf("retry-after %q while it cools down, want what is left of 1.5s", after)
+				}
+				if more := w.callsOf(model); more != calls {
+					t.Errorf("the provider was called %d times while it cools down", more-calls)
+				}
+			})
 		}
 	}
 	platform := refusal{502, "provider_failed", "anthropic failed", "provider", "provider_error", "", "try again", map[string]string{"policy": "claude", "credential_class": "platform", "credential": ""}}
 	for _, stream := range []bool{false, true} {
-		w.expect(t, "a platform credential", ask(w.keys["acme"], "policy/claude", "error=server", stream), platform)
+		w.expect(t, "a platform credential", ask(t, w.keys["acme"], "policy/claude", "error=server", stream), platform)
 	}
 	rejected := refusal{502, "credential_rejected", "openai rejected the credential", "provider", "provider_error", "", "rotate the credential", map[string]string{"credential": "worn out", "provider": "openai", "credential_class": "own"}}
 	empty := refusal{429, "insufficient_quota", "money or quota is used up", "provider", "insufficient_quota", "", "account at the provider", map[string]string{"credential": "worn out"}}
@@ -338,14 +381,14 @@ func TestOpenAIsEdgeTellsTheFailuresOfProvidersApart(t *testing.T) {
 		"worn": {llmtest.ErrAuth, rejected, "rejected"}, "poor": {llmtest.ErrQuota, empty, "quota"}, "spent": {llmtest.ErrSpendLimit, empty, "quota"},
 	} {
 		key := w.worn(t, slug, c.failure)
-		got := ask(key, "openai/gpt-4o-mini", "echo", false)
+		got := ask(t, key, "openai/gpt-4o-mini", "echo", false)
 		w.expect(t, slug, got, c.first)
 		if got.header.Get("X-Should-Retry") != "false" {
 			t.Errorf("%s: SDKs are not told to leave it", slug)
 		}
 		// From now on it is out, and the reason is told without asking the provider.
 		again := refusal{422, "no_usable_credential", `credential "worn out"`, "caller", "precondition_error", "", "an owner", nil}
-		w.expect(t, slug+", again", ask(key, "openai/gpt-4o-mini", "echo", true), again)
+		w.expect(t, slug+", again", ask(t, key, "openai/gpt-4o-mini", "echo", true), again)
 	}
 }
 
@@ -375,11 +418,17 @@ func TestTheTypedAPITellsTheSameErrorsOnEveryListener(t *testing.T) {
 		} {
 			w.typedError(t, name+", "+what, transport, c.key, typed(c.model, private), c.code, c.reason, "caller", c.says)
 		}
-		for _, c := range providersFailures() {
-			blame := c.edge.blame
-			facts := w.typedError(t, name+", "+c.script, transport, w.keys["acme"], typed("openai/gpt-4o-mini", "script:"+c.script+",echo "+private), c.code, c.reason, blame, "")
-			if blame == "provider" && (facts["credential"] != "main" || facts["provider"] != "openai") {
-				t.Errorf("%s, %s: facts %v", name, c.script, facts)
+		for i, c := range providersFailures() {
+			// The same as at the other edge: side by side, each with a model of its own.
+			for way, ask := range map[string]asking{"in one piece": w.typedComplete, "streaming": w.typedStream} {
+				t.Run(fmt.Sprintf("%s, %s, %s", name, c.script, way), func(t *testing.T) {
+					t.Parallel()
+					model := fmt.Sprintf("openai/%s-%d-%s", name, i, way[:2])
+					facts := ask(t, c.script, transport, w.keys["acme"], typed(model, "script:"+c.script+",echo "+private), c.code, c.reason, c.edge.blame, "")
+					if facts["model"] != model || facts["credential"] != "main" || facts["provider"] != "openai" {
+						t.Errorf("facts %v", facts)
+					}
+				})
 			}
 		}
 		slug := "typed-" + name
@@ -448,25 +497,40 @@ func (w *edge) typedFields(t *testing.T, name string, transport connect.Transpor
 
 func tooLongTag() string { return strings.Repeat("k", 65) }
 
-// typedError asks both ways and checks the error of each. It returns the facts of the error.
-func (w *edge) typedError(t *testing.T, what string, transport connect.Transport, key string, in *routerv1.CompletionInput, code connect.Code, reason, blame, says string) map[string]string {
+// asking asks one way and checks the error. It returns the facts of the error.
+type asking func(t *testing.T, what string, transport connect.Transport, key string, in *routerv1.CompletionInput, code connect.Code, reason, blame, says string) map[string]string
+
+// typedError asks both ways.
+func (w *edge) typedError(t *testing.T, what string, transport connect.Transport, key string, in *routerv1.CompletionInput, code connect.Code, reason, blame, says string) {
 	t.Helper()
-	client := routerv1connect.NewCompletionServiceClient(connect.NewClient(transport))
-	authorized := func() (context.Context, *connect.CallInfo) {
-		ctx, info := connect.NewClientContext(t.Context())
-		if key != "" {
-			info.RequestHeader().Set("Authorization", "Bearer "+key)
-		}
-		return ctx, info
+	w.typedComplete(t, what, transport, key, in, code, reason, blame, says)
+	w.typedStream(t, what+", streaming", transport, key, in, code, reason, blame, says)
+}
+
+// bearing is the context of a call with an API key, if there is one.
+func bearing(t *testing.T, key string) (context.Context, *connect.CallInfo) {
+	t.Helper()
+	ctx, info := connect.NewClientContext(t.Context())
+	if key != "" {
+		info.RequestHeader().Set("Authorization", "Bearer "+key)
 	}
-	ctx, info := authorized()
-	_, err := client.Complete(ctx, &routerv1.CompleteRequest{Input: in})
-	facts := w.checkTyped(t, what, err, code, reason, blame, says)
+	return ctx, info
+}
+
+func (w *edge) typedComplete(t *testing.T, what string, transport connect.Transport, key string, in *routerv1.CompletionInput, code connect.Code, reason, blame, says string) map[string]string {
+	t.Helper()
+	ctx, info := bearing(t, key)
+	_, err := routerv1connect.NewCompletionServiceClient(connect.NewClient(transport)).Complete(ctx, &routerv1.CompleteRequest{Input: in})
 	if id := info.ResponseHeader().Get("x-request-id") + info.ResponseTrailer().Get("x-request-id"); !strings.HasPrefix(id, "req_") {
 		t.Errorf("%s: x-request-id %q", what, id)
 	}
-	ctx, _ = authorized()
-	stream, err := client.StreamCompletion(ctx, &routerv1.StreamCompletionRequest{Input: in})
+	return w.checkTyped(t, what, err, code, reason, blame, says)
+}
+
+func (w *edge) typedStream(t *testing.T, what string, transport connect.Transport, key string, in *routerv1.CompletionInput, code connect.Code, reason, blame, says string) map[string]string {
+	t.Helper()
+	ctx, _ := bearing(t, key)
+	stream, err := routerv1connect.NewCompletionServiceClient(connect.NewClient(transport)).StreamCompletion(ctx, &routerv1.StreamCompletionRequest{Input: in})
 	if err == nil {
 		_, err = stream.Receive()
 		if errors.Is(err, io.EOF) {
@@ -474,8 +538,7 @@ func (w *edge) typedError(t *testing.T, what string, transport connect.Transport
 		}
 		_ = stream.Close()
 	}
-	w.checkTyped(t, what+", streaming", err, code, reason, blame, says)
-	return facts
+	return w.checkTyped(t, what, err, code, reason, blame, says)
 }
 
 func (w *edge) checkTyped(t *testing.T, what string, err error, code connect.Code, reason, blame, says string) map[string]string {

@@ -181,13 +181,15 @@ func TestTheExampleClientsKeepTheirPromises(t *testing.T) {
 			u := &user{example: e, w: startEdge(t), key: filepath.Join(t.TempDir(), "api.key")}
 			u.w.plant(t, &seed.Document{
 				Organization: seed.Organization{Slug: "acme"},
-				Policies: []seed.Policy{{Name: "two", Spec: seed.Rule(
-					seed.Own(direct),
-					seed.Platform("anthropic/claude-haiku-4-5"),
-				)}},
+				// Lines whose calls the router does not repeat, each with a model that nobody else asks for.
+				Policies: []seed.Policy{
+					{Name: "two", Spec: seed.Rule(onceOwn("openai/gpt-4.1"), seed.Platform("anthropic/claude-haiku-4-5"))},
+					{Name: "impatient", Spec: seed.Rule(onceOwn("openai/gpt-4.1-mini"))},
+					{Name: "once", Spec: seed.Rule(onceOwn("openai/gpt-4.1-nano"))},
+				},
 			})
 			_, key := u.w.newKey(t, &keysv1.CreateApiKeyRequest{Name: "full", Provenance: keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL})
-			u.w.await(t, key, "policy/two", 200, "")
+			u.w.await(t, key, "policy/once", 200, "")
 			if err := os.WriteFile(u.key, []byte(key+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +218,7 @@ func answers(t *testing.T, u *user) {
 		if f.Model != direct || f.CredentialClass != "OWN" || f.Policy != "" || len(f.Attempts) != 1 || !strings.HasPrefix(f.RequestID, "req_") {
 			t.Errorf("provenance %+v", f)
 		}
-		u.w.provider.Control("gpt-4o-mini", "", 1, llmtest.Script{Error: llmtest.ErrServer})
+		u.w.provider.Control("gpt-4.1", "", 1, llmtest.Script{Error: llmtest.ErrServer})
 		got = u.ask(t, "policy/two", llmtest.Script{Text: text}.String(), flags...)
 		f = got.facts(t)
 		if got.text != text || f.Model != "anthropic/claude-haiku-4-5" || f.CredentialClass != "PLATFORM" || f.Policy != "two" ||
@@ -394,14 +396,15 @@ func interrupts(t *testing.T, u *user) {
 
 func callsAgain(t *testing.T, u *user) {
 	both(t, func(t *testing.T, flags ...string) {
-		u.w.provider.Control("gpt-4o-mini", "", 2, llmtest.Script{Error: llmtest.ErrOverloaded})
-		got := u.ask(t, direct, llmtest.Script{Text: "at last"}.String(), flags...)
+		model := "short" + strings.Join(flags, "") // the router lets a credential cool down by model
+		u.w.provider.Control("gpt-4.1-mini", "", 2, llmtest.Script{Error: llmtest.ErrOverloaded})
+		got := u.ask(t, "policy/impatient", llmtest.Script{Text: "at last"}.String(), flags...)
 		if !got.ok || got.text != "at last" || statuses(got.calls) != "503 503 200" {
 			t.Errorf("overloaded twice: got %+v", got)
 		}
 		const wait = 1200 * time.Millisecond
-		u.w.provider.Control("gpt-4o-mini", "", 1, llmtest.Script{Error: llmtest.ErrRateLimit, RetryAfter: wait})
-		got = u.ask(t, direct, llmtest.Script{Text: "patience"}.String(), flags...)
+		u.w.provider.Control(model, "", 1, llmtest.Script{Error: llmtest.ErrRateLimit, RetryAfter: wait})
+		got = u.ask(t, "openai/"+model, llmtest.Script{Text: "patience"}.String(), flags...)
 		if !got.ok || got.text != "patience" || statuses(got.calls) != "429 200" {
 			t.Fatalf("rate limited: got %+v", got)
 		}
@@ -409,8 +412,9 @@ func callsAgain(t *testing.T, u *user) {
 			t.Errorf("the second call came after %v, the provider asked for %v", pause, wait)
 		}
 		// No time to wait: the error that says why, at once, and not a deadline.
-		u.w.provider.Control("gpt-4o-mini", "", 1, llmtest.Script{Error: llmtest.ErrRateLimit, RetryAfter: 50 * time.Second})
-		got = u.ask(t, direct, "hello", append(flags, u.timeout(40*time.Second)...)...)
+		model = "long" + strings.Join(flags, "")
+		u.w.provider.Control(model, "", 1, llmtest.Script{Error: llmtest.ErrRateLimit, RetryAfter: 50 * time.Second})
+		got = u.ask(t, "openai/"+model, "hello", append(flags, u.timeout(40*time.Second)...)...)
 		if got.ok || !strings.HasPrefix(got.notes, "ResourceExhausted PROVIDER_RATE_LIMITED") || got.took > 20*time.Second || len(got.calls) != 1 {
 			t.Errorf("rate limited for longer than there is time: got %+v", got)
 		}
@@ -437,7 +441,7 @@ func callsOnce(t *testing.T, u *user) {
 			"script:error=server":      "Unavailable PROVIDER_FAILED",
 			"script:error=bad_request": "InvalidArgument PROVIDER_REFUSED_REQUEST",
 		} {
-			got := u.ask(t, direct, script, flags...)
+			got := u.ask(t, "policy/once", script, flags...)
 			if got.ok || !strings.HasPrefix(got.notes, want) || len(got.calls) != 1 {
 				t.Errorf("%s: got %+v", script, got)
 			}
@@ -458,7 +462,7 @@ func callsOnce(t *testing.T, u *user) {
 			})
 			tunnel.cut()
 		})
-		args := append(append(u.target(tunnel.address, ""), "--key-file", u.key, "--model", direct), flags...)
+		args := append(append(u.target(tunnel.address, ""), "--key-file", u.key, "--model", "policy/once"), flags...)
 		got := u.run(t, append(args, "script:hang"))
 		cutting.Wait()
 		if got.ok || len(got.calls) != 1 || got.took > 20*time.Second {

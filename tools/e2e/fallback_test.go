@@ -8,9 +8,12 @@ import (
 
 	"github.com/claviger/claviger/pkg/llmtest"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/metering/v1/meteringv1connect"
 	"github.com/claviger/claviger/tools/e2e/cluster"
+	"github.com/claviger/claviger/tools/seed"
 )
 
 // TestAPolicyFallsFromLineToLine lets the organization's own provider fail before, during and after
@@ -21,6 +24,23 @@ func TestAPolicyFallsFromLineToLine(t *testing.T) {
 	usage := func() meteringv1connect.UsageServiceClient {
 		return meteringv1connect.NewUsageServiceClient(w.SignIn("acme", w.owner).Metering)
 	}()
+	// Each run has a model of its own: the router remembers failures of a credential by model. Calls are not
+	// repeated, since the next line is the point.
+	models := []string{"gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "o3", "o4-mini"}
+	policies := keysv1connect.NewPolicyServiceClient(w.SignIn("acme", w.owner).Keys)
+	for _, model := range models {
+		_, err := policies.CreatePolicy(t.Context(), &keysv1.CreatePolicyRequest{
+			Name: "by-" + model, Spec: seed.Rule(onceOwn("openai/"+model), seed.Platform("anthropic/claude-haiku-4-5")), Publish: true, IdempotencyKey: model,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cluster.Eventually(t, 20*time.Second, "the last policy at the router", func() error {
+		_, err := w.complete(t.Context(), 0, call{model: "policy/by-" + models[len(models)-1]})
+		return err
+	})
+	run := 0
 	for _, c := range []struct {
 		name   string
 		script llmtest.Script
@@ -36,8 +56,10 @@ func TestAPolicyFallsFromLineToLine(t *testing.T) {
 			if !stream && (strings.Contains(c.name, "event") || strings.Contains(c.name, "cut")) {
 				continue // there is no content before the end
 			}
-			w.Provider.Control("gpt-4o-mini", "", 1, c.script)
-			out, err := w.complete(t.Context(), 0, call{model: "policy/main", stream: stream})
+			model := models[run]
+			run++
+			w.Provider.Control(model, "", 1, c.script)
+			out, err := w.complete(t.Context(), 0, call{model: "policy/by-" + model, stream: stream})
 			if c.serves != (err == nil) {
 				t.Errorf("%s (stream %v): error = %v, want service %v", c.name, stream, err, c.serves)
 			}
@@ -69,6 +91,13 @@ func TestAPolicyFallsFromLineToLine(t *testing.T) {
 			}
 		}
 	}
+}
+
+// onceOwn is a line whose calls are not repeated.
+func onceOwn(model string) *keysv1.Target {
+	line := seed.Own(model)
+	line.Retries = new(int32(0))
+	return line
 }
 
 func mustScript(t *testing.T, text string) llmtest.Script {
