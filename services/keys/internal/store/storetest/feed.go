@@ -39,10 +39,11 @@ func (c Config) Apply(o snapshot.Objects) {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x.Name, x.Version, x.Spec)
 	}
 	for _, x := range o.Credentials {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Provider, x.Label, x.BaseURL, x.Priority, x.Revision, x.Sealed, x.State())
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x.Provider, x.Label, x.BaseURL, x.Priority, x.Revision, x.Sealed, x.State(),
+			x.Weight, x.Scope, x.ExpiresAt, x.Cut, x.Models, staged(x.Next))
 	}
 	for _, x := range o.APIKeys {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt, x.GroupID, x.Enforce)
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt, x.GroupID, x.Enforce, x.Cut)
 	}
 	for _, x := range o.Groups {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x)
@@ -52,7 +53,18 @@ func (c Config) Apply(o snapshot.Objects) {
 	}
 	for _, x := range o.Removed {
 		delete(c, x.Ref)
+		if x.Cut { // who was away has to hear of it, too
+			c[x.Ref] = "cut"
+		}
 	}
+}
+
+// staged is what routers know of a second secret.
+func staged(n *credential.Staged) []any {
+	if n == nil {
+		return nil
+	}
+	return []any{n.Revision, n.Sealed, n.Settings, n.Share, n.Models}
 }
 
 // printed shows what is behind pointers, too.
@@ -217,7 +229,43 @@ func deltas(t *testing.T, f *Fixture) {
 			"change credential": func(rt *rapid.T) {
 				some(rt, m, (*store.Tx).Credentials, func(ctx context.Context, tx *store.Tx, c credential.Credential) error {
 					c.Priority, c.Disabled = c.Priority+1, !c.Disabled
+					c.Cut = c.Disabled && c.Priority%3 == 0
 					return tx.UpdateCredential(ctx, c)
+				})
+			},
+			"stage a secret": func(rt *rapid.T) {
+				some(rt, m, (*store.Tx).Credentials, func(ctx context.Context, tx *store.Tx, c credential.Credential) error {
+					c.LastRevision = max(c.Revision, c.LastRevision) + 1
+					c.Next = &credential.Staged{Revision: c.LastRevision, Sealed: id.New("sealed"), Hint: "beef"}
+					c.Weight, c.ExpiresAt, c.Scope.Groups = c.Weight+1, f.Clock.Now().Add(time.Hour), append(c.Scope.Groups, id.New("grp"))
+					return tx.UpdateCredential(ctx, c)
+				})
+			},
+			"share, promote or discard it": func(rt *rapid.T) {
+				what := rapid.IntRange(0, 2).Draw(rt, "what")
+				some(rt, m, (*store.Tx).Credentials, func(ctx context.Context, tx *store.Tx, c credential.Credential) error {
+					switch {
+					case c.Next == nil:
+						return nil
+					case what == 0:
+						c.Next.Share += 10
+					case what == 1:
+						c.Previous = &credential.Previous{Revision: c.Revision, ReplacedAt: f.Clock.Now()}
+						c.Revision, c.Sealed, c.Next = c.Next.Revision, c.Next.Sealed, nil
+						tx.StampPrevious(c.ID)
+					default:
+						c.Next = nil
+					}
+					return tx.UpdateCredential(ctx, c)
+				})
+			},
+			"put a test off": func(rt *rapid.T) {
+				some(rt, m, (*store.Tx).Credentials, func(ctx context.Context, tx *store.Tx, c credential.Credential) error {
+					c.StateReason, c.NextProbeAt, c.Setbacks = id.New("x"), f.Clock.Now().Add(time.Minute), c.Setbacks+1
+					if c.Next != nil {
+						c.Next.Reason, c.Next.NextProbeAt = id.New("x"), f.Clock.Now().Add(time.Minute)
+					}
+					return tx.UpdateSchedule(ctx, c)
 				})
 			},
 			"delete credential": func(rt *rapid.T) {
@@ -246,7 +294,7 @@ func deltas(t *testing.T, f *Fixture) {
 					return tx.APIKeys(ctx, "", after, limit)
 				}
 				some(rt, m, list, func(ctx context.Context, tx *store.Tx, k apikey.Key) error {
-					return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now(), false)
+					return tx.RevokeAPIKey(ctx, k.ID, f.Clock.Now(), k.Version%2 == 0)
 				})
 			},
 			"start a drill": func(rt *rapid.T) {
