@@ -20,6 +20,8 @@ const (
 	maxKept    = 256
 	maxModel   = 256
 	maxClipped = 64
+	// maxParam bounds the path of a field in an error. Names in it are the caller's.
+	maxParam = 256
 )
 
 // The faults of a request. The fact "param" names the field.
@@ -30,11 +32,13 @@ var (
 
 // Invalid is the fault of a field that is not as the dialect has it.
 func Invalid(param, why string) *fault.Error {
+	param = bounded(param)
 	return ErrField.Saying("%s %s", param, why).With("param", param)
 }
 
 // Uncarried is the fault of a field that the neutral form has no place for.
 func Uncarried(param, why string) *fault.Error {
+	param = bounded(param)
 	return completion.ErrUnsupported.Saying("%s cannot be carried to a provider of another dialect: %s", param, why).
 		With("param", param).Hinting("leave it out, or choose a model whose provider speaks this dialect")
 }
@@ -50,6 +54,14 @@ func Clip(s string) string {
 		return `""`
 	}
 	return s[:min(len(s), maxClipped)]
+}
+
+// bounded is a path without what goes beyond the bound, and without half a character at its end.
+func bounded(param string) string {
+	if len(param) <= maxParam {
+		return param
+	}
+	return strings.ToValidUTF8(param[:maxParam], "") + "…"
 }
 
 // Walk gives each member of a body to field, and makes sure that the body is one whole object.

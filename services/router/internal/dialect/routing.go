@@ -27,6 +27,8 @@ const (
 const (
 	maxModels    = 16
 	maxProviders = 32
+	// maxChoices bounds the members of "provider": each is compared with those before it.
+	maxChoices = 32
 )
 
 // Ours reports whether a member of a body is for us alone.
@@ -94,7 +96,7 @@ func own(req *completion.Request, v []byte) error {
 	m := jsonscan.Object(v)
 	for m.Next() {
 		var err error
-		switch name := RoutingField + "." + string(m.Name); string(m.Name) {
+		switch name := RoutingField + "." + Clip(string(m.Name)); string(m.Name) {
 		case "tags":
 			err = AddTags(req, name, m.Value)
 		case "session":
@@ -153,7 +155,9 @@ func (a *Asked) readProvider(r *completion.Routing) error {
 		if slices.Contains(seen, name) {
 			return Invalid(providerField+"."+Clip(name), "stands in the body twice")
 		}
-		seen = append(seen, name)
+		if seen = append(seen, name); len(seen) > maxChoices {
+			return Invalid(providerField, "has more members than are known; "+knownChoices)
+		}
 		if !jsonscan.Given(m.Value) {
 			continue
 		}

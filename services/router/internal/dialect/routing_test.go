@@ -1,10 +1,12 @@
 package dialect
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -160,5 +162,31 @@ func TestABodyWithoutRoutingCostsNoAllocation(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestManyAndLongNamesCostNothing: a body may have millions of members, and a name as long as a body.
+func TestManyAndLongNamesCostNothing(t *testing.T) {
+	t.Parallel()
+	var many strings.Builder
+	many.WriteString(`{"provider":{"only":["openai"]`)
+	for i := range 500_000 {
+		fmt.Fprintf(&many, `,"%d":null`, i)
+	}
+	many.WriteString("}}")
+	long := strings.Repeat("é", 1<<20)
+	for body, says := range map[string]string{
+		many.String():                     "has more members",
+		`{"claviger":{"` + long + `":1}}`: "is not known",
+		`{"provider":{"` + long + `":1}}`: "is not known",
+	} {
+		_, err := ask(body)
+		f, ok := fault.Of(err)
+		if !ok || !strings.Contains(f.Message(), says) || len(f.Message()) > 1000 || len(f.Facts()["param"]) > 300 {
+			t.Errorf("%.40s: %.200v", body, err)
+		}
+	}
+	if f := Unknown("tools[0]." + long); len(f.Message()) > 1000 || !utf8.ValidString(f.Message()) {
+		t.Errorf("a path is told in %d bytes", len(f.Message()))
 	}
 }
