@@ -26,6 +26,7 @@ import (
 	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/provider/anthropic"
 	"github.com/claviger/claviger/services/router/internal/provider/openai"
 	"github.com/claviger/claviger/services/router/internal/provider/providertest"
 	"github.com/claviger/claviger/services/router/internal/rpc"
@@ -261,6 +262,73 @@ func TestEveryFaceTellsWhatTheUsageEventSays(t *testing.T) {
 		check("last typed event", ofMessage(last.GetFinished().GetProvenance()))
 		r.put(told)
 		check("trailing metadata of a stream", ofHeaders(func(name string) []string { return info.ResponseTrailer().Values(name) }))
+	}
+}
+
+// TestEveryOperationTellsWhatTheUsageEventSays, not conversations alone: vectors, pictures and counts, over HTTP and
+// typed.
+func TestEveryOperationTellsWhatTheUsageEventSays(t *testing.T) {
+	t.Parallel()
+	upstream := llmtest.New(t)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	r := &rig{heard: make(chan struct{}, 100), Keyring: busyKeys{}}
+	service := completion.New(completion.Options{
+		Planner: r, Keyring: r, Recorder: r, Evidence: r, BaseURLs: map[string]string{"openai": upstream.OpenAIURL(), "anthropic": upstream.AnthropicURL()},
+		Providers: map[string]completion.Provider{"openai": openai.New(transport), "anthropic": anthropic.New(transport)},
+		Log:       slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	handler, client := r.handlerOf(t, service), typed(t, service)
+	of := func(provider, name, credential string, line int) completion.Target {
+		tg := target(provider, name)
+		tg.Class, tg.Line, tg.PolicyID, tg.PolicyName, tg.PolicyVersion, tg.Rule = usage.Own, line, "pol_1", "main", 3, &completion.Rule{}
+		tg.Credential = &completion.Credential{ID: credential, Revision: 2, Label: "prod", Provider: provider}
+		return tg
+	}
+	for name, c := range map[string]struct {
+		provider, model string
+		path, body      string
+		typed           func(ctx context.Context) error
+	}{
+		"vectors": {"openai", "text-embedding-3-small", "/v1/embeddings", `{"model":"x","input":"hi"}`, func(ctx context.Context) error {
+			_, err := client.Embed(ctx, &routerv1.EmbedRequest{Model: "x", Texts: []string{"hi"}})
+			return err
+		}},
+		"pictures": {"openai", "gpt-image-2", "/v1/images/generations", `{"model":"x","prompt":"a key"}`, nil},
+		"counts": {"anthropic", "claude-haiku-4-5", "/v1/messages/count_tokens", `{"model":"x","messages":[{"role":"user","content":"hi"}]}`, func(ctx context.Context) error {
+			_, err := client.CountTokens(ctx, &routerv1.CountTokensRequest{Input: &routerv1.CompletionInput{Model: "x", Messages: []*routerv1.Message{{
+				Role: routerv1.MessageRole_MESSAGE_ROLE_USER, Parts: []*routerv1.Part{{Content: &routerv1.Part_Text{Text: "hi"}}},
+			}}}})
+			return err
+		}},
+	} {
+		r.Planner = configured{7, []completion.Target{of(c.provider, c.model, "cred_busy", 0), of(c.provider, c.model, "cred_1", 1)}}
+		check := func(face string, told story) {
+			t.Helper()
+			want := ofEvents(r.taken(), "main")
+			if len(want.Attempts) != 2 || want.Line != "2" {
+				t.Fatalf("%s: the events say %+v, want that the second line serves", face, want)
+			}
+			if diff := cmp.Diff(want, told); diff != "" {
+				t.Errorf("%s of %s (-event +told):\n%s", face, name, diff)
+			}
+		}
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, c.path, strings.NewReader(c.body))
+		req.Header.Set("X-Api-Key", "clv-full")
+		w := httptest.NewRecorder()
+		if handler.ServeHTTP(w, req); w.Code != http.StatusOK {
+			t.Fatalf("%s: %d %s", c.path, w.Code, w.Body)
+		}
+		check("headers", ofHeaders(w.Header().Values))
+		if c.typed == nil {
+			continue
+		}
+		ctx, info := connect.NewClientContext(t.Context())
+		if err := c.typed(ctx); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		r.settled(t, 2)
+		check("trailing metadata", ofHeaders(func(name string) []string { return info.ResponseTrailer().Values(name) }))
 	}
 }
 
