@@ -19,6 +19,10 @@ const (
 	maxSize     = 500
 	maxKey      = 128
 	version     = "1"
+
+	// maxBytes is what a page of large items holds, besides its last item; chunk is how many are read at once.
+	maxBytes = 2 << 20
+	chunk    = 16
 )
 
 // Size returns how many items a page has when a client asks for n.
@@ -65,4 +69,31 @@ func Of[T any](list string, size int32, token string, key func(T) string, fetch 
 	}
 	items = items[:limit]
 	return items, Token(list, key(items[limit-1])), nil
+}
+
+// OfLarge is Of for items that may be so large that a whole page of them is too much for an answer, and for the
+// memory of this service: a page ends early where its items weigh more than 2 MiB.
+func OfLarge[T any](list string, size int32, token string, key func(T) string, weigh func(T) int, fetch func(after string, limit int) ([]T, error)) ([]T, string, error) {
+	after, err := After(list, token)
+	if err != nil {
+		return nil, "", err
+	}
+	var items []T
+	for bytes, limit := 0, Size(size); ; {
+		n := min(chunk, limit-len(items))
+		part, err := fetch(after, n+1)
+		if err != nil {
+			return nil, "", err
+		}
+		for i, item := range part[:min(n, len(part))] {
+			items, after = append(items, item), key(item)
+			bytes += weigh(item)
+			if i+1 < len(part) && (bytes >= maxBytes || len(items) == limit) {
+				return items, Token(list, after), nil
+			}
+		}
+		if len(part) <= n {
+			return items, "", nil
+		}
+	}
 }

@@ -2,6 +2,8 @@ package page_test
 
 import (
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -41,6 +43,63 @@ func TestPagesCoverTheListOnce(t *testing.T) {
 		}
 		if want := (len(all) + int(size) - 1) / int(size); pages != want {
 			t.Errorf("size %d: %d pages, want %d", size, pages, want)
+		}
+	}
+}
+
+func TestPagesOfLargeItemsCoverTheListOnceAndStayBounded(t *testing.T) {
+	t.Parallel()
+	const kib = 1 << 10
+	for name, weights := range map[string][]int{
+		"small":         slices.Repeat([]int{kib}, 100),
+		"large":         slices.Repeat([]int{500 * kib}, 40),
+		"one too large": {kib, 5000 * kib, kib},
+		"none":          nil,
+		"a chunk":       slices.Repeat([]int{1}, 16),
+	} {
+		for _, size := range []int32{1, 3, 16, 17, 40, 100, 500} {
+			most, fetched := 0, 0
+			fetch := func(after string, limit int) (out []int, err error) {
+				next := 0
+				if after != "" {
+					if next, err = strconv.Atoi(after); err != nil {
+						return nil, err
+					}
+				}
+				for i := next; i < len(weights) && len(out) < limit; i++ {
+					out = append(out, i+1)
+				}
+				fetched = max(fetched, len(out))
+				return out, nil
+			}
+			var got []int
+			token := ""
+			for {
+				items, next, err := page.OfLarge("numbers", size, token, strconv.Itoa, func(i int) int { return weights[i-1] }, fetch)
+				if err != nil {
+					t.Fatal(err)
+				}
+				total := 0
+				for _, i := range items {
+					total += weights[i-1]
+				}
+				if len(items) > 0 {
+					most = max(most, total-weights[items[len(items)-1]-1])
+				}
+				if len(items) > int(size) || len(items) == 0 && len(weights) > 0 {
+					t.Fatalf("%s: a page of %d has %d items", name, size, len(items))
+				}
+				got = append(got, items...)
+				if token = next; token == "" {
+					break
+				}
+			}
+			if len(got) != len(weights) || !slices.IsSorted(got) {
+				t.Errorf("%s, %d at once: %v", name, size, got)
+			}
+			if most >= 2048*kib || fetched > 17 {
+				t.Errorf("%s, %d at once: %d bytes before the last item, %d items read at once", name, size, most, fetched)
+			}
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 
+	"google.golang.org/protobuf/proto"
+
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/keys/internal/page"
@@ -36,10 +38,12 @@ func (s *policyServer) GetPolicy(ctx context.Context, req *keysv1.GetPolicyReque
 // ListPolicies lists the policies.
 func (s *policyServer) ListPolicies(ctx context.Context, req *keysv1.ListPoliciesRequest) (*keysv1.ListPoliciesResponse, error) {
 	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.ListPoliciesResponse, error) {
-		items, next, err := page.Of("policies", req.GetPageSize(), req.GetPageToken(),
-			func(p policy.Policy) string { return p.ID },
-			func(after string, limit int) ([]policy.Policy, error) { return tx.Policies(ctx, after, limit) })
-		return &keysv1.ListPoliciesResponse{Policies: each(items, policyToProto), NextPageToken: next}, err
+		items, next, err := page.OfLarge("policies", req.GetPageSize(), req.GetPageToken(), (*keysv1.Policy).GetId, weight[*keysv1.Policy],
+			func(after string, limit int) ([]*keysv1.Policy, error) {
+				found, err := tx.Policies(ctx, after, limit)
+				return each(found, policyToProto), err
+			})
+		return &keysv1.ListPoliciesResponse{Policies: items, NextPageToken: next}, err
 	})
 }
 
@@ -89,18 +93,22 @@ func (s *policyServer) ListPolicyVersions(ctx context.Context, req *keysv1.ListP
 		if _, err := tx.Policy(ctx, req.GetId()); err != nil {
 			return nil, err
 		}
-		items, next, err := page.Of("policy_versions "+req.GetId(), req.GetPageSize(), req.GetPageToken(),
-			func(v policy.Version) string { return strconv.FormatInt(v.Version, 10) },
-			func(after string, limit int) ([]policy.Version, error) {
+		items, next, err := page.OfLarge("policy_versions "+req.GetId(), req.GetPageSize(), req.GetPageToken(),
+			func(v *keysv1.PolicyVersion) string { return strconv.FormatInt(v.GetVersion(), 10) }, weight[*keysv1.PolicyVersion],
+			func(after string, limit int) ([]*keysv1.PolicyVersion, error) {
 				before, err := strconv.ParseInt("0"+after, 10, 64)
 				if err != nil {
 					return nil, page.ErrToken
 				}
-				return tx.PolicyVersions(ctx, req.GetId(), before, limit)
+				found, err := tx.PolicyVersions(ctx, req.GetId(), before, limit)
+				return each(found, policyVersionToProto), err
 			})
-		return &keysv1.ListPolicyVersionsResponse{Versions: each(items, policyVersionToProto), NextPageToken: next}, err
+		return &keysv1.ListPolicyVersionsResponse{Versions: items, NextPageToken: next}, err
 	})
 }
+
+// weight is how many bytes a message takes.
+func weight[M proto.Message](m M) int { return proto.Size(m) }
 
 var kinds = map[policy.Kind]keysv1.PolicyChange_Kind{
 	policy.Added: keysv1.PolicyChange_KIND_ADDED, policy.Removed: keysv1.PolicyChange_KIND_REMOVED,
