@@ -89,6 +89,12 @@ func TestOverridesAreEditsInPlace(t *testing.T) {
 			`{"model":"m","max_completion_tokens":7,"max_tokens":700,` + talk + `}`,
 			`{"model":"gpt-4.1","max_completion_tokens":7,"max_tokens":100,` + talk + `}`,
 		},
+		"chat, a bound that stands behind null": {
+			"openai", "/v1/chat/completions", "gpt-4.1",
+			completion.Overrides{MaxOutputTokens: new(int64(100))},
+			`{"model":"m","max_completion_tokens":7,"max_tokens":null,"max_tokens":1e9,` + talk + `}`,
+			`{"model":"gpt-4.1","max_completion_tokens":7,"max_tokens":100,"max_tokens":100,` + talk + `}`,
+		},
 		"chat of a vendor with names of its own": {
 			"mistral", "/v1/chat/completions", "magistral",
 			completion.Overrides{MaxOutputTokens: new(int64(100))},

@@ -19,11 +19,11 @@ type Change struct {
 // To is a change to a value, whatever was there.
 func To(name, json string) Change { return Change{name, func([]byte) string { return json }} }
 
-// AtMost is a change to a number that is not above a bound. Without one, or with null in its place, it is the
-// bound itself. What is no number is left to the provider to refuse.
+// AtMost is a change to a whole number from 1 that is not above a bound. Whatever else stands there becomes the bound:
+// providers take texts for numbers, cut off fractions, and some know -1 or a number beyond all as no bound.
 func AtMost(name string, most int64) Change {
 	return Change{name, func(v []byte) string {
-		if n, ok := jsonscan.Int(v); jsonscan.Given(v) && (!ok || n <= most) {
+		if n, ok := jsonscan.Int(v); ok && n >= 1 && n <= most {
 			return string(v)
 		}
 		return strconv.FormatInt(most, 10)

@@ -44,3 +44,17 @@ func FuzzChanged(f *testing.F) {
 		}
 	})
 }
+
+// TestABoundHoldsHoweverANumberIsWritten: what a provider may read as more, or as no bound at all, is none.
+func TestABoundHoldsHoweverANumberIsWritten(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		`{"n":7}`: `{"n":7}`, `{"n":7.0}`: `{"n":7.0}`, `{"n":1e1}`: `{"n":1e1}`, `{"n":11}`: `{"n":10}`, `{}`: `{"n":10}`, `{"n":null}`: `{"n":10}`,
+		`{"n":1e400}`: `{"n":10}`, `{"n":1e300}`: `{"n":10}`, `{"n":99999999999999999999}`: `{"n":10}`, `{"n":100.5}`: `{"n":10}`,
+		`{"n":-1}`: `{"n":10}`, `{"n":0}`: `{"n":10}`, `{"n":"100000"}`: `{"n":10}`, `{"n":[9]}`: `{"n":10}`, `{"n":true}`: `{"n":10}`,
+	} {
+		if got := string(provider.Changed([]byte(given), provider.AtMost("n", 10))); got != want {
+			t.Errorf("%s becomes %s, want %s", given, got, want)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func (p *Form) overridden(raw []byte, call completion.Call) []byte {
 	}
 	if o.MaxOutputTokens != nil {
 		names := []string{"max_tokens", "max_completion_tokens"}
-		names = slices.DeleteFunc(names, func(name string) bool { return !jsonscan.Given(jsonscan.Get(raw, name)) })
+		names = slices.DeleteFunc(names, func(name string) bool { return !given(raw, name) })
 		if len(names) == 0 {
 			names = append(names, v.maxTokens(call.BaseURL))
 		}
@@ -58,6 +58,17 @@ func (p *Form) overridden(raw []byte, call completion.Call) []byte {
 		}
 	}
 	return provider.Changed(raw, changes...)
+}
+
+// given reports whether a body has a member that is not null, be it the second one of its name.
+func given(raw []byte, name string) bool {
+	m := jsonscan.Object(raw)
+	for m.Next() {
+		if string(m.Name) == name && jsonscan.Given(m.Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // effortFor is the word nearest to an effort that a model knows.
