@@ -11,6 +11,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/sqldb/sqltest"
+	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/store"
@@ -30,6 +31,11 @@ func TestPoliciesOfTheVersionBeforeAreRulesOfOneGroup(t *testing.T) {
 		old.SQL(t, "INSERT INTO policy (org_id, id, name, version, targets, created_at, updated_at, updated_by) VALUES ('org_1', 'pol_1', 'fast', 3, ?, 1, 5, 'mem_1')",
 			`[{"model":"openai/gpt-4o","use":"own"},{"model":"groq/llama","use":"platform"}]`)
 		old.SQL(t, "INSERT INTO api_key (org_id, id, name, public_id, hash, member_id, policy_id, provenance, created_at, expires_at, revoked_at) VALUES ('org_1', 'key_1', 'ci', 'p', 'aa', 'mem_1', 'pol_1', 'basic', 1, 0, 0)")
+		old.SQL(t, `INSERT INTO credential (org_id, id, provider, label, base_url, priority, hint, revision, sealed, disabled, verdict, state_reason, state_at, setbacks,
+			next_probe_at, created_at, created_by, updated_at, updated_by, version, settings, models)
+			VALUES ('org_1', 'cred_1', 'openai', 'main', '', 1, 'beef', 2, 'vault:v1:x', ?, 'active', '', 1, 0, 0, 1, 'mem_1', 1, 'mem_1', 4, '', '["gpt-4o"]')`, false)
+		old.SQL(t, "INSERT INTO config_change (version, org_id, id) VALUES (1, 'org_1', 'cred_1')")
+		old.SQL(t, "UPDATE config_version SET version = 1")
 		f := &storetest.Fixture{DB: db, Clock: storetest.NewClock()}
 		f.Store = store.New(db, f.Clock.Now)
 		if err := f.Store.Migrate(t.Context()); err != nil {
@@ -63,12 +69,25 @@ func TestPoliciesOfTheVersionBeforeAreRulesOfOneGroup(t *testing.T) {
 			if err != nil {
 				return err
 			}
+			c, err := tx.Credential(ctx, "cred_1")
+			if c.State() != credential.Active || c.Weight != 1 || c.Next != nil || c.Previous != nil || c.Cut || !c.DueAt().IsZero() || c.Revision != 2 || c.Sealed != "vault:v1:x" {
+				t.Errorf("credential = %+v, want it as it was, with a share of one", c)
+			}
+			if err != nil {
+				return err
+			}
 			state, err := tx.Routing(ctx)
 			if state.PreferencesETag() != "1" || state.ApprovedETag() != "1" || state.Approved != nil {
 				t.Errorf("preferences = %+v, want none at their first version", state)
 			}
 			return err
 		})
+		if whole, _ := f.Whole(t); len(whole) != 4 {
+			t.Errorf("the whole configuration = %v, want organization, policy, credential and API key", whole)
+		}
+		if d, err := f.Store.Delta(t.Context(), 1); err != nil || !d.Known {
+			t.Errorf("Delta(1) = %+v, %v; want routers to go on from where they were", d, err)
+		}
 	})
 }
 
