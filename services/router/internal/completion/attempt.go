@@ -328,10 +328,10 @@ func (a *attempt) learn() {
 		took = a.idle
 	}
 	a.s.o.Health.Failed(a.target, a.trial, e, took)
-	spare := a.r.hasSpare(a.at, e.Class) // of the second secret of a rotation any refusal is evidence
 	switch effect := e.Class.Handling().Effect; {
-	case effect == PutsOut || spare:
+	case effect == PutsOut:
 		a.s.o.Evidence.Refused(a.target.Credential, a.target.Class, e)
+	case a.r.hasSpare(a.at, e.Class): // see note
 	case effect == Tells && a.event.Outcome != usage.NotSent: // what an adapter knows by itself is no provider's word
 		a.s.o.Evidence.Limited(a.target.Credential, a.target.Class, e)
 	}

@@ -412,6 +412,20 @@ func TestARotationFailsNoRequest(t *testing.T) {
 	}
 }
 
+// TestNobodyUndoesARotationByWhatNoSecretMay do: a right that the current secret lacks, too, is no evidence against
+// the second one.
+func TestNobodyUndoesARotationByWhatNoSecretMayDo(t *testing.T) {
+	t.Parallel()
+	h := perform(func(int, completion.Call) scene { return fails(completion.AuthLimited) }, "m@cred_1", "m@cred_1")
+	h.plan.Targets[0].Credential.Revision = 2
+	if _, err := h.complete(t.Context()); err == nil || h.models() != "m m" {
+		t.Errorf("%v after %s", err, h.models())
+	}
+	if len(h.evidence.refused) != 0 || len(h.evidence.limited) != 2 {
+		t.Errorf("evidence %v and %v, want that both lack a right", h.evidence.refused, h.evidence.limited)
+	}
+}
+
 func TestACallCarriesWhatItsLineOverrides(t *testing.T) {
 	t.Parallel()
 	cold := 0.0

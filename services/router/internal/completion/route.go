@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
 const (
@@ -38,6 +40,7 @@ type route struct {
 	room     [defaultAttempts]Attempted
 	first    attempt // the one that most requests have
 	losers   sync.WaitGroup
+	doubted  *attempt // with a second secret, which lacked a right
 	met      []*Drill
 	served   *Target
 
@@ -171,8 +174,23 @@ func (r *route) called() (n int) {
 	return n
 }
 
-// note keeps how a call ended for what is told of it.
-func (r *route) note(a *attempt) { r.attempts[a.number].ErrorClass = a.event.ErrorClass }
+// note keeps how a call ended for what is told of it. Of a second secret that lacks a right it is evidence only if
+// the current one has it: anybody who asks for a model that neither may use could undo a rotation else.
+func (r *route) note(a *attempt) {
+	r.attempts[a.number].ErrorClass = a.event.ErrorClass
+	limited := a.failed != nil && a.failed.Class == AuthLimited
+	switch d := r.doubted; {
+	case limited && r.hasSpare(a.at, AuthLimited):
+		r.doubted = a
+	case d == nil || a.at != d.at+1:
+	case a.begun:
+		r.doubted = nil
+		r.s.o.Evidence.Refused(d.target.Credential, d.target.Class, d.failed)
+	case limited && d.event.Outcome != usage.NotSent:
+		r.doubted = nil
+		r.s.o.Evidence.Limited(d.target.Credential, d.target.Class, d.failed)
+	}
+}
 
 // goesOn decides what comes after a failure: the same target again, the next one, or nothing, and then the request
 // has failed. Nothing goes on once the caller has something of an answer, has gone, or may have to pay twice.

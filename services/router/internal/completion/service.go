@@ -41,7 +41,7 @@ type Jobs interface {
 // Evidence hears what providers say of credentials.
 type Evidence interface {
 	// Refused is told of secrets that had better not be used again: invalid ones, those without quota, and the
-	// second one of a rotation whatever its provider has against it.
+	// second one of a rotation if the current one could do what it could not.
 	Refused(c *Credential, class usage.Class, e *ProviderError)
 	// Limited is told of credentials that lack a right, which others of their requests may not need. Anybody who
 	// asks for a model that a credential may not use causes it, as often as they ask.
