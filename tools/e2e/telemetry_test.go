@@ -496,6 +496,7 @@ func promisedMetrics(t *testing.T, w *watched) {
 			"claviger_streams_open": "", "claviger_attempts_total": "", "claviger_fallbacks_total": "",
 			"claviger_journal_events": "", "claviger_journal_size_bytes": "", "claviger_journal_oldest_seconds": "", "claviger_publish_lag_seconds": "",
 			"claviger_config_version": "", "claviger_config_age_seconds": "", "claviger_config_objects": "", "claviger_keyring_open_duration_seconds": "",
+			"claviger_router_class_violations_total": "", "claviger_credentials_held": "", "claviger_breakers": "",
 			"go_goroutine_count": "",
 		},
 		w.Keys:     {"rpc_server_call_duration_seconds": "", "claviger_config_version": ""},
@@ -512,6 +513,9 @@ func promisedMetrics(t *testing.T, w *watched) {
 			if family == nil {
 				t.Errorf("%s: there is no %s; there are %v", service.Name, name, slices.Sorted(maps.Keys(families)))
 				continue
+			}
+			if n := family.GetMetric()[0].GetCounter().GetValue(); name == "claviger_router_class_violations_total" && n != 0 {
+				t.Errorf("%s: %v targets were planned that are not allowed, want none", service.Name, n)
 			}
 			if buckets == "" {
 				continue
