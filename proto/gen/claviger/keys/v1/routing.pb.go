@@ -29,7 +29,7 @@ const (
 type PlatformRule int32
 
 const (
-	// PLATFORM_RULE_UNSPECIFIED is never.
+	// PLATFORM_RULE_UNSPECIFIED says nothing: of a single provider it is the rule of all others, of those POLICIES.
 	PlatformRule_PLATFORM_RULE_UNSPECIFIED PlatformRule = 0
 	// PLATFORM_RULE_NEVER is never, in policies too.
 	PlatformRule_PLATFORM_RULE_NEVER PlatformRule = 1

@@ -335,7 +335,7 @@ export const UpdateApprovedModelsResponseSchema: GenMessage<UpdateApprovedModels
  */
 export enum PlatformRule {
   /**
-   * PLATFORM_RULE_UNSPECIFIED is never.
+   * PLATFORM_RULE_UNSPECIFIED says nothing: of a single provider it is the rule of all others, of those POLICIES.
    *
    * @generated from enum value: PLATFORM_RULE_UNSPECIFIED = 0;
    */
