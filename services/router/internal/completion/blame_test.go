@@ -193,3 +193,26 @@ func TestOfARaceThatBothLostNobodyIsAskedAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAddressOfOnesOwnUsesUpNobodysRetries: who makes calls fail there spends a budget of its own.
+func TestAnAddressOfOnesOwnUsesUpNobodysRetries(t *testing.T) {
+	t.Parallel()
+	h := perform(func(_ int, call completion.Call) scene {
+		if call.Model == "a" {
+			return fails(completion.ServerError)
+		}
+		return says(0, "hi")
+	}, "a", "b")
+	h.plan.Targets[0].Rule = &completion.Rule{Retries: 0}
+	for i := range 15 { // each with another credential, or they are left alone
+		h.plan.Targets[0].Credential = &completion.Credential{ID: fmt.Sprint("cred_", i), Provider: "openai", BaseURL: "https://own.example"}
+		own := h.plan.Targets[0]
+		h.health.Again(&own)
+		if out, err := h.complete(t.Context()); err != nil || out.served.Target.Name != "b" {
+			t.Fatalf("after %d requests: %v", i, err)
+		}
+	}
+	if !h.health.Again(&h.plan.Targets[1]) {
+		t.Error("the provider may not be asked again, by nobody")
+	}
+}

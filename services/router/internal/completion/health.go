@@ -20,7 +20,7 @@ type Health interface {
 	Left(trial Trial)
 	// Again asks whether a provider may be called once more for a request for which it has failed: retries
 	// must not double a storm.
-	Again(provider string) bool
+	Again(t *Target) bool
 	// Usual is how long 95 of 100 streams of a target take to their first content; 0 is not known.
 	Usual(t *Target) time.Duration
 }
@@ -60,5 +60,5 @@ func (unlearned) Begin(*Target) (Trial, bool)                          { return 
 func (unlearned) Answered(*Target, Trial, time.Duration, Headroom)     {}
 func (unlearned) Failed(*Target, Trial, *ProviderError, time.Duration) {}
 func (unlearned) Left(Trial)                                           {}
-func (unlearned) Again(string) bool                                    { return true }
+func (unlearned) Again(*Target) bool                                   { return true }
 func (unlearned) Usual(*Target) time.Duration                          { return 0 }

@@ -487,7 +487,7 @@ func TestEachWayThroughTheLoopIsObserved(t *testing.T) {
 			return says(0, "hi")
 		}, "a", "b")
 		for range 20 { // uses up what may be made again
-			h.health.Again("openai")
+			h.health.Again(&h.plan.Targets[0])
 		}
 		h.plan.Targets[1].Provider = "openai"
 		_, _ = h.complete(t.Context()) // what was seen is what matters here

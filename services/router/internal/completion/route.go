@@ -102,7 +102,7 @@ func (r *route) mayCall(i int) bool {
 	if health.Held(t).Why != NotHeld {
 		return false
 	}
-	if r.failedAt(t.Provider) && !health.Again(t.Provider) {
+	if r.failedAt(t) && !health.Again(t) {
 		r.s.o.Observer.Spent(t)
 		return false
 	}
@@ -124,10 +124,14 @@ func (r *route) panics() bool {
 	return false
 }
 
-// failedAt reports whether a provider has failed for this request, so that calling it once more would be a retry.
-func (r *route) failedAt(provider string) bool {
+// failedAt reports whether a target's provider has failed for this request, so that calling it once more would be a
+// retry. An address that a credential names is a provider of its own: what fails there uses up nothing of others.
+func (r *route) failedAt(t *Target) bool {
 	return slices.ContainsFunc(r.attempts, func(a Attempted) bool {
-		return a.Provider == provider && a.ErrorClass != "" && a.Drill == "" && Class(a.ErrorClass).Handling().Effect == Breaks
+		return a.Provider == t.Provider && a.ErrorClass != "" && a.Drill == "" && Class(a.ErrorClass).Handling().Effect == Breaks &&
+			slices.ContainsFunc(r.plan.Targets, func(failed Target) bool {
+				return failed.Credential.ID == a.CredentialID && failed.Credential.BaseURL == t.Credential.BaseURL
+			})
 	})
 }
 

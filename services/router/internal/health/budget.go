@@ -3,6 +3,8 @@ package health
 import (
 	"sync"
 	"time"
+
+	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
 const (
@@ -11,6 +13,12 @@ const (
 	budgetSeconds = 10
 	budgetPart    = 5
 )
+
+// budgetKey is a provider, or an address that a credential names: what somebody makes fail there must not use up the
+// retries of others.
+type budgetKey struct{ provider, baseURL string }
+
+func budgetOf(t *completion.Target) budgetKey { return budgetKey{t.Provider, t.Credential.BaseURL} }
 
 // budget counts the calls of a provider, and those that were made again for a request that had failed there.
 type budget struct {

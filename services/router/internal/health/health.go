@@ -45,7 +45,7 @@ type Health struct {
 	refused     *table[secretKey, refusal]
 	credentials *table[credentialKey, credential]
 	places      *table[placeKey, place]
-	budgets     *table[string, budget]
+	budgets     *table[budgetKey, budget]
 }
 
 var _ completion.Health = (*Health)(nil)
@@ -63,7 +63,7 @@ func New(o Options) *Health {
 		refused:     newTable(o.Capacity, func(secretKey) *refusal { return &refusal{} }),
 		credentials: newTable(o.Capacity, func(k credentialKey) *credential { return &credential{model: k.model} }),
 		places:      newTable(o.Capacity, newPlace),
-		budgets:     newTable(o.Capacity, func(string) *budget { return &budget{} }),
+		budgets:     newTable(o.Capacity, func(budgetKey) *budget { return &budget{} }),
 	}
 }
 
@@ -144,7 +144,7 @@ func (h *Health) Held(t *completion.Target) completion.Hold { return h.Holding(t
 // Begin implements completion.Health.
 func (h *Health) Begin(t *completion.Target) (completion.Trial, bool) {
 	now := h.now()
-	h.budgets.of(t.Provider, now).call(now)
+	h.budgets.of(budgetOf(t), now).call(now)
 	done, err := h.places.of(placeOf(t.Credential, t.Model), now).breaker.Allow()
 	if err != nil {
 		return completion.Trial{}, false
@@ -216,9 +216,9 @@ func begun(trial completion.Trial) bool { return trial.Done == nil && !trial.Who
 func (h *Health) Left(trial completion.Trial) { tell(trial, errNeutral) }
 
 // Again implements completion.Health.
-func (h *Health) Again(provider string) bool {
+func (h *Health) Again(t *completion.Target) bool {
 	now := h.now()
-	return h.budgets.of(provider, now).again(now)
+	return h.budgets.of(budgetOf(t), now).again(now)
 }
 
 // Usual implements completion.Health.

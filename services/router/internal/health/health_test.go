@@ -448,7 +448,7 @@ func TestRetriesAreAFifthOfCallsOrOneASecond(t *testing.T) {
 					h.Begin(at)
 					first++
 					for range 2 {
-						if h.Again("openai") {
+						if h.Again(at) {
 							h.Begin(at)
 							again++
 						}
