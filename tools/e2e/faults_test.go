@@ -226,38 +226,54 @@ func TestServesWhileEverythingBehindItIsDown(t *testing.T) {
 	w.checkUsage(0)
 }
 
-// TestARouterThatStopsInOrderFailsNothingThatEndsInTime sends SIGTERM under load.
-func TestARouterThatStopsInOrderFailsNothingThatEndsInTime(t *testing.T) {
-	w := newWorld(t, cluster.Options{})
-	results := make(chan error, 20)
-	for range 20 {
-		go func() {
-			_, err := w.complete(t.Context(), 0, call{stream: true, script: "script:tokens=100,delay=10ms"})
-			results <- err
-		}()
-	}
-	cluster.Eventually(t, 10*time.Second, "20 open streams", func() error {
-		open := 0
-		for _, e := range w.Provider.Ledger() {
-			if !e.Done {
-				open++
-			}
+// open counts the calls that the scripted provider is answering.
+func (w *world) open() (n int) {
+	for _, e := range w.Provider.Ledger() {
+		if !e.Done {
+			n++
 		}
-		if open < 20 {
-			return fmt.Errorf("%d open", open)
+	}
+	return n
+}
+
+// TestRoutersThatStopInOrderFailNothingThatEndsInTime sends SIGTERM to one router after the other, with 200 open
+// streams over both.
+func TestRoutersThatStopInOrderFailNothingThatEndsInTime(t *testing.T) {
+	w := newWorld(t, cluster.Options{Routers: 2})
+	const each = 100
+	results := make(chan error, 2*each)
+	for router, tokens := range []int{120, 320} { // 12 s, and 32 s: some of them are open when the second one stops
+		for range each {
+			go func() {
+				_, err := w.complete(t.Context(), router, call{stream: true, script: fmt.Sprintf("script:tokens=%d,delay=100ms", tokens)})
+				results <- err
+			}()
+		}
+	}
+	cluster.Eventually(t, 30*time.Second, "200 open streams", func() error {
+		if n := w.open(); n < 2*each {
+			return fmt.Errorf("%d open", n)
 		}
 		return nil
 	})
-	w.Routers[0].Stop()
-	for range 20 {
+	for i, router := range w.Routers {
+		if n := w.open(); n < each {
+			t.Errorf("%d streams are open when %s stops: that shows nothing", n, router.Name)
+		}
+		router.Stop()
+		var refused *httpError
+		if _, err := w.complete(t.Context(), i, call{}); err == nil || errors.As(err, &refused) {
+			t.Errorf("a request after the stop = %v, want no listener", err)
+		}
+		if _, err := w.complete(t.Context(), 1-i, call{}); err != nil {
+			t.Errorf("a request to the other router: %v", err)
+		}
+		router.Start()
+	}
+	for range 2 * each {
 		if err := <-results; err != nil {
-			t.Errorf("a stream that was open at the stop: %v", err)
+			t.Errorf("a stream that was open at a stop: %v", err)
 		}
 	}
-	var refused *httpError
-	if _, err := w.complete(t.Context(), 0, call{}); err == nil || errors.As(err, &refused) {
-		t.Errorf("a request after the stop = %v, want no listener", err)
-	}
-	w.Routers[0].Start()
 	w.checkUsage(0)
 }
