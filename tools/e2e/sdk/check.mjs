@@ -23,6 +23,9 @@ function client(apiKey = input.key, options = {}) {
 const openai = client();
 const model = 'openai/gpt-4o-mini';
 const ask = (script, content = 'hello') => [{ role: 'user', content: script ? `script:${script} ${content}` : content }];
+// The router remembers failures of a credential by model, so a check that makes one fail takes a model of its own.
+let models = 0;
+const ownModel = () => `openai/case-${++models}`;
 const tools = [{
   type: 'function',
   function: { name: 'look', description: 'Looks.', parameters: { type: 'object', properties: { q: { type: 'string' } } } },
@@ -246,7 +249,7 @@ check('no messages', () => raises(OpenAI.BadRequestError, { status: 400, code: '
 check('what cannot be converted is named', () => raises(OpenAI.BadRequestError, { status: 400, param: /logit_bias|n/ }, () => create({ model: 'policy/claude', logit_bias: { 1: 2 } })));
 for (const stream of [false, true]) {
   const s = stream ? ', streaming' : '';
-  const fails = (script, c) => create({ stream, messages: ask(script) }, c);
+  const fails = (script) => create({ stream, model: ownModel(), messages: ask(script) });
   check(`the provider finds a mistake${s}`, () => raises(OpenAI.BadRequestError,
     { status: 400, code: 'invalid_value', param: 'temperature', type: 'invalid_request_error', message: /Invalid 'temperature'/ }, () => fails('error=bad_request')));
   check(`the context is too long${s}`, () => raises(OpenAI.BadRequestError, { status: 400, code: 'context_length_exceeded', param: 'messages' }, () => fails('error=context_length')));
@@ -255,7 +258,9 @@ for (const stream of [false, true]) {
   check(`the provider limits the rate${s}`, async () => {
     const error = await raises(OpenAI.RateLimitError, { status: 429, code: 'rate_limit_exceeded', type: 'rate_limit_error' }, () => fails('error=rate_limit,retry=1500ms'));
     assert.equal(error.headers.get('retry-after'), '2');
-    assert.equal(error.headers.get('retry-after-ms'), '1500');
+    // The router leaves a credential alone up to a tenth longer than it is asked to, and says so.
+    const wait = Number(error.headers.get('retry-after-ms'));
+    assert.ok(wait > 1400 && wait <= 1650, `${wait} ms`);
   });
   for (const [script, status, code] of [['server', 502, 'provider_failed'], ['gateway', 502, 'provider_failed'], ['overloaded', 503, 'provider_overloaded'], ['timeout', 504, 'provider_timed_out']]) {
     check(`the provider fails: ${script}${s}`, () => raises(OpenAI.InternalServerError, { status, code }, () => fails(`error=${script}`)));
@@ -274,7 +279,7 @@ for (const stream of [false, true]) {
 // What the SDK does by itself.
 check('the SDK tries again when the rate is limited', async () => {
   const before = fetches;
-  await raises(OpenAI.RateLimitError, { status: 429 }, () => create({ messages: ask('error=rate_limit,retry=20ms') }, client(input.key, { maxRetries: 2 })));
+  await raises(OpenAI.RateLimitError, { status: 429 }, () => create({ model: ownModel(), messages: ask('error=rate_limit,retry=20ms') }, client(input.key, { maxRetries: 2 })));
   assert.equal(fetches - before, 3);
 });
 check('the SDK does not try again when the quota is used up', async () => {

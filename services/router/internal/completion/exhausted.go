@@ -20,15 +20,20 @@ func (r *route) exhausted() error {
 		return r.nobody()
 	}
 	f, ok := fault.Of(r.failure)
-	if !ok || len(r.attempts) < 2 {
+	if !ok {
 		return r.failure
 	}
 	if e, ok := errors.AsType[*ProviderError](r.failure); ok && e.Class == RateLimited {
-		if wait := r.coolest(); wait > 0 { // another one may be ready before this one is
-			sooner := *e
-			sooner.RetryAfter = wait
-			f = f.RetryingAfter(wait).Because(&sooner)
+		// Another one may be ready before this one is, and this one is left alone a little longer than its provider
+		// asked for: who comes back when told has to be served.
+		if wait := r.coolest(); wait > 0 {
+			told := *e
+			told.RetryAfter = wait
+			f = f.RetryingAfter(wait).Because(&told)
 		}
+	}
+	if len(r.attempts) < 2 {
+		return f
 	}
 	tried := r.tried()
 	return f.Saying("%s (tried: %s)", strings.TrimSuffix(f.Message(), "."), tried).With("tried", tried)

@@ -251,6 +251,34 @@ func TestWhoIsToldToWaitIsLeftAlone(t *testing.T) {
 	})
 }
 
+// TestWhoComesBackWhenToldIsServed: a credential is left alone for a second at least, whatever its provider asks for,
+// and the caller is told how long that is.
+func TestWhoComesBackWhenToldIsServed(t *testing.T) {
+	t.Parallel()
+	for _, asked := range []time.Duration{20 * time.Millisecond, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			limited := true
+			h := perform(func(int, completion.Call) scene {
+				if limited {
+					return asksToWait(completion.RateLimited, asked)
+				}
+				return says(0, "hi")
+			}, "m")
+			_, err := h.complete(t.Context())
+			f, _ := fault.Of(err)
+			if e, ok := errors.AsType[*completion.ProviderError](err); !ok || f.RetryAfter() == asked || e.RetryAfter != f.RetryAfter() {
+				t.Errorf("%v, to be sent again after %v", err, f.RetryAfter())
+			}
+			limited = false
+			time.Sleep(f.RetryAfter()) //nolint:forbidigo // the time of a synctest bubble
+			if _, err := h.complete(t.Context()); err != nil {
+				t.Errorf("asked for %v, told %v: %v", asked, f.RetryAfter(), err)
+			}
+			h.accounted(t)
+		})
+	}
+}
+
 func TestIfAllHaveToWaitTheCallerIsToldTheShortestTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -48,7 +48,7 @@ func Explain(err error) Failure {
 // enough to call again: an answer that broke off (ANSWER_BROKEN_OFF), a connection that was lost (no
 // reason at all) and a provider that fell silent have it too, and may be paid already.
 var unpaid = []string{
-	"ROUTER_OVERLOADED", "ROUTER_NOT_READY", "USAGE_SPOOL_FULL", "USAGE_SPOOL_BROKEN", // before any provider was called
+	"ROUTER_OVERLOADED", "ROUTER_NOT_READY", "USAGE_SPOOL_FULL", "USAGE_SPOOL_BROKEN", "ALL_COOLING_DOWN", // before any provider was called
 	"PROVIDER_OVERLOADED", "PROVIDER_RATE_LIMITED", // the provider turned the call away
 }
 

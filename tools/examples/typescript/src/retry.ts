@@ -42,6 +42,7 @@ const unpaid = new Set([
   "ROUTER_NOT_READY",
   "USAGE_SPOOL_FULL",
   "USAGE_SPOOL_BROKEN",
+  "ALL_COOLING_DOWN",
   // the provider turned the call away
   "PROVIDER_OVERLOADED",
   "PROVIDER_RATE_LIMITED",
