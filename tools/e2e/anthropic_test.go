@@ -2,18 +2,26 @@ package e2e_test
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/anthropics/anthropic-sdk-go"
 	anthropicoption "github.com/anthropics/anthropic-sdk-go/option"
+
+	"github.com/claviger/claviger/tools/seed"
 )
 
 // TestAnthropicsGoSDKWorksUnmodified, with a model whose bytes pass and with one that is converted.
 func TestAnthropicsGoSDKWorksUnmodified(t *testing.T) {
 	t.Parallel()
 	w := startEdge(t)
+	w.plant(t, &seed.Document{
+		Organization: seed.Organization{Slug: "acme"},
+		Policies:     []seed.Policy{{Name: "limited", Spec: seed.Rule(seed.Platform("anthropic/claude-sonnet-4-5"))}},
+	})
+	w.await(t, w.keys["acme"], "policy/limited", http.StatusOK, "")
 	client := anthropic.NewClient(anthropicoption.WithBaseURL(w.BaseURL), anthropicoption.WithAPIKey(w.keys["acme"]), anthropicoption.WithMaxRetries(0))
 	params := func(model, prompt string) anthropic.MessageNewParams {
 		return anthropic.MessageNewParams{
@@ -55,10 +63,17 @@ func TestAnthropicsGoSDKWorksUnmodified(t *testing.T) {
 			"script:error=rate_limit": {429, "rate_limit_error"}, "script:error=server": {502, "api_error"},
 			"script:error=timeout": {504, "timeout_error"}, "script:error=overloaded": {529, "overloaded_error"},
 		} {
-			_, err := client.Messages.New(t.Context(), params(model, prompt))
+			failing := model
+			switch { // who is limited cools down, so nothing else asks for its model
+			case model == direct:
+				failing = "openai/" + string(want.kind)
+			case want.status == http.StatusTooManyRequests:
+				failing = "policy/limited"
+			}
+			_, err := client.Messages.New(t.Context(), params(failing, prompt))
 			api, ok := errors.AsType[*anthropic.Error](err)
 			if !ok || api.StatusCode != want.status || api.Type() != want.kind || !strings.HasPrefix(api.RequestID, "req_") {
-				t.Errorf("%s, %s: %v, want %+v", model, prompt, err, want)
+				t.Errorf("%s, %s: %v, want %+v", failing, prompt, err, want)
 			}
 		}
 	}

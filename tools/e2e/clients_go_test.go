@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/anthropics/anthropic-sdk-go"
@@ -62,7 +63,8 @@ func TestAnthropicsGoSDKReachesEveryNativeForm(t *testing.T) {
 			t.Errorf("%s: a broken stream ended with %s and %v", model, last, err)
 		}
 		for prompt, status := range map[string]int{"script:error=bad_request": 400, "script:error=rate_limit": 429, "script:error=overloaded": 529} {
-			_, err := client.Messages.New(t.Context(), askMessage(model, prompt))
+			// Each with a model of its own: the router remembers failures of a credential by model.
+			_, err := client.Messages.New(t.Context(), askMessage(fmt.Sprintf("%s-%d", model, status), prompt))
 			if api, ok := errors.AsType[*anthropic.Error](err); !ok || api.StatusCode != status {
 				t.Errorf("%s: %s: %v, want %d", model, prompt, err, status)
 			}
