@@ -56,14 +56,23 @@ func TestARouterStartsWithEverythingBehindItDown(t *testing.T) {
 	vaults[1].Refuse()
 	c.KeysDB.Stop()
 	c.MeteringDB.Stop()
-	for _, router := range c.Routers {
-		router.Kill()
-		router.Launch()
+	plain.Kill()
+	plain.Launch()
+	took := time.Duration(0)
+	for range 4 { // a busy machine is slow by itself, and a router that waits for somebody is slow each time
+		sealed.Kill()
+		began := time.Now()
+		sealed.Launch()
+		cluster.Eventually(t, 5*time.Second, "a router with sealed credentials answers", func() error { return ask(t.Context(), sealed, org.APIKey) })
+		want++
+		if took = time.Since(began); took <= time.Second {
+			break
+		}
 	}
-	began := time.Now()
-	cluster.Eventually(t, 5*time.Second, "a router with sealed credentials answers", func() error { return ask(t.Context(), sealed, org.APIKey) })
-	want++
-	t.Logf("from the launch of the process to its first answer: %s", time.Since(began).Round(time.Millisecond))
+	t.Logf("from the launch of the process to its first answer: %s", took.Round(time.Millisecond))
+	if took > time.Second {
+		t.Errorf("its first answer came after %s, want one second", took)
+	}
 	if err := sealed.Ready(); err != nil {
 		t.Errorf("it is not ready: %v", err)
 	}
