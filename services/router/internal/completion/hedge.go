@@ -2,6 +2,7 @@ package completion
 
 import (
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -9,11 +10,31 @@ import (
 // hedgeWindow is how many requests the share of hedged ones is of.
 const hedgeWindow = 10_000
 
-// hedges counts requests, and those for which a second call was sent. Both are halved now and then, which leaves
-// their share as it is.
-type hedges struct{ requests, sent atomic.Int64 }
+// hedges has the share of each organization: one that hedges every request leaves the others theirs. There are as
+// many as organizations with a policy that hedges, of some 100 bytes each.
+type hedges struct {
+	mu sync.Mutex
+	of map[string]*hedged
+}
 
-func (h *hedges) request() {
+// by is the share of an organization.
+func (h *hedges) by(orgID string) *hedged {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.of[orgID] == nil {
+		if h.of == nil {
+			h.of = map[string]*hedged{}
+		}
+		h.of[orgID] = &hedged{}
+	}
+	return h.of[orgID]
+}
+
+// hedged counts requests that may be hedged, and those for which a second call was sent. Both are halved now and
+// then, which leaves their share as it is.
+type hedged struct{ requests, sent atomic.Int64 }
+
+func (h *hedged) request() {
 	if n := h.requests.Add(1); n >= hedgeWindow {
 		h.requests.Add(-n / 2)
 		h.sent.Add(-h.sent.Load() / 2)
@@ -21,7 +42,7 @@ func (h *hedges) request() {
 }
 
 // allow grants a second call if the share stays within percent.
-func (h *hedges) allow(percent int) bool {
+func (h *hedged) allow(percent int) bool {
 	if sent := h.sent.Add(1); sent*100 <= h.requests.Load()*int64(percent) {
 		return true
 	}
@@ -96,7 +117,7 @@ func (r *route) second() *attempt {
 		if r.drilled(t) || r.isOff(at) || r.s.o.Health.Held(t).Why != NotHeld {
 			continue
 		}
-		if !r.s.hedges.allow(r.plan.Hedge.MaxPercent) {
+		if !r.s.hedges.by(r.caller.OrgID).allow(r.plan.Hedge.MaxPercent) {
 			return nil
 		}
 		trial, ok := r.s.o.Health.Begin(t)

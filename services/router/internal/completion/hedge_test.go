@@ -17,11 +17,11 @@ import (
 func hedged(t *testing.T, scenes map[string]scene, targets ...string) *theatre {
 	t.Helper()
 	h := perform(func(_ int, call completion.Call) scene { return scenes[call.Model] }, targets...)
+	h.plan.Hedge = &completion.Hedge{After: 2 * time.Second, MaxPercent: 5}
 	for range 200 {
-		_ = h.Complete(t.Context(), completion.Caller{}, request(), &sink{}) // each counts as a request
+		_, _ = h.complete(t.Context()) // each counts as a request
 	}
 	h.calls, h.recorder.events, h.begun = nil, nil, time.Now()
-	h.plan.Hedge = &completion.Hedge{After: 2 * time.Second, MaxPercent: 5}
 	return h
 }
 
@@ -156,7 +156,7 @@ func TestWhenACallIsNotHedged(t *testing.T) {
 				}
 				req := request()
 				test.change(h, req)
-				_ = h.Complete(t.Context(), completion.Caller{}, req, &sink{}) // the calls are what matters here
+				_ = h.Complete(t.Context(), completion.Caller{OrgID: "org_1"}, req, &sink{}) // the calls are what matters here
 				if len(h.calls) != test.want {
 					t.Errorf("called %v, want %d calls", h.calls, test.want)
 				}
@@ -192,6 +192,31 @@ func TestHedgesStayWithinTheirShare(t *testing.T) {
 			h.accounted(t)
 		})
 	}
+}
+
+// TestWhoHedgesEverythingLeavesOthersTheirShare of second calls.
+func TestWhoHedgesEverythingLeavesOthersTheirShare(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := hedged(t, map[string]scene{"a": says(0, "x")}, "a", "b")
+		h.play = func(_ int, call completion.Call) scene {
+			if call.Model == "a" {
+				return says(3*time.Second, "a")
+			}
+			return says(0, "b")
+		}
+		h.plan.Hedge.MaxPercent = 100
+		for range 100 {
+			_ = h.Complete(t.Context(), completion.Caller{OrgID: "org_2"}, request(), &sink{}) // the calls are what matters here
+		}
+		if len(h.calls) != 200 {
+			t.Fatalf("%d calls of 100 requests", len(h.calls))
+		}
+		h.plan.Hedge.MaxPercent = 5
+		if out, err := h.complete(t.Context()); err != nil || out.text != "b" {
+			t.Errorf("%v, %q: its share was used up by others", err, out.text)
+		}
+	})
 }
 
 // TestManyRacesAtOnce is for the race detector: callers who leave, losers that come in at the same moment, and what

@@ -218,7 +218,6 @@ func (s *Service) enter(ctx context.Context, caller Caller, req *Request) (*rout
 		r.leave()
 		return nil, ErrDraining
 	}
-	s.hedges.request()
 	return r, nil
 }
 

@@ -57,6 +57,9 @@ func (r *route) prepare() error {
 	}
 	p.MaxAttempts = p.Attempts()
 	r.settle(p)
+	if p.Hedge != nil {
+		r.s.hedges.by(r.caller.OrgID).request()
+	}
 	return nil
 }
 

@@ -106,7 +106,7 @@ type Overrides struct {
 type Hedge struct {
 	// After is how long to wait; 0 is the 95th percentile of the target's time to its first byte.
 	After time.Duration
-	// MaxPercent bounds the requests of the router that are hedged.
+	// MaxPercent bounds how many of the organization's requests that may be hedged are, at this router.
 	MaxPercent int
 }
 
