@@ -78,7 +78,7 @@ func (w *world) seed(slug string, owner seed.Login, openAIKey string) string {
 		PlatformCredentials: platform,
 		Credentials:         []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(openAIKey), BaseURL: w.Provider.OpenAIURL(), Priority: 1}},
 		Policies: []seed.Policy{{Name: "main", Spec: seed.Rule(
-			seed.Own("openai/gpt-4o-mini"),
+			onceOwn("openai/gpt-4o-mini"), // where it fails the next line is the point
 			seed.Platform("anthropic/claude-haiku-4-5"),
 		)}},
 		APIKeys: []seed.APIKey{{Name: "app", Policy: "main", WriteTo: "app.key"}},
