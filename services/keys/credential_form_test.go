@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect/v2"
 	"connectrpc.com/connect/v2/connectproto"
@@ -285,8 +286,10 @@ func TestModelsOfAKeyTestAreStoredShownAndSentToRouters(t *testing.T) {
 	report := func(state keysv1.CredentialState, models ...string) {
 		t.Helper()
 		job := w.probes[len(w.probes)-1]
+		r.clock.Advance(time.Second) // another router's, which was given the same test
 		_, err := r.internal(r.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{Router: "router-1", Closing: true, ProbeResults: []*keysv1.ProbeResult{{
 			ProbeId: job.GetId(), OrgId: job.GetOrgId(), CredentialId: job.GetCredentialId(), Revision: job.GetRevision(), State: state, Reason: "because", Models: models,
+			Time: timestamp(r.clock.Now()),
 		}}})
 		r.must(err)
 	}
