@@ -178,9 +178,15 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 	c := r.owner.credential("main")
 	g, k := r.owner.group("team"), r.owner.apiKey("ci", p.GetId()).GetApiKey()
 	k = r.owner.editKey(&keysv1.UpdateApiKeyRequest{Id: k.GetId(), GroupId: new(g.GetId()), EnforcePolicy: new(true), Etag: k.GetEtag()})
-	_, err := r.owner.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{
-		Preferences: &keysv1.RoutingPreferences{Order: []string{"groq"}, PolicyId: p.GetId()}, Etag: "1", IdempotencyKey: "1",
+	_, err := r.owner.groups.UpdateGroup(t.Context(), &keysv1.UpdateGroupRequest{
+		Id: g.GetId(), Name: "team", PolicyId: p.GetId(), EnforcePolicy: true, ApprovedModels: []string{"openai/*"}, Etag: g.GetEtag(), IdempotencyKey: "1",
 	})
+	r.must(err)
+	prefers := &keysv1.RoutingPreferences{
+		Order: []string{"groq"}, Ignore: []string{"xai"}, Platform: keysv1.PlatformRule_PLATFORM_RULE_NEVER, PolicyId: p.GetId(), EnforcePolicy: true,
+		Providers: []*keysv1.ProviderRule{{Provider: "groq", Platform: keysv1.PlatformRule_PLATFORM_RULE_AFTER_OWN}},
+	}
+	_, err = r.owner.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{Preferences: prefers, Etag: "1", IdempotencyKey: "1"})
 	r.must(err)
 	_, err = r.owner.models.UpdateApprovedModels(t.Context(), &keysv1.UpdateApprovedModelsRequest{ApprovedModels: []string{"openai/*"}, Etag: "1", IdempotencyKey: "1"})
 	r.must(err)
@@ -193,7 +199,9 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 			}
 		}
 	}
-	if want := (&keysv1.GroupConfig{OrgId: r.orgID, Id: g.GetId(), Name: "team"}); !proto.Equal(router.config[g.GetId()], want) || metering.config[g.GetId()] != nil {
+	if want := (&keysv1.GroupConfig{
+		OrgId: r.orgID, Id: g.GetId(), Name: "team", PolicyId: p.GetId(), EnforcePolicy: true, ApprovedModels: []string{"openai/*"},
+	}); !proto.Equal(router.config[g.GetId()], want) || metering.config[g.GetId()] != nil {
 		t.Errorf("group: routers see %v, metering %v; want %v and nothing", router.config[g.GetId()], metering.config[g.GetId()], want)
 	}
 	for w, sees := range map[*watching]bool{router: true, metering: false} {
@@ -201,7 +209,7 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 		rule, _ := w.config[p.GetId()].(*keysv1.PolicyConfig)
 		key := w.key(k.GetId())
 		for what, there := range map[string]bool{
-			"preferences": len(org.GetPreferences().GetOrder()) == 1 && org.GetPreferences().GetPolicyId() == p.GetId(), "approved models": len(org.GetApprovedModels()) == 1,
+			"preferences": proto.Equal(org.GetPreferences(), prefers), "approved models": len(org.GetApprovedModels()) == 1,
 			"the rule": proto.Equal(rule.GetSpec(), p.GetSpec()), "the key's group": key.GetGroupId() == g.GetId(), "what is enforced": key.GetEnforcePolicy(),
 		} {
 			if there != sees {
@@ -220,6 +228,9 @@ func TestViewsHoldNoMoreThanIsNeeded(t *testing.T) {
 		t.Errorf("sealed text: routers see %d bytes, metering %d", len(seen.GetSealed()), len(blind.GetSealed()))
 	}
 	key, hashless := router.key(k.GetId()), metering.key(k.GetId())
+	if key.GetPolicyId() != p.GetId() {
+		t.Errorf("routers see the policy %q of an API key, want %q", key.GetPolicyId(), p.GetId())
+	}
 	if len(key.GetHash()) != 32 || len(hashless.GetHash()) != 0 || hashless.GetPublicId() == "" {
 		t.Errorf("hash: routers see %d bytes, metering %d", len(key.GetHash()), len(hashless.GetHash()))
 	}
