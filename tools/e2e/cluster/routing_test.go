@@ -129,6 +129,9 @@ func TestWhatIsSwitchedOffIsRefusedOnEveryRouterThatConfirms(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("receipts of %d revocations: median %s, longest %s", len(took), took[len(took)/2], took[len(took)-1])
+	if most := took[len(took)-2]; most > 2*time.Second { // one of twenty may meet a busy machine; none takes five seconds
+		t.Errorf("receipts took up to %s, want two seconds", most)
+	}
 
 	// A router that is away holds nobody up for longer than its lease, and is not counted.
 	c.Routers[1].Stop()
