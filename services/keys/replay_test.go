@@ -66,3 +66,39 @@ func TestAnEndThatIsNoTimeIsRefused(t *testing.T) {
 		refused(t, what, err, connect.CodeInvalidArgument, "EXPIRE_TIME_INVALID")
 	}
 }
+
+// TestATimeThatIsNoneLosesNothing has a broken router tell times that no calendar holds. They stand beside the
+// second secret in one text, which would be lost as a whole.
+func TestATimeThatIsNoneLosesNothing(t *testing.T) {
+	t.Parallel()
+	x := newRotating(t)
+	staged := x.stage()
+	x.w.until("its test", func() bool { return len(x.w.probes) == 2 })
+	for _, seconds := range []int64{-1 << 50, 1 << 50} {
+		none := &timestamppb.Timestamp{Seconds: seconds}
+		_, err := x.internal(x.app, "router", "router-1").ReportRouterState(t.Context(), &keysv1.ReportRouterStateRequest{
+			Router: "router-1", Closing: true,
+			ProbeResults: []*keysv1.ProbeResult{{
+				ProbeId: x.w.probes[1].GetId(), OrgId: x.orgID, CredentialId: x.id, Revision: staged.GetNext().GetRevision(), State: active, Time: none,
+			}},
+			Evidence: []*keysv1.CredentialEvidence{{OrgId: x.orgID, CredentialId: x.id, Revision: 1, ErrorClass: "auth_invalid", Time: none}},
+			Headroom: []*keysv1.HeadroomReport{{OrgId: x.orgID, Headroom: &keysv1.Headroom{
+				CredentialId: x.id, Model: "openai/a", Time: timestamp(x.clock.Now()), CoolingUntil: none, Requests: &keysv1.Allowance{Remaining: 1, ResetTime: none},
+			}}},
+		})
+		x.must(err)
+		if got := x.now().GetNext(); got.GetRevision() != staged.GetNext().GetRevision() {
+			t.Fatalf("the second secret = %v after a time of %d seconds, want it kept", got, seconds)
+		}
+	}
+	res, err := x.owner.creds.ListHeadroom(t.Context(), &keysv1.ListHeadroomRequest{})
+	x.must(err)
+	for _, h := range res.GetHeadroom() {
+		if h.GetCoolingUntil() != nil || h.GetRequests().GetResetTime() != nil {
+			t.Errorf("headroom = %v, want no times that are none", h)
+		}
+	}
+	if len(res.GetHeadroom()) != 1 {
+		t.Errorf("%d reports of headroom, want 1", len(res.GetHeadroom()))
+	}
+}

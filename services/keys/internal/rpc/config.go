@@ -276,13 +276,13 @@ func findingsByOrg(req *keysv1.ReportRouterStateRequest) map[string][]credential
 	for _, r := range req.GetProbeResults() {
 		byOrg[r.GetOrgId()] = append(byOrg[r.GetOrgId()], credential.Finding{
 			CredentialID: r.GetCredentialId(), Revision: int(r.GetRevision()), State: fromVerdict(r.GetState()), Tested: true,
-			Reason: r.GetReason(), Models: r.GetModels(), At: fromTimestamp(r.GetTime()), ProbeID: r.GetProbeId(),
+			Reason: r.GetReason(), Models: r.GetModels(), At: toldTime(r.GetTime()), ProbeID: r.GetProbeId(),
 		})
 	}
 	for _, e := range req.GetEvidence() {
 		if credential.IsEvidence(e.GetErrorClass()) {
 			byOrg[e.GetOrgId()] = append(byOrg[e.GetOrgId()], credential.Finding{
-				CredentialID: e.GetCredentialId(), Revision: int(e.GetRevision()), Class: e.GetErrorClass(), Reason: e.GetReason(), At: fromTimestamp(e.GetTime()),
+				CredentialID: e.GetCredentialId(), Revision: int(e.GetRevision()), Class: e.GetErrorClass(), Reason: e.GetReason(), At: toldTime(e.GetTime()),
 			})
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/authn"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
@@ -58,17 +60,26 @@ func headroomOf(req *keysv1.ReportRouterStateRequest) (out []headroom.Headroom) 
 		}
 		out = append(out, headroom.Headroom{
 			OrgID: h.GetOrgId(), CredentialID: told.GetCredentialId(), Model: told.GetModel(), Router: req.GetRouter(), Requests: fromAllowance(told.GetRequests()),
-			Tokens: fromAllowance(told.GetTokens()), CoolingUntil: fromTimestamp(told.GetCoolingUntil()), At: fromTimestamp(told.GetTime()),
+			Tokens: fromAllowance(told.GetTokens()), CoolingUntil: toldTime(told.GetCoolingUntil()), At: toldTime(told.GetTime()),
 		})
 	}
 	return out
+}
+
+// toldTime is a time that a router tells; one that no calendar holds is none. It could neither be kept as JSON nor
+// be shown, and what stands beside it would be lost with it.
+func toldTime(t *timestamppb.Timestamp) time.Time {
+	if t.CheckValid() != nil {
+		return time.Time{}
+	}
+	return fromTimestamp(t)
 }
 
 func fromAllowance(a *keysv1.Allowance) *headroom.Allowance {
 	if a == nil {
 		return nil
 	}
-	return &headroom.Allowance{Limit: a.GetLimit(), Remaining: a.GetRemaining(), ResetAt: fromTimestamp(a.GetResetTime())}
+	return &headroom.Allowance{Limit: a.GetLimit(), Remaining: a.GetRemaining(), ResetAt: toldTime(a.GetResetTime())}
 }
 
 func allowanceToProto(a *headroom.Allowance) *keysv1.Allowance {
