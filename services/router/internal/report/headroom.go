@@ -40,8 +40,16 @@ func newHeadroom() headroom {
 	return headroom{waiting: map[place]*keysv1.HeadroomReport{}, told: map[place]told{}}
 }
 
+// modelsWaiting bounds of how many models of a credential keys is to be told: callers choose their names, and an address
+// of one's own may answer to every name.
+const modelsWaiting = 100
+
 // learn takes over what is new.
 func (h *headroom) learn(learned Learned) {
+	models := map[string]int{} // by credential
+	for at := range h.waiting {
+		models[at.credentialID]++
+	}
 	learned(func(c *completion.Credential, model string, left completion.Headroom, coolingUntil, at time.Time) {
 		report := &keysv1.HeadroomReport{OrgId: c.OrgID, Headroom: &keysv1.Headroom{
 			CredentialId: c.ID, Model: model, Requests: allowance(left.Requests, at), Tokens: allowance(left.Tokens, at), Time: timestamppb.New(at),
@@ -49,7 +57,14 @@ func (h *headroom) learn(learned Learned) {
 		if coolingUntil.After(at) {
 			report.Headroom.CoolingUntil = timestamppb.New(coolingUntil)
 		}
-		h.waiting[place{c.ID, model}] = report
+		key := place{c.ID, model}
+		if h.waiting[key] == nil {
+			if models[c.ID] >= modelsWaiting {
+				return // told of when there is room, if it is still called
+			}
+			models[c.ID]++
+		}
+		h.waiting[key] = report
 	})
 }
 

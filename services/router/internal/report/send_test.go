@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -251,7 +252,8 @@ func TestHeadroomIsToldOfTheNewestAndNotTooOften(t *testing.T) {
 			if l.cooling {
 				until = at.Add(time.Minute)
 			}
-			visit(&completion.Credential{ID: "cred_1", OrgID: "org_1"}, l.model,
+			_, of, _ := strings.Cut(l.model, "many ") // each of another credential
+			visit(&completion.Credential{ID: "cred_1" + of, OrgID: "org_1"}, l.model,
 				completion.Headroom{Requests: completion.Allowance{Known: true, Limit: 10, Remaining: l.remaining, Reset: time.Second}}, until, at)
 		}
 		lessons = nil
@@ -262,7 +264,7 @@ func TestHeadroomIsToldOfTheNewestAndNotTooOften(t *testing.T) {
 			defer keys.mu.Unlock()
 			for _, req := range keys.heard {
 				for _, h := range req.GetHeadroom() {
-					if h.GetOrgId() != "org_1" || h.GetHeadroom().GetCredentialId() != "cred_1" || h.GetHeadroom().GetTokens() != nil || h.GetHeadroom().GetRequests().GetResetTime() == nil {
+					if h.GetOrgId() != "org_1" || !strings.HasPrefix(h.GetHeadroom().GetCredentialId(), "cred_1") || h.GetHeadroom().GetTokens() != nil || h.GetHeadroom().GetRequests().GetResetTime() == nil {
 						t.Errorf("told of %v", h)
 					}
 					out = append(out, lesson{h.GetHeadroom().GetModel(), h.GetHeadroom().GetRequests().GetRemaining(), h.GetHeadroom().GetCoolingUntil() != nil})
@@ -397,6 +399,29 @@ func TestVerdictsWithManyModelsComeInReportsThatKeysTakes(t *testing.T) {
 		}
 		if len(told) != credentials {
 			t.Errorf("%d verdicts are told, want %d", len(told), credentials)
+		}
+	})
+}
+
+// TestACredentialWithEndlessModelsLeavesRoomForOthers: a caller invents names, and an address answers to all.
+func TestACredentialWithEndlessModelsLeavesRoomForOthers(t *testing.T) {
+	turn := 0
+	learned := func(visit func(c *completion.Credential, model string, left completion.Headroom, coolingUntil, at time.Time)) {
+		turn++
+		left := completion.Headroom{Requests: completion.Allowance{Known: true, Remaining: 7}}
+		if turn == 1 {
+			visit(&completion.Credential{ID: "cred_quiet", OrgID: "org_1"}, "openai/m", left, time.Time{}, time.Now())
+		}
+		for i := range 3000 {
+			visit(&completion.Credential{ID: "cred_loud", OrgID: "org_2"}, fmt.Sprint("openai/", turn, "-", i), left, time.Time{}, time.Now().Add(time.Millisecond))
+		}
+	}
+	reporting(t, learned, func(t *testing.T, _ *report.Reporter, keys *ear) {
+		wait(time.Second)
+		got, _ := keys.last()
+		quiet := slices.ContainsFunc(got.GetHeadroom(), func(h *keysv1.HeadroomReport) bool { return h.GetHeadroom().GetCredentialId() == "cred_quiet" })
+		if n := len(got.GetHeadroom()); !quiet || n > 101 {
+			t.Errorf("a report of %d models has the other credential: %v", n, quiet)
 		}
 	})
 }

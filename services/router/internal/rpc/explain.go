@@ -3,8 +3,6 @@ package rpc
 import (
 	"context"
 
-	"google.golang.org/protobuf/proto"
-
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -47,22 +45,26 @@ func explanationOf(e *plan.Explanation, level completion.Provenance) *routerv1.E
 	for i := range e.Candidates {
 		out.Candidates = append(out.Candidates, candidateOf(&e.Candidates[i], level))
 	}
+	said := map[exclusion]bool{}
 	for i := range e.Exclusions {
 		x := exclusionOf(&e.Exclusions[i], level)
-		if !said(out.GetExclusions(), x) {
+		if told := toldOf(x); !said[told] {
+			said[told] = true
 			out.Exclusions = append(out.Exclusions, x)
 		}
 	}
 	return out
 }
 
-func said(before []*routerv1.RouteExclusion, x *routerv1.RouteExclusion) bool {
-	for _, b := range before {
-		if b.GetLine() == x.GetLine() && b.GetReason() == x.GetReason() && proto.Equal(b, x) {
-			return true
-		}
-	}
-	return false
+// exclusion is what an exclusion tells, to find those that tell the same: an organization may have thousands.
+type exclusion struct {
+	provider, model, credentialID, reason, description string
+	class                                              eventsv1.CredentialClass
+	line                                               int32
+}
+
+func toldOf(x *routerv1.RouteExclusion) exclusion {
+	return exclusion{x.GetProvider(), x.GetModel(), x.GetCredentialId(), x.GetReason(), x.GetDescription(), x.GetCredentialClass(), x.GetLine()}
 }
 
 func candidateOf(c *plan.Candidate, level completion.Provenance) *routerv1.RouteCandidate {
