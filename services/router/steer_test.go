@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,9 +32,7 @@ func (s *spending) RoundTrip(r *http.Request) (*http.Response, error) {
 	who := "second"
 	if strings.Contains(r.Header.Get("Authorization")+r.Header.Get("X-Api-Key"), "first") {
 		who = "first"
-		for key, value := range s.header {
-			h[key] = value
-		}
+		maps.Copy(h, s.header)
 	}
 	s.asked = append(s.asked, who)
 	return &http.Response{
