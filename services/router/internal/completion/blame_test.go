@@ -1,7 +1,6 @@
 package completion_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -187,7 +186,7 @@ func TestOfARaceThatBothLostNobodyIsAskedAgain(t *testing.T) {
 			}
 			return scene{wait: time.Second, fails: failure(completion.AuthInvalid)}
 		}
-		_, err := h.complete(context.Background())
+		_, err := h.complete(t.Context())
 		if err == nil || h.models() != "a b" || len(h.evidence.refused) != 1 {
 			t.Errorf("%v after %s, evidence %v", err, h.models(), h.evidence.refused)
 		}
