@@ -439,6 +439,9 @@ func TestWhatAProviderSendsIsBounded(t *testing.T) {
 	w.provider.Control("gpt-4.1", "", 1, llmtest.Script{Text: strings.Repeat("x", 70<<20)})
 	tooLong.facts = map[string]string{"provider": "openai", "model": "openai/gpt-4.1"}
 	w.expect(t, "an answer of 70 MB", w.post(t, "/v1/chat/completions", w.keys["acme"], chatBody("openai/gpt-4.1", "hi")), tooLong)
+	if calls := w.callsOf("gpt-4.1"); calls != 1 { // it would be as long again
+		t.Errorf("an answer of 70 MB: the provider was called %d times, want once", calls)
+	}
 	w.stillServes(t, "a provider that sent too much")
 }
 

@@ -173,12 +173,13 @@ func (r *Response) Broken(err error) error {
 	if told, ok := errors.AsType[*completion.ProviderError](err); ok {
 		return told
 	}
-	message := "the provider broke off its answer"
-	if errors.Is(err, errTooLarge) {
+	message, tooLarge := "the provider broke off its answer", errors.Is(err, errTooLarge)
+	if tooLarge {
 		message = "the provider's answer is longer than the router takes"
 	}
 	return Interrupted(r.ctx, &completion.ProviderError{
 		Class: completion.Network, Status: r.StatusCode, RequestID: r.RequestID(), Message: message, Sent: true,
+		Ours: tooLarge, // the same would come again, and be paid again
 	})
 }
 
