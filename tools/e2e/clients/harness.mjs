@@ -31,6 +31,11 @@ export async function finish() {
 // script is a user's text that tells the scripted provider what to answer.
 export const script = (settings, text = 'hello') => `script:${settings} ${text}`;
 
+// ownModel is a model of the same provider that nothing else asks for. The router remembers failures of a credential
+// by model, and lets it cool down after a rate limit.
+let models = 0;
+export const ownModel = (model) => `${model}-${process.pid}-${++models}`;
+
 // raises checks the class, the status and other members of a client's exception.
 export async function raises(kind, want, run) {
   let error;

@@ -4,19 +4,21 @@ import { tool } from '@langchain/core/tools';
 import { ChatAnthropic } from '@langchain/anthropic';
 import { ChatOpenAI, OpenAIEmbeddings } from '@langchain/openai';
 import { z } from 'zod';
-import { assert, check, finish, input, look, lookTool, script } from './harness.mjs';
+import { assert, check, finish, input, look, lookTool, ownModel, script } from './harness.mjs';
 
 const configuration = { baseURL: `${input.baseURL}/v1` };
 const chat = (model, more = {}) => new ChatOpenAI({ model, apiKey: input.key, maxRetries: 0, configuration, ...more });
+const claude = (model) => new ChatAnthropic({ model, apiKey: input.key, anthropicApiUrl: input.baseURL, maxRetries: 0, maxTokens: 100 });
 const looking = tool(async () => 'found', { name: lookTool.name, description: lookTool.description, schema: z.object({ q: z.string() }) });
 
-for (const [name, make] of [
-  ['ChatOpenAI, passed', () => chat('openai/gpt-4o-mini')],
-  ['ChatOpenAI, converted', () => chat('anthropic/claude-haiku-4-5')],
-  ['ChatOpenAI over responses', () => chat('openai/gpt-4o-mini', { useResponsesApi: true })],
-  ['ChatAnthropic, passed', () => new ChatAnthropic({ model: 'anthropic/claude-haiku-4-5', apiKey: input.key, anthropicApiUrl: input.baseURL, maxRetries: 0, maxTokens: 100 })],
-  ['ChatAnthropic, converted', () => new ChatAnthropic({ model: 'openai/gpt-4o-mini', apiKey: input.key, anthropicApiUrl: input.baseURL, maxRetries: 0, maxTokens: 100 })],
+for (const [name, usual, making] of [
+  ['ChatOpenAI, passed', 'openai/gpt-4o-mini', chat],
+  ['ChatOpenAI, converted', 'anthropic/claude-haiku-4-5', chat],
+  ['ChatOpenAI over responses', 'openai/gpt-4o-mini', (model) => chat(model, { useResponsesApi: true })],
+  ['ChatAnthropic, passed', 'anthropic/claude-haiku-4-5', claude],
+  ['ChatAnthropic, converted', 'openai/gpt-4o-mini', claude],
 ]) {
+  const make = (model = usual) => making(model);
   check(`${name}: invoke`, async () => {
     const r = await make().invoke([new HumanMessage(script('text=good%20day,in=40,out=7'))]);
     assert.equal(r.text, 'good day');
@@ -40,7 +42,7 @@ for (const [name, make] of [
   });
   check(`${name}: an error says its status`, async () => {
     for (const [settings, status, kind] of [['error=bad_request', 400, 'BadRequestError'], ['error=rate_limit', 429, 'RateLimitError'], ['error=server', 502, 'InternalServerError']]) {
-      await assert.rejects(make().invoke([new HumanMessage(script(settings))]), (e) => e.status === status && e.constructor.name === kind, settings);
+      await assert.rejects(make(ownModel(usual)).invoke([new HumanMessage(script(settings))]), (e) => e.status === status && e.constructor.name === kind, settings);
     }
   });
   check(`${name}: a stream that breaks off raises`, () => assert.rejects(async () => {
@@ -56,7 +58,7 @@ for (const [name, make] of [
     });
     assert.ok(pieces < 500, `${pieces} pieces`);
   });
-  check(`${name}: a model that is not there`, () => assert.rejects(make().invoke([new HumanMessage(script('error=model'))]), (e) => e.status === 404 && e.constructor.name === 'NotFoundError'));
+  check(`${name}: a model that is not there`, () => assert.rejects(make(ownModel(usual)).invoke([new HumanMessage(script('error=model'))]), (e) => e.status === 404 && e.constructor.name === 'NotFoundError'));
 }
 check('who leaves ends the call', async () => {
   const leaving = new AbortController();

@@ -1,6 +1,6 @@
 // OpenAI's SDK, unmodified, beyond chat completions (../sdk does those): responses, embeddings, images.
 import OpenAI from 'openai';
-import { assert, check, finish, input, look, lookTool, raises, script } from './harness.mjs';
+import { assert, check, finish, input, look, lookTool, ownModel, raises, script } from './harness.mjs';
 
 const openai = new OpenAI({ baseURL: `${input.baseURL}/v1`, apiKey: input.key, maxRetries: 0 });
 const tools = [{ type: 'function', name: lookTool.name, description: lookTool.description, parameters: lookTool.schema, strict: false }];
@@ -43,7 +43,7 @@ for (const [way, model] of [['passed', 'openai/gpt-4o-mini'], ['converted', 'ant
     assert.equal(next.output_text, 'done');
   });
   check(`${way}: an error is the SDK's exception`, () => raises('RateLimitError', { status: 429 }, () =>
-    openai.responses.create({ model, input: script('error=rate_limit') })));
+    openai.responses.create({ model: ownModel(model), input: script('error=rate_limit') })));
   check(`${way}: a cut stream does not end well`, async () => {
     await assert.rejects(async () => {
       let completed = false;

@@ -3,7 +3,7 @@ import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, embedMany, generateText, jsonSchema, streamText, tool } from 'ai';
-import { assert, check, finish, input, look, lookTool, script } from './harness.mjs';
+import { assert, check, finish, input, look, lookTool, ownModel, script } from './harness.mjs';
 
 const baseURL = `${input.baseURL}/v1`;
 const compatible = createOpenAICompatible({ name: 'claviger', baseURL, apiKey: input.key, includeUsage: true });
@@ -11,15 +11,16 @@ const openai = createOpenAI({ baseURL, apiKey: input.key });
 const anthropic = createAnthropic({ baseURL, apiKey: input.key });
 const tools = { look: tool({ description: lookTool.description, inputSchema: jsonSchema(lookTool.schema) }) };
 
-for (const [name, model] of [
-  ['compatible, passed', compatible('openai/gpt-4o-mini')],
-  ['compatible, converted', compatible('anthropic/claude-haiku-4-5')],
-  ['openai over responses', openai('openai/gpt-4o-mini')],
-  ['openai over responses, converted', openai('anthropic/claude-haiku-4-5')],
-  ['openai over chat', openai.chat('openai/gpt-4o-mini')],
-  ['anthropic, passed', anthropic('anthropic/claude-haiku-4-5')],
-  ['anthropic, converted', anthropic('openai/gpt-4o-mini')],
+for (const [name, make, id] of [
+  ['compatible, passed', compatible, 'openai/gpt-4o-mini'],
+  ['compatible, converted', compatible, 'anthropic/claude-haiku-4-5'],
+  ['openai over responses', openai, 'openai/gpt-4o-mini'],
+  ['openai over responses, converted', openai, 'anthropic/claude-haiku-4-5'],
+  ['openai over chat', openai.chat, 'openai/gpt-4o-mini'],
+  ['anthropic, passed', anthropic, 'anthropic/claude-haiku-4-5'],
+  ['anthropic, converted', anthropic, 'openai/gpt-4o-mini'],
 ]) {
+  const model = make(id);
   check(`${name}: generateText`, async () => {
     const r = await generateText({ model, maxRetries: 0, prompt: script('text=good%20day,in=40,out=7') });
     assert.equal(r.text, 'good day');
@@ -57,7 +58,7 @@ for (const [name, model] of [
     assert.ok(aborted && pieces < 500, `${pieces} pieces`);
   });
   check(`${name}: an error is an APICallError`, async () => {
-    await assert.rejects(generateText({ model, maxRetries: 0, prompt: script('error=rate_limit') }), (e) => APICallError.isInstance(e) && e.statusCode === 429 && e.isRetryable);
+    await assert.rejects(generateText({ model: make(ownModel(id)), maxRetries: 0, prompt: script('error=rate_limit') }), (e) => APICallError.isInstance(e) && e.statusCode === 429 && e.isRetryable);
   });
 }
 check('who leaves ends the call', async () => {
