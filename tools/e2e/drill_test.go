@@ -42,9 +42,6 @@ func TestADrillIsRealForThePolicyAndForNobodyElse(t *testing.T) {
 		}
 	}
 	ctx := t.Context()
-	listed, err := creds.ListCredentials(ctx, &keysv1.ListCredentialsRequest{})
-	must(err)
-	before := listed.GetCredentials()[0]
 	named, err := keys.ListApiKeys(ctx, &keysv1.ListApiKeysRequest{})
 	must(err)
 	other, err := keys.CreateApiKey(ctx, &keysv1.CreateApiKeyRequest{Name: "other", IdempotencyKey: "other"})
@@ -65,6 +62,17 @@ func TestADrillIsRealForThePolicyAndForNobodyElse(t *testing.T) {
 		}
 	}
 	everywhere("the other key works", call{key: other.GetSecret()}, "openai")
+	var before *keysv1.Credential
+	cluster.Eventually(t, 30*time.Second, "what has been served proves the credential", func() error {
+		listed, err := creds.ListCredentials(ctx, &keysv1.ListCredentialsRequest{})
+		if err != nil {
+			return err
+		}
+		if before = listed.GetCredentials()[0]; before.GetState() != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE {
+			return fmt.Errorf("it is %v", before.GetState())
+		}
+		return nil
+	})
 	house := w.calls("anthropic")
 	started, err := drills.StartDrill(ctx, &keysv1.StartDrillRequest{
 		CredentialId: before.GetId(), ApiKeyId: named.GetApiKeys()[0].GetId(), Fault: keysv1.DrillFault_DRILL_FAULT_UNAUTHORIZED, IdempotencyKey: "drill",
@@ -113,6 +121,22 @@ func TestADrillIsRealForThePolicyAndForNobodyElse(t *testing.T) {
 	_, err = drills.StopDrill(ctx, &keysv1.StopDrillRequest{Id: started.GetDrill().GetId(), IdempotencyKey: "stop"})
 	must(err)
 	everywhere("the drill is over", call{model: "policy/main"}, "openai")
+
+	// Another failure, which would let a credential cool down if it were real.
+	started, err = drills.StartDrill(ctx, &keysv1.StartDrillRequest{
+		CredentialId: before.GetId(), ApiKeyId: named.GetApiKeys()[0].GetId(), Fault: keysv1.DrillFault_DRILL_FAULT_RATE_LIMITED, IdempotencyKey: "limited",
+	})
+	must(err)
+	everywhere("the second drill has reached the routers", call{model: "policy/main"}, "anthropic")
+	for i := range w.Routers {
+		had := w.calls("openai")
+		if _, err := w.complete(ctx, i, call{key: other.GetSecret()}); err != nil || w.calls("openai") != had+1 {
+			t.Errorf("another API key at router %d: %v, %d calls; want one that reached the provider", i, err, w.calls("openai")-had)
+		}
+	}
+	_, err = drills.StopDrill(ctx, &keysv1.StopDrillRequest{Id: started.GetDrill().GetId(), IdempotencyKey: "stop again"})
+	must(err)
+	everywhere("the second drill is over", call{model: "policy/main"}, "openai")
 
 	cluster.Eventually(t, 30*time.Second, "what was served in the accounts", func() error {
 		for _, id := range served {

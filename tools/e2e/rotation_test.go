@@ -78,7 +78,12 @@ func TestASecretIsReplacedWithoutLosingARequest(t *testing.T) {
 	if _, err := credentials.StageSecret(t.Context(), &keysv1.StageSecretRequest{Id: id, Secret: nextKey, Etag: now().GetEtag(), IdempotencyKey: key()}); err != nil {
 		t.Fatal(err)
 	}
-	test()
+	cluster.Eventually(t, 20*time.Second, "keys tests the second secret by itself", func() error {
+		if next := now().GetNext(); next.GetState() != keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE {
+			return fmt.Errorf("it is %v: %s", next.GetState(), next.GetStateReason())
+		}
+		return nil
+	})
 	if _, second := ask("staged", 5); second > 0 {
 		t.Errorf("without a share the second secret served %d requests", second)
 	}
@@ -105,8 +110,12 @@ func TestASecretIsReplacedWithoutLosingARequest(t *testing.T) {
 	w.Provider.SetKeys("openai", ownKey, nextKey)
 	test()
 	share(100)
-	if _, err := credentials.PromoteSecret(t.Context(), &keysv1.PromoteSecretRequest{Id: id, Revision: 2, Etag: now().GetEtag(), IdempotencyKey: key()}); err != nil {
+	promoted, err := credentials.PromoteSecret(t.Context(), &keysv1.PromoteSecretRequest{Id: id, Revision: 2, Etag: now().GetEtag(), IdempotencyKey: key()})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if c := promoted.GetCredential(); c.GetRevision() != 2 || c.GetNext() != nil || c.GetPrevious().GetRevision() != 1 || c.GetPrevious().GetSafe() {
+		t.Errorf("after the promotion: %v", c)
 	}
 	cluster.Eventually(t, 90*time.Second, "the promoted secret alone at work", func() error {
 		if first, second := ask("promoted", 5); first > 0 || second == 0 {
