@@ -7,8 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"google.golang.org/protobuf/proto"
 )
@@ -56,7 +54,7 @@ func Run[S Settings](ctx context.Context, out, errOut io.Writer, name string, ar
 // Main is the main of a service: it runs it until a signal stops it, and exits with 2 if the settings
 // are at fault, with 1 if the work failed.
 func Main[S Settings](name string, s S, run func(context.Context, S, *slog.Logger) error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := Signals(context.Background())
 	err := Run(ctx, os.Stdout, os.Stderr, name, os.Args[1:], s, run)
 	stop()
 	if err == nil {

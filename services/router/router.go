@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect/v2"
@@ -42,6 +43,7 @@ type App struct {
 	follower    *snapshot.Follower
 	reporter    *report.Reporter
 	completions *completion.Service
+	leaving     atomic.Bool // not ready, and serving all the same
 	planner     *plan.Planner
 	learned     *health.Health
 	ring        *keyring.Keyring
@@ -230,7 +232,7 @@ func (a *App) Ready(context.Context) error {
 	if a.journal.Stats().Broken {
 		return usage.ErrBroken
 	}
-	if a.completions.Draining() {
+	if a.leaving.Load() || a.completions.Draining() {
 		return completion.ErrDraining
 	}
 	return a.follower.Ready()

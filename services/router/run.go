@@ -29,7 +29,8 @@ import (
 )
 
 const (
-	defaultDrain = 300 * time.Second
+	defaultDrain      = 300 * time.Second
+	defaultDrainDelay = 5 * time.Second
 	// lastWords is the end of the drain time that is kept for streams to be told why they end.
 	lastWords = 2 * time.Second
 )
@@ -97,7 +98,11 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return app.serve(ctx, public, s.GetDrainTimeout().AsDuration())
+	delay := defaultDrainDelay
+	if s.DrainDelay != nil {
+		delay = s.GetDrainDelay().AsDuration()
+	}
+	return app.serve(ctx, public, delay, s.GetDrainTimeout().AsDuration())
 }
 
 // offlineKeyFile is the file with the router's own key, empty if nothing opened is kept on disk.
@@ -161,25 +166,54 @@ func (l listeners) addresses() []netip.AddrPort {
 	return out
 }
 
-// serve serves until ctx ends and then drains: not ready, no new requests, open ones go on, what is
-// still open near the end is told so, and only then does the work behind them stop.
-func (a *App) serve(ctx context.Context, l listeners, drain time.Duration) error {
+// serve serves until ctx ends and then drains: first it is not ready and serves all the same, so that nobody who
+// is on the way here finds the door shut, then there are no new requests, open ones go on, what is still open near
+// the end is told so, and only then does the work behind them stop. A second signal skips the waiting, and
+// nothing else.
+func (a *App) serve(ctx context.Context, l listeners, delay, drain time.Duration) error {
 	if drain == 0 {
 		drain = defaultDrain
 	}
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWorking()
+	hurry := config.Hurry(ctx)
+	serving, stopServing := context.WithCancel(working)
+	defer stopServing()
 	var group errgroup.Group
+	group.Go(func() error {
+		defer stopServing()
+		select {
+		case <-ctx.Done():
+		case <-serving.Done(): // something has failed
+			return nil
+		}
+		a.leaving.Store(true)
+		a.d.Log.InfoContext(working, "not ready any more", "drains_in", delay.String())
+		select {
+		case <-time.After(delay):
+		case <-hurry:
+		case <-serving.Done():
+		}
+		return nil
+	})
 	group.Go(func() error { return a.Run(working) })
 	group.Go(func() error {
+		defer stopServing()
 		defer stopWorking()
 		public := a.Public()
 		drained := make(chan struct{})
-		err := serve.Until(ctx, a.d.Log, drain+lastWords, func() {
+		err := serve.Until(serving, a.d.Log, drain+lastWords, func() {
 			go func() {
 				defer close(drained)
 				limit, cancel := context.WithTimeout(working, drain)
 				defer cancel()
+				go func() {
+					select {
+					case <-hurry:
+						cancel()
+					case <-limit.Done():
+					}
+				}()
 				a.Drain(limit)
 			}()
 		},

@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/tools/cli"
 )
 
@@ -38,10 +37,10 @@ type grammar struct {
 type streams struct{ out, err io.Writer }
 
 func main() {
-	// The first signal drains; a second one ends the process at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr}))
+	ctx, stop := config.Signals(context.Background())
+	code := run(ctx, os.Args[1:], streams{os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
 }
 
 // run is main with its surroundings passed in. It returns the exit code: 0 for success, 2 for a command

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/porttest"
@@ -170,7 +172,7 @@ func (c *Cluster) router(name string, change func(*settingsv1.Router)) *Service 
 		HttpListen: c.address(), GrpcListen: c.address(), OpsListen: c.address(),
 		Tls: c.identity("router", name), KeysAddress: c.Keys.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
 		Vault: c.vault(transittest.Router), Nats: &settingsv1.Nats{Url: c.NATS.URL()},
-		Egress: &settingsv1.Egress{Allow: c.providers}, LogFormat: "json",
+		Egress: &settingsv1.Egress{Allow: c.providers}, LogFormat: "json", DrainDelay: durationpb.New(0), // nobody balances loads here
 		ProviderBaseUrls: map[string]string{"openai": c.Provider.OpenAIURL(), "anthropic": c.Provider.AnthropicURL(), "fal": c.Provider.FalURL()},
 	}
 	if change != nil {

@@ -166,6 +166,33 @@ func (s *Service) Stop() {
 	}
 }
 
+// Leave asks the process to end and returns once it says that it is not ready.
+func (s *Service) Leave() {
+	s.c.tb.Helper()
+	s.signal(syscall.SIGTERM)
+	Eventually(s.c.tb, stopTimeout, s.Name+" is not ready", func() error {
+		if s.Ready() == nil {
+			return errors.New("it is ready")
+		}
+		return nil
+	})
+}
+
+// Hurry asks a process that leaves a second time, and waits until it has ended: at once, and in order.
+func (s *Service) Hurry() {
+	s.c.tb.Helper()
+	s.signal(syscall.SIGTERM)
+	select {
+	case <-s.ended:
+		if s.exit != nil {
+			s.c.tb.Errorf("cluster: %s, asked to hurry, ended with %v", s.Name, s.exit)
+		}
+	case <-time.After(stopTimeout):
+		s.Kill()
+		s.c.tb.Errorf("cluster: %s did not end within %s of the second signal", s.Name, stopTimeout)
+	}
+}
+
 // Kill ends the process as a crash would.
 func (s *Service) Kill() {
 	s.c.tb.Helper()

@@ -251,8 +251,11 @@ type Router struct {
 	// offline_key_file holds the router's own key for that: 32 bytes in base64, 0600, made if it is missing. It
 	// should be on another disk than data_dir.
 	OfflineKeyFile string `protobuf:"bytes,23,opt,name=offline_key_file,json=offlineKeyFile,proto3" json:"offline_key_file,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// drain_delay is how long the router says that it is not ready, and takes requests all the same, before it
+	// drains: the time in which load balancers notice. Default 5 s.
+	DrainDelay    *durationpb.Duration `protobuf:"bytes,24,opt,name=drain_delay,json=drainDelay,proto3" json:"drain_delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Router) Reset() {
@@ -444,6 +447,13 @@ func (x *Router) GetOfflineKeyFile() string {
 		return x.OfflineKeyFile
 	}
 	return ""
+}
+
+func (x *Router) GetDrainDelay() *durationpb.Duration {
+	if x != nil {
+		return x.DrainDelay
+	}
+	return nil
 }
 
 // Metering configures the usage service.
@@ -1031,8 +1041,7 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x06egress\x18\r \x01(\v2\x1c.claviger.settings.v1.EgressR\x06egress\x122\n" +
 	"\n" +
 	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x125\n" +
-	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\xbc\n" +
-	"\n" +
+	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\x86\v\n" +
 	"\x06Router\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x124\n" +
 	"\x04name\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\"\n" +
@@ -1062,7 +1071,9 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x12provider_base_urls\x18\x14 \x03(\v22.claviger.settings.v1.Router.ProviderBaseUrlsEntryR\x10providerBaseUrls\x121\n" +
 	"\x05media\x18\x15 \x01(\v2\x1b.claviger.settings.v1.MediaR\x05media\x12F\n" +
 	"\x13offline_credentials\x18\x16 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x04noneR\x06sealedR\x12offlineCredentials\x12(\n" +
-	"\x10offline_key_file\x18\x17 \x01(\tR\x0eofflineKeyFile\x1aC\n" +
+	"\x10offline_key_file\x18\x17 \x01(\tR\x0eofflineKeyFile\x12H\n" +
+	"\vdrain_delay\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\n" +
+	"drainDelay\x1aC\n" +
 	"\x15ProviderBaseUrlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x04\n" +
@@ -1157,16 +1168,17 @@ var file_claviger_settings_v1_settings_proto_depIdxs = []int32{
 	10, // 10: claviger.settings.v1.Router.drain_timeout:type_name -> google.protobuf.Duration
 	9,  // 11: claviger.settings.v1.Router.provider_base_urls:type_name -> claviger.settings.v1.Router.ProviderBaseUrlsEntry
 	7,  // 12: claviger.settings.v1.Router.media:type_name -> claviger.settings.v1.Media
-	3,  // 13: claviger.settings.v1.Metering.tls:type_name -> claviger.settings.v1.Tls
-	4,  // 14: claviger.settings.v1.Metering.database:type_name -> claviger.settings.v1.Database
-	6,  // 15: claviger.settings.v1.Metering.nats:type_name -> claviger.settings.v1.Nats
-	3,  // 16: claviger.settings.v1.Nats.tls:type_name -> claviger.settings.v1.Tls
-	10, // 17: claviger.settings.v1.Media.max_age:type_name -> google.protobuf.Duration
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	10, // 13: claviger.settings.v1.Router.drain_delay:type_name -> google.protobuf.Duration
+	3,  // 14: claviger.settings.v1.Metering.tls:type_name -> claviger.settings.v1.Tls
+	4,  // 15: claviger.settings.v1.Metering.database:type_name -> claviger.settings.v1.Database
+	6,  // 16: claviger.settings.v1.Metering.nats:type_name -> claviger.settings.v1.Nats
+	3,  // 17: claviger.settings.v1.Nats.tls:type_name -> claviger.settings.v1.Tls
+	10, // 18: claviger.settings.v1.Media.max_age:type_name -> google.protobuf.Duration
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_claviger_settings_v1_settings_proto_init() }
