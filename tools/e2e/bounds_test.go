@@ -425,7 +425,11 @@ func TestWhatAProviderSendsIsBounded(t *testing.T) {
 		if got := w.post(t, "/v1/chat/completions", w.keys["acme"], body("huge=1000000")); got.status != http.StatusOK || len(got.body) < 1_000_000 || !strings.Contains(got.body, "[DONE]") {
 			t.Errorf("%s: an event of 1 MB: %d, %d bytes", model, got.status, len(got.body))
 		}
+		before := len(w.provider.Ledger())
 		got := w.post(t, "/v1/chat/completions", w.keys["acme"], body("huge=5000000"))
+		if calls := len(w.provider.Ledger()) - before; calls != 1 { // it would be as long again
+			t.Errorf("%s: for an event of 5 MB the provider was called %d times, want once", model, calls)
+		}
 		if got.status == http.StatusOK { // the stream had begun with the role
 			if e := streamError(got.body); e.Code != "answer_broken_off" || !strings.Contains(e.Message, "broke off") || strings.Contains(got.body, "[DONE]") {
 				t.Errorf("%s: an event of 5 MB: %.500s", model, got.body)

@@ -150,7 +150,9 @@ func (s *Stream) settle() {
 		s.clean.Store(true)
 		s.ended = io.EOF
 	case errors.Is(s.ended, sse.ErrTooLong):
-		s.ended = s.res.Failed("the provider sent an event that is longer than the router takes")
+		tooLong := s.res.Failed("the provider sent an event that is longer than the router takes")
+		tooLong.Ours = true // the same would come again, and be paid again
+		s.ended = tooLong
 	case regular:
 		s.ended = s.res.Failed("the provider ended its stream before the answer was finished")
 	default:
