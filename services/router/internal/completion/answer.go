@@ -47,8 +47,14 @@ type AnswerHead struct {
 	Status    int    // HTTP
 	RequestID string // the provider's name for the call
 	Model     string // as the provider names it
-	// Headroom is what the provider says is left of its limits.
-	Headroom Headroom
+	// Limits is what the provider says is left of its limits; nil is nothing.
+	Limits ProviderLimits
+}
+
+// ProviderLimits reads what a provider says of its limits, once the caller has what it waits for.
+type ProviderLimits interface {
+	// Headroom is what was left at a moment that the answer came at.
+	Headroom(at time.Time) Headroom
 }
 
 // Headroom is what is left of a provider's limits for a credential or model, as far as its answer tells.

@@ -73,6 +73,7 @@ type attempt struct {
 	heldDeltas []Chunk
 	called     bool // the adapter was asked to call its provider
 	begun      bool // the caller has something of this answer
+	credited   bool // the target was told to have answered
 	finish     FinishReason
 	stopped    string         // the stop sequence
 	reported   *Usage         // the provider's last count
@@ -152,7 +153,7 @@ func (a *attempt) tooLong() { a.cancel(errTotal) }
 // run calls the provider and passes the answer on. Whatever happens, the event is recorded.
 func (a *attempt) run(out Sink) (err error) {
 	err = errPanicked // unless there is another end
-	defer func() { err = a.end(err) }()
+	defer func() { err = a.end(err, out) }()
 	if err := a.reach(); err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (a *attempt) run(out Sink) (err error) {
 // conclusion passes on the answer of an attempt that has reached. Whatever happens, the event is recorded.
 func (a *attempt) conclusion(out Sink) (err error) {
 	err = errPanicked
-	defer func() { err = a.end(err) }()
+	defer func() { err = a.end(err, out) }()
 	return a.serve(out)
 }
 
@@ -249,6 +250,9 @@ func (a *attempt) serve(out Sink) error {
 		if err := out.Chunk(&a.chunk); err != nil {
 			return err
 		}
+		if a.req.Stream { // a whole answer goes out at its end
+			a.credit()
+		}
 		if err := a.read(); err != nil {
 			return err
 		}
@@ -271,8 +275,6 @@ func (a *attempt) commit(out Sink) error {
 	if a.whole {
 		a.noteHead(head)
 	}
-	a.s.o.Health.Answered(a.target, a.trial, a.event.FirstContent, head.Headroom)
-	a.trial = Trial{}
 	served := Served{Target: a.target, Attempts: a.r.attempts, Raw: a.raw, Head: head, ConfigVersion: a.event.ConfigVersion}
 	if !a.req.Stream {
 		a.settle()
@@ -296,24 +298,44 @@ func (a *attempt) commit(out Sink) error {
 	return nil
 }
 
-// end closes the call, records how it ended, and tells who learns from it. It returns the error for the caller.
-func (a *attempt) end(err error) error {
+// credit tells, once, that the target has answered. What the caller has of the answer went out before.
+func (a *attempt) credit() {
+	if !a.begun || a.credited {
+		return
+	}
+	a.credited = true
+	var left Headroom
+	if limits := a.answer.Head().Limits; limits != nil {
+		left = limits.Headroom(a.event.Started.Add(a.event.FirstContent))
+	}
+	a.s.o.Health.Answered(a.target, a.trial, a.event.FirstContent, left)
+	a.trial = Trial{}
+}
+
+// end records how the call ended, lets go what waits for that, and then closes the call and tells who learns from
+// it. It returns the error for the caller. out is nil for a call that lost a race.
+func (a *attempt) end(err error, out Sink) error {
+	err = a.conclude(err)
+	unwritten := a.record()
+	if waiting, ok := out.(Flusher); ok && err == nil {
+		waiting.Flush()
+	}
 	a.alarm.Stop()
 	a.limit.Stop()
 	if a.answer != nil {
 		_ = a.answer.Close() // a read side: nothing is lost
 	}
 	a.r.detach(a)
-	err = a.conclude(err)
 	a.cancel(nil)
 	a.learn()
 	a.seen.Answered(&a.event)
-	a.seen.Ended(a.record())
+	a.seen.Ended(unwritten)
 	return err
 }
 
 // learn tells what the call says of its target. What we ended for reasons of our own says nothing.
 func (a *attempt) learn() {
+	a.credit()
 	e, took := a.failed, a.event.Duration
 	if e == nil || e.Ours && e.Class != TimedOut {
 		a.s.o.Health.Left(a.trial)

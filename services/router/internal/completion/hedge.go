@@ -98,7 +98,7 @@ func (r *route) race(first *attempt, wait time.Duration, out Sink) error {
 				r.note(came.attempt)
 				return err
 			}
-			err := came.end(came.err)
+			err := came.end(came.err, nil)
 			r.note(came.attempt)
 			if len(running) == 0 {
 				if r.target() != first.target { // the failure need not be that of the target that stands now
@@ -146,7 +146,7 @@ func (r *route) lose(running []*attempt, results <-chan racer) {
 			if came.err == nil {
 				came.err = errHedged
 			}
-			_ = came.end(came.err) // it is on record; the other one serves
+			_ = came.end(came.err, nil) // it is on record; the other one serves
 		})
 	}
 }

@@ -59,6 +59,11 @@ type Sink interface {
 	End(final Final) error
 }
 
+// Flusher is a Sink that keeps back what it was given until its caller may have it: once the attempt that served is
+// recorded, so that a kill takes nothing of an answer that somebody has, and before all that the caller need not
+// wait for.
+type Flusher interface{ Flush() }
+
 // Served says what serves a request.
 type Served struct {
 	Target   *Target

@@ -149,6 +149,14 @@ func (s *sink) think(c *completion.Delta) {
 	}
 }
 
+// Flush implements completion.Flusher: a whole answer is sent. Over HTTP/2 its last frame goes with the end of the
+// request in any case.
+func (s *sink) Flush() {
+	if !s.stream && s.x.r.ProtoMajor == 1 {
+		_ = s.rc.Flush() // a caller that has gone has nothing to be told
+	}
+}
+
 // End implements completion.Sink.
 func (s *sink) End(final completion.Final) error {
 	switch {

@@ -29,6 +29,12 @@ var (
 	}
 )
 
+// limits are the headers of an answer that may tell of limits.
+type limits http.Header
+
+// Headroom implements completion.ProviderLimits.
+func (l limits) Headroom(at time.Time) completion.Headroom { return HeadroomOf(http.Header(l), at) }
+
 // HeadroomOf reads what an answer's headers say of the limits. Of the tokens' limits the smallest counts.
 func HeadroomOf(h http.Header, now time.Time) completion.Headroom {
 	l := completion.Headroom{Requests: allowance(h, requestLimits, now), Tokens: allowance(h, tokenLimits, now)}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync/atomic"
-	"time"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
@@ -41,14 +40,13 @@ const (
 
 // Stream is a streamed answer, passed on or converted.
 type Stream struct {
-	res      *Response
-	format   Format
-	raw      bool
-	reader   *sse.Reader
-	cursor   sse.Cursor
-	status   int
-	id       string
-	headroom completion.Headroom
+	res    *Response
+	format Format
+	raw    bool
+	reader *sse.Reader
+	cursor sse.Cursor
+	status int
+	id     string
 	// chunk is here and not on the stack, since its address goes through an interface.
 	chunk completion.Chunk
 	// ended is what the next call of Next returns. inRun says that a decoded run has more events, told
@@ -64,7 +62,7 @@ var _ completion.Answer = (*Stream)(nil)
 // NewStream returns the answer whose events come with res.
 func NewStream(res *Response, format Format, raw bool) *Stream {
 	return &Stream{
-		res: res, format: format, raw: raw, reader: sse.NewReader(res.Body), status: res.StatusCode, id: res.RequestID(), headroom: HeadroomOf(res.Header, time.Now()),
+		res: res, format: format, raw: raw, reader: sse.NewReader(res.Body), status: res.StatusCode, id: res.RequestID(),
 	}
 }
 
@@ -76,7 +74,7 @@ func (s *Stream) Allowing(bytes int) *Stream {
 
 // Head says what the provider named so far.
 func (s *Stream) Head() completion.AnswerHead {
-	return completion.AnswerHead{Status: s.status, RequestID: s.id, Model: s.format.Model(), Headroom: s.headroom}
+	return completion.AnswerHead{Status: s.status, RequestID: s.id, Model: s.format.Model(), Limits: limits(s.res.Header)}
 }
 
 // Close gives the connection back, or cuts it if the answer has not come to its end. It does not
@@ -245,7 +243,7 @@ var _ completion.Answer = (*Whole)(nil)
 
 // NewWhole returns the answer whose body read understands.
 func NewWhole(res *Response, read func([]byte) (completion.Chunk, string, error)) *Whole {
-	return &Whole{res: res, read: read, head: completion.AnswerHead{Status: res.StatusCode, RequestID: res.RequestID(), Headroom: HeadroomOf(res.Header, time.Now())}}
+	return &Whole{res: res, read: read, head: completion.AnswerHead{Status: res.StatusCode, RequestID: res.RequestID(), Limits: limits(res.Header)}}
 }
 
 // Head says what the provider named, once the body was read.

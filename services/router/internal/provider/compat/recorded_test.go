@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -171,8 +172,10 @@ func played(t *testing.T, v compat.Vendor, rt http.RoundTripper, c completion.Ca
 		Text: got.Delta.Text, Reasoning: got.Delta.Reasoning, Calls: got.Delta.ToolCalls, Citations: citations,
 		Finish: got.Finish, Model: got.Head.Model, RequestID: got.Head.RequestID,
 	}
-	if got.Head.Headroom != (completion.Headroom{}) {
-		o.Headroom = &got.Head.Headroom
+	if got.Head.Limits != nil {
+		if left := got.Head.Limits.Headroom(time.Now()); left != (completion.Headroom{}) {
+			o.Headroom = &left
+		}
 	}
 	if got.Usage != nil {
 		o.Tokens, o.CostNano = &got.Usage.Tokens, got.Usage.CostNanoUSD
