@@ -10,6 +10,7 @@ package health
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -41,6 +42,9 @@ type Options struct {
 type Health struct {
 	now    func() time.Time
 	jitter func() float64
+	// trouble is the last moment until which anything is left alone or low, in unix nanoseconds; 0 is never. While
+	// there is none, as there mostly is, nobody has to look anything up.
+	trouble atomic.Int64
 
 	refused     *table[secretKey, refusal]
 	credentials *table[credentialKey, credential]
@@ -58,13 +62,26 @@ func New(o Options) *Health {
 	if o.Capacity == 0 {
 		o.Capacity = capacity
 	}
-	return &Health{
+	h := &Health{
 		now: o.Now, jitter: o.Jitter,
 		refused:     newTable(o.Capacity, func(secretKey) *refusal { return &refusal{} }),
 		credentials: newTable(o.Capacity, func(k credentialKey) *credential { return &credential{model: k.model} }),
-		places:      newTable(o.Capacity, newPlace),
 		budgets:     newTable(o.Capacity, func(budgetKey) *budget { return &budget{} }),
 	}
+	h.places = newTable(o.Capacity, func(k placeKey) *place { return newPlace(k, h.expect) })
+	return h
+}
+
+// expect notes that something is left alone or low until a moment, in unix nanoseconds.
+func (h *Health) expect(until int64) {
+	for last := h.trouble.Load(); last < until && !h.trouble.CompareAndSwap(last, until); last = h.trouble.Load() {
+	}
+}
+
+// calm reports that nothing at all is left alone or low.
+func (h *Health) calm() bool {
+	last := h.trouble.Load()
+	return last == 0 || last < h.now().UnixNano() && h.trouble.CompareAndSwap(last, 0)
 }
 
 // Refused notes that a provider refused a secret. A new revision starts afresh, and so does a secret about which
@@ -72,12 +89,16 @@ func New(o Options) *Health {
 func (h *Health) Refused(c *completion.Credential, reason string) {
 	now := h.now()
 	h.refused.of(secretKey{c.ID, c.Revision}, now).is.Store(&refused{c, reason, now.Add(outFor)})
+	h.expect(now.Add(outFor).UnixNano())
 }
 
 // Out says why a credential must not be tried now for a model, empty if it may: the provider has refused its
 // secret, or asked to wait. That calls fail again and again is no such reason: if there is nobody else, the attempt
 // loop calls it all the same.
 func (h *Health) Out(c *completion.Credential, model string) string {
+	if h.calm() {
+		return ""
+	}
 	now := h.now()
 	if known := h.refused.get(secretKey{c.ID, c.Revision}); known != nil {
 		if is := known.is.Load(); is != nil && is.of == c && !now.After(is.until) {
@@ -106,6 +127,9 @@ func (h *Health) until(c *completion.Credential, model string, now time.Time) ti
 
 // Low reports whether the provider's last answers left next to nothing of its limits for a model.
 func (h *Health) Low(c *completion.Credential, model string) bool {
+	if h.calm() {
+		return false
+	}
 	known := h.credentials.get(credentialKey{c.ID, model})
 	return known != nil && known.low.Load() > h.now().UnixNano()
 }
@@ -121,6 +145,9 @@ func (h *Health) Latency(c *completion.Credential, model string) time.Duration {
 
 // Holding says why a credential had better not be called for a model, and until when.
 func (h *Health) Holding(c *completion.Credential, model string) completion.Hold {
+	if h.calm() {
+		return completion.Hold{}
+	}
 	now := h.now().UnixNano()
 	var ejected int64
 	if known := h.credentials.get(credentialKey{c.ID, model}); known != nil {
@@ -158,7 +185,9 @@ func (h *Health) Begin(t *completion.Target) (completion.Trial, bool) {
 func (h *Health) Answered(t *completion.Target, trial completion.Trial, took time.Duration, left completion.Headroom) {
 	now := h.now()
 	tell(trial, nil)
-	h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).answered(t.Credential, now, took, left)
+	known := h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now)
+	known.answered(t.Credential, now, took, left)
+	h.expect(known.low.Load())
 	if !trial.Whole {
 		h.places.of(placeOf(t.Credential, t.Model), now).first.add(took)
 	}
@@ -174,7 +203,9 @@ func (h *Health) Failed(t *completion.Target, trial completion.Trial, e *complet
 	}
 	tell(trial, errNeutral)
 	if effect == completion.CoolsDown {
-		h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now).cool(t.Credential, now, now.Add(h.wait(e.RetryAfter)))
+		known := h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now)
+		known.cool(t.Credential, now, now.Add(h.wait(e.RetryAfter)))
+		h.expect(known.cooling.Load())
 	}
 }
 
@@ -196,7 +227,9 @@ func (h *Health) broke(t *completion.Target, trial completion.Trial, e *completi
 			return
 		}
 	}
-	if !known.failed(now) {
+	tellsOfPlace := known.failed(now)
+	h.expect(known.ejected.Load())
+	if !tellsOfPlace {
 		tell(trial, errNeutral)
 		return
 	}

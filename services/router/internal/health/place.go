@@ -63,7 +63,8 @@ type place struct {
 	first     times
 }
 
-func newPlace(key placeKey) *place {
+// newPlace tells opened until when the place is left alone.
+func newPlace(key placeKey, opened func(until int64)) *place {
 	p := &place{key: key}
 	p.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests: breakerProbes, Interval: breakerWindow, BucketPeriod: breakerBucket, Timeout: breakerOpen,
@@ -75,7 +76,9 @@ func newPlace(key placeKey) *place {
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
-				p.openUntil.Store(time.Now().Add(breakerOpen).UnixNano()) // the breaker's own clock
+				until := time.Now().Add(breakerOpen).UnixNano() // the breaker's own clock
+				p.openUntil.Store(until)
+				opened(until)
 			case gobreaker.StateClosed:
 				p.openUntil.Store(0)
 			case gobreaker.StateHalfOpen: // what it was: it is over

@@ -52,12 +52,29 @@ func (w *walk) credentials(l *Line) {
 	slices.SortStableFunc(list, func(a, b usable) int {
 		return cmp.Or(cmp.Compare(a.first.Priority, b.first.Priority), compareBool(a.low, b.low), cmp.Compare(a.ticket, b.ticket))
 	})
+	if w.targets == nil && len(list) > 0 {
+		w.targets = make([]completion.Target, 0, w.room(list))
+	}
 	for i := range list {
 		w.add(l, list[i].first, &list[i])
 		if list[i].second != nil {
 			w.add(l, list[i].second, &list[i])
 		}
 	}
+}
+
+// room is how many targets a plan will mostly have that begins with a line's credentials.
+func (w *walk) room(list []usable) int {
+	n := len(list)
+	for i := range list {
+		if list[i].second != nil {
+			n++
+		}
+	}
+	if w.asked != nil { // other lines follow
+		n = max(n, roomFor)
+	}
+	return min(n, maxTargets)
 }
 
 // secrets are those secrets of a credential that serve a request, in order: the second one comes first where
@@ -144,9 +161,6 @@ func (w *walk) add(l *Line, c *completion.Credential, u *usable) {
 	if len(w.targets) == maxTargets {
 		w.exclude(l, c, PlanFull, "")
 		return
-	}
-	if w.targets == nil {
-		w.targets = make([]completion.Target, 0, roomFor)
 	}
 	t := completion.Target{Provider: l.Provider, Model: l.Model, Name: l.Name, Class: l.Class, Credential: c, Rule: l.Rule}
 	if w.asked != nil {
