@@ -122,7 +122,8 @@ func (r *route) begin(at int, trial Trial) (a *attempt, err error) {
 	}
 	a.seen = s.o.Observer.Attempt(r.ctx, t, &a.event)
 	if a.ticket, err = s.o.Recorder.Begin(&a.event); err != nil {
-		a.seen.Ended(err)
+		a.seen.Recorded(err)
+		a.seen.Ended(nil)
 		return nil, err
 	}
 	r.attempts = append(r.attempts, Attempted{
@@ -316,7 +317,7 @@ func (a *attempt) credit() {
 // it. It returns the error for the caller. out is nil for a call that lost a race.
 func (a *attempt) end(err error, out Sink) error {
 	err = a.conclude(err)
-	unwritten := a.record()
+	a.seen.Recorded(a.record())
 	if waiting, ok := out.(Flusher); ok && err == nil {
 		waiting.Flush()
 	}
@@ -328,8 +329,7 @@ func (a *attempt) end(err error, out Sink) error {
 	a.r.detach(a)
 	a.cancel(nil)
 	a.learn()
-	a.seen.Answered(&a.event)
-	a.seen.Ended(unwritten)
+	a.seen.Ended(&a.event)
 	return err
 }
 

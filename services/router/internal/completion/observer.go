@@ -33,10 +33,11 @@ type AttemptObserver interface {
 	Calling(ctx context.Context, baseURL string) context.Context
 	// Piece comes with content of a streamed answer, whose pieces may be many.
 	Piece(at time.Time)
-	// Answered comes when the call has ended, as the event says.
-	Answered(e *usage.Event)
-	// Ended comes when the result is written, or with the error for which it, or the intent, could not be.
-	Ended(err error)
+	// Recorded comes when the result is written, or with the error for which it, or the intent, could not be. The
+	// caller may still wait for the answer.
+	Recorded(err error)
+	// Ended comes behind everything else, with the event of the call; nil if there was none.
+	Ended(e *usage.Event)
 }
 
 // unobserved is an Observer that does nothing.
@@ -52,5 +53,5 @@ func (unobserved) Spent(*Target)                                         {}
 func (unobserved) Hedged(_, _ *Target)                                   {}
 func (unobserved) Calling(ctx context.Context, _ string) context.Context { return ctx }
 func (unobserved) Piece(time.Time)                                       {}
-func (unobserved) Answered(*usage.Event)                                 {}
-func (unobserved) Ended(error)                                           {}
+func (unobserved) Recorded(error)                                        {}
+func (unobserved) Ended(*usage.Event)                                    {}

@@ -156,8 +156,8 @@ type deaf struct{}
 
 func (deaf) Calling(ctx context.Context, _ string) context.Context { return ctx }
 func (deaf) Piece(time.Time)                                       {}
-func (deaf) Answered(*usage.Event)                                 {}
-func (deaf) Ended(error)                                           {}
+func (deaf) Recorded(error)                                        {}
+func (deaf) Ended(*usage.Event)                                    {}
 
 // theatre is a service in front of a stage.
 type theatre struct {

@@ -37,8 +37,8 @@ func BenchmarkAttempt(b *testing.B) {
 				for range 10 {
 					a.Piece(at)
 				}
-				a.Answered(&e)
-				a.Ended(nil)
+				a.Recorded(nil)
+				a.Ended(&e)
 				span.End()
 			}
 		})

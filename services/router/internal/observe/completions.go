@@ -140,7 +140,7 @@ func (c *Completions) Attempt(ctx context.Context, t *completion.Target, e *usag
 		below, span := c.tracer.Start(ctx, "attempt", trace.WithTimestamp(e.Started))
 		a.ctx, a.span = below, span
 		e.SpanID = a.span.SpanContext().SpanID().String()
-		a.began, a.event = e.Started, e
+		a.event = e
 	}
 	if of := above.SpanContext(); of.HasTraceID() {
 		e.TraceID = of.TraceID().String()
@@ -161,7 +161,8 @@ type attempt struct {
 
 	span, call trace.Span // nil unless the trace is recorded
 	host       string     // that is called, if everybody knows it
-	began      time.Time  // of the result's way to the journal; before the call, of the attempt
+	written    time.Time  // when the result was, or could not be
+	unwritten  error
 	event      *usage.Event
 }
 
@@ -186,16 +187,11 @@ func (a *attempt) Piece(at time.Time) {
 	a.last = at
 }
 
-// Answered implements completion.AttemptObserver.
-func (a *attempt) Answered(e *usage.Event) {
-	a.measure(e)
-	if a.span == nil {
-		return
+// Recorded implements completion.AttemptObserver.
+func (a *attempt) Recorded(err error) {
+	if a.span != nil {
+		a.written, a.unwritten = a.c.o.Now(), err
 	}
-	a.began = e.Ended
-	a.call.SetAttributes(a.called(e)...)
-	mark(a.call, e)
-	a.call.End(trace.WithTimestamp(e.Ended))
 }
 
 // called says what the call of a provider was and gave. Attributes are set at once: a span grows with
@@ -287,19 +283,28 @@ func counted(e *usage.Event) *usage.Tokens {
 }
 
 // Ended implements completion.AttemptObserver.
-func (a *attempt) Ended(err error) {
+func (a *attempt) Ended(e *usage.Event) {
+	if e != nil {
+		a.measure(e)
+	}
 	if a.span == nil {
 		return
 	}
-	now := a.c.o.Now()
-	_, journal := a.c.tracer.Start(a.ctx, "journal", trace.WithTimestamp(a.began))
+	began := a.event.Started
+	if e != nil {
+		began = e.Ended
+		a.call.SetAttributes(a.called(e)...)
+		mark(a.call, e)
+		a.call.End(trace.WithTimestamp(e.Ended))
+	}
+	_, journal := a.c.tracer.Start(a.ctx, "journal", trace.WithTimestamp(began))
 	a.span.SetAttributes(a.tried(a.event)...)
 	mark(a.span, a.event)
-	if err != nil {
-		judge(journal, err)
-		judge(a.span, err)
+	if a.unwritten != nil {
+		judge(journal, a.unwritten)
+		judge(a.span, a.unwritten)
 	}
-	at := trace.WithTimestamp(now)
+	at := trace.WithTimestamp(a.written)
 	journal.End(at)
 	a.span.End(at)
 }

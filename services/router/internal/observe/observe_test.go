@@ -58,8 +58,8 @@ func (r *rig) attempt(ctx context.Context, t *completion.Target, baseURL string,
 	a := r.Attempt(ctx, t, e)
 	a.Calling(ctx, baseURL)
 	e.Ended = time.Now()
-	a.Answered(e)
-	a.Ended(nil)
+	a.Recorded(nil)
+	a.Ended(e)
 }
 
 func TestAnEventNamesItsSpanOnlyIfTheTraceIsRecorded(t *testing.T) {
@@ -125,6 +125,36 @@ func TestEachClassOfErrorsIsSomebodysFault(t *testing.T) {
 			if s.Error != failed || s.Attributes["error.type"] != string(class) {
 				t.Errorf("%s: %s is an error: %v of type %q, want %v", class, s.Name, s.Error, s.Attributes["error.type"], failed)
 			}
+		}
+	}
+}
+
+// TestAnAttemptEndsWhenItsResultIsWritten, though its caller gets the answer and its connection is tidied up before
+// anybody is told.
+func TestAnAttemptEndsWhenItsResultIsWritten(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, edge := r.t.Tracer().Start(t.Context(), "edge")
+	e := &usage.Event{Outcome: usage.OK, Started: time.Now()}
+	a := r.Attempt(ctx, target("gpt-4o-mini"), e)
+	a.Calling(ctx, "")
+	e.Ended = time.Now()
+	a.Recorded(nil)
+	written := time.Now()
+	for !time.Now().After(written) { // the clock's next tick
+	}
+	a.Ended(e)
+	edge.End()
+	ends := map[string]time.Time{}
+	for _, s := range r.memory.Trace(edge.SpanContext().TraceID().String()) {
+		ends[s.Name] = s.Start.Add(s.Duration)
+	}
+	if call := ends["chat gpt-4o-mini"]; !call.Equal(e.Ended) {
+		t.Errorf("the call ends at %v, want %v", call, e.Ended)
+	}
+	for _, name := range []string{"journal", "attempt"} {
+		if end := ends[name]; end.Before(e.Ended) || end.After(written) {
+			t.Errorf("%s ends at %v, want between %v and %v", name, end, e.Ended, written)
 		}
 	}
 }
