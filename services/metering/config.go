@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/pkg/intercept"
@@ -66,7 +65,7 @@ func (d *Deps) check() error {
 
 // Defaults are the settings before file, environment and command line.
 func Defaults() *settingsv1.Metering {
-	return &settingsv1.Metering{Environment: "prod", HttpListen: "127.0.0.1:8085", OpsListen: "127.0.0.1:8087", LogFormat: "json"}
+	return &settingsv1.Metering{Environment: "prod", HttpListen: "127.0.0.1:8085", InternalListen: "127.0.0.1:8086", OpsListen: "127.0.0.1:8087", LogFormat: "json"}
 }
 
 // drain is how long calls may go on after a stop signal.
@@ -92,7 +91,12 @@ func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, deps.DB.Close()) }()
-	keys, err := dialKeys(s, log)
+	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
+	if err != nil {
+		return err
+	}
+	identity.Log = log
+	keys, err := serve.Dial(s.GetKeysAddress(), identity.Client(s.GetKeysAddress()))
 	if err != nil {
 		return err
 	}
@@ -106,17 +110,7 @@ func Run(ctx context.Context, s *settingsv1.Metering, log *slog.Logger) (err err
 	if err != nil {
 		return err
 	}
-	return app.listen(ctx, s)
-}
-
-// dialKeys connects to keys with our certificate, when it is there.
-func dialKeys(s *settingsv1.Metering, log *slog.Logger) (*grpc.ClientConn, error) {
-	identity, err := config.TLS(s.GetTls().GetCertFile(), s.GetTls().GetKeyFile(), s.GetTls().GetCaFile())
-	if err != nil {
-		return nil, err
-	}
-	identity.Log = log
-	return serve.Dial(s.GetKeysAddress(), identity.Client(s.GetKeysAddress()))
+	return app.listen(ctx, s, identity)
 }
 
 func connectNATS(ctx context.Context, n *settingsv1.Nats, log *slog.Logger) (*nats.Conn, js.JetStream, error) {
@@ -134,7 +128,7 @@ func connectNATS(ctx context.Context, n *settingsv1.Nats, log *slog.Logger) (*na
 
 // listen serves until ctx ends. Calls under way go on for a while, and only after them the work in the
 // background stops.
-func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
+func (a *App) listen(ctx context.Context, s *settingsv1.Metering, identity *config.Identity) error {
 	public, err := serve.Listen(ctx, "the public API", s.GetHttpListen())
 	if err != nil {
 		return err
@@ -143,6 +137,10 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
 	if err != nil {
 		return errors.Join(err, public.Close())
 	}
+	internal, err := a.listenInternal(ctx, s, identity)
+	if err != nil {
+		return errors.Join(err, public.Close(), ops.Close())
+	}
 	log, metrics := a.deps.Log, map[string]http.Handler{"GET /metrics": telemetry.Metrics(a.deps.Telemetry)}
 	working, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -150,9 +148,22 @@ func (a *App) listen(ctx context.Context, s *settingsv1.Metering) error {
 	group.Go(func() error { return a.Run(working) })
 	group.Go(func() error {
 		defer stop()
-		return serve.Until(ctx, log, drain, a.Drain,
+		return serve.Until(ctx, log, drain, a.Drain, append(internal,
 			serve.OnHTTP("the public API", public, serve.HTTP(serve.Mux(serve.DefaultMessageBytes, nil, a.Public()), nil, log)),
-			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, metrics), nil, log)))
+			serve.OnHTTP("operations", ops, serve.HTTP(serve.Ops(a.Ready, metrics), nil, log)))...)
 	})
 	return group.Wait()
+}
+
+// listenInternal opens the listener for our own services, if there is to be one.
+func (a *App) listenInternal(ctx context.Context, s *settingsv1.Metering, identity *config.Identity) ([]serve.Endpoint, error) {
+	if s.GetInternalListen() == "" {
+		return nil, nil
+	}
+	ln, err := serve.Listen(ctx, "our own services", s.GetInternalListen())
+	if err != nil {
+		return nil, err
+	}
+	server := serve.GRPC(serve.DefaultMessageBytes, identity.Server(), a.Internal(intercept.MutualTLS(s.GetEnvironment())))
+	return []serve.Endpoint{serve.OnGRPC("our own services", ln, server)}, nil
 }

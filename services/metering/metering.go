@@ -56,6 +56,7 @@ type App struct {
 	worker   *ingest.Worker
 	feed     *usage.Feed
 	public   *connect.Server
+	prices   *rpc.PriceFeedServer
 	prepared atomic.Bool
 	verified time.Time // of the worker's housekeeping alone
 }
@@ -84,8 +85,8 @@ func assemble(ctx context.Context, d Deps, timing ingest.Timing) (*App, error) {
 		Store: a.store, Book: a.book, Config: a.follower, NATS: d.NATS, JetStream: d.JetStream, Replicas: d.Replicas,
 		Timing: timing, Log: d.Log, Now: d.Now, Maintain: a.maintain, Counted: a.feed.Advance, Telemetry: d.Telemetry,
 	})
-	a.public = a.server()
-	if err := a.reportVersion(); err != nil {
+	a.public, a.prices = a.server(), &rpc.PriceFeedServer{Book: a.book}
+	if err := errors.Join(a.reportVersion(), a.reportPrices()); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, prepareTimeout)
@@ -109,6 +110,21 @@ func (a *App) reportVersion() error {
 			}
 			return nil
 		}))
+	return err
+}
+
+// reportPrices says what the price book holds and who follows it.
+func (a *App) reportPrices() error {
+	m := a.deps.Telemetry.Meter()
+	_, err := m.Int64ObservableGauge("claviger.prices.versions", metric.WithUnit("{version}"),
+		metric.WithDescription("Versions in the price book."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error { o.Observe(int64(a.book.Size())); return nil }))
+	if err != nil {
+		return err
+	}
+	_, err = m.Int64ObservableGauge("claviger.prices.watchers", metric.WithUnit("{watcher}"),
+		metric.WithDescription("Routers and replicas of keys that follow the price book."),
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error { o.Observe(a.book.Watches()); return nil }))
 	return err
 }
 
@@ -168,6 +184,16 @@ func (a *App) guard(next connect.ServerFunc) connect.ServerFunc {
 	}
 }
 
+// Internal returns the server of the services for routers and keys. It belongs on the internal listener alone.
+func (a *App) Internal(authenticate intercept.Authenticate) *connect.Server {
+	chain := intercept.Chain(intercept.Options{
+		Log: a.deps.Log, Authenticate: authenticate, UnaryTimeout: unaryTimeout, Telemetry: a.deps.Telemetry,
+	})
+	s := connect.NewServer(append(chain, a.guard)...)
+	meteringv1connect.RegisterPriceFeedServiceHandler(s, a.prices)
+	return s
+}
+
 // Public returns the server of the public services, for net/http, grpc-go or in-process transports.
 func (a *App) Public() *connect.Server { return a.public }
 
@@ -176,6 +202,7 @@ func (a *App) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.feed.Run(ctx) })
+	group.Go(func() error { return a.book.Run(ctx) })
 	group.Go(func() error {
 		if !a.awaitPrepared(ctx) {
 			return nil
@@ -187,7 +214,10 @@ func (a *App) Run(ctx context.Context) error {
 
 // Drain ends open watches, which go on elsewhere with their tokens. It is called when the listeners begin
 // to end, since a watch does not end by itself for minutes.
-func (a *App) Drain() { a.feed.Close() }
+func (a *App) Drain() {
+	a.feed.Close()
+	a.book.Close()
+}
 
 // awaitPrepared prepares the database as often as it takes. It is false when ctx ended before.
 func (a *App) awaitPrepared(ctx context.Context) bool {

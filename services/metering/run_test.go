@@ -29,6 +29,7 @@ import (
 	"github.com/claviger/claviger/pkg/config"
 	"github.com/claviger/claviger/pkg/jetstream"
 	"github.com/claviger/claviger/pkg/jetstream/jetstreamtest"
+	"github.com/claviger/claviger/pkg/rpcmount"
 	"github.com/claviger/claviger/pkg/serve"
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
@@ -122,6 +123,22 @@ func (a *authority) serveKeys(keys *followtest.Keys) string {
 	return ln.Addr().String()
 }
 
+// dial reaches the internal listener as a service.
+func (a *authority) dial(address, service string) connect.Transport {
+	a.t.Helper()
+	files := a.identity(service)
+	identity, err := config.TLS(files.GetCertFile(), files.GetKeyFile(), files.GetCaFile())
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	conn, err := serve.Dial(address, identity.Client(address))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.t.Cleanup(func() { _ = conn.Close() })
+	return rpcmount.NewTransport(conn)
+}
+
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	ln, err := serve.Listen(t.Context(), "a test", "127.0.0.1:0")
@@ -152,7 +169,7 @@ func TestRunServesWhatTheSettingsSay(t *testing.T) {
 	}
 	settings := metering.Defaults()
 	proto.Merge(settings, &settingsv1.Metering{
-		Environment: followtest.Environment, DataDir: t.TempDir(), HttpListen: address(t), OpsListen: address(t),
+		Environment: followtest.Environment, DataDir: t.TempDir(), HttpListen: address(t), InternalListen: address(t), OpsListen: address(t),
 		Tls: a.identity("metering"), KeysAddress: a.serveKeys(r.keys), ConfigPublicKeyFile: a.write("config.pub", "PUBLIC KEY", public),
 		Database: &settingsv1.Database{Url: "sqlite:" + filepath.Join(t.TempDir(), "metering.db")}, Nats: &settingsv1.Nats{Url: process.URL()},
 	})
@@ -205,6 +222,17 @@ func TestRunServesWhatTheSettingsSay(t *testing.T) {
 	} {
 		if err != nil || !strings.Contains(text, want) {
 			t.Errorf("metrics have no %s: %v\n%s", want, err, text)
+		}
+	}
+	// The price book is for routers with a certificate of ours, and for nobody else.
+	for service, want := range map[string]connect.Code{"router": 0, "metering": connect.CodePermissionDenied} {
+		stream, err := meteringv1connect.NewPriceFeedServiceClient(connect.NewClient(a.dial(settings.GetInternalListen(), service))).
+			WatchPrices(t.Context(), &meteringv1.WatchPricesRequest{})
+		if err == nil {
+			_, err = stream.Receive()
+		}
+		if (err == nil) != (want == 0) || err != nil && connect.CodeOf(err) != want {
+			t.Errorf("the price book for %s: %v", service, err)
 		}
 	}
 	// A heartbeat is answered over the same connection.

@@ -135,8 +135,9 @@ var matrix = map[string][]string{
 	"/claviger.router.v1.MediaService/WatchJob":                 {apiKey},
 	"/claviger.router.v1.MediaService/CancelJob":                {apiKey},
 	// Internal: nobody from outside, on any public listener.
-	"/claviger.keys.v1.ConfigService/WatchConfig":       {},
-	"/claviger.keys.v1.ConfigService/ReportRouterState": {},
+	"/claviger.keys.v1.ConfigService/WatchConfig":        {},
+	"/claviger.keys.v1.ConfigService/ReportRouterState":  {},
+	"/claviger.metering.v1.PriceFeedService/WatchPrices": {},
 }
 
 // town is a suite with two organizations that have the same things.

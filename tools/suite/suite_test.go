@@ -150,8 +150,10 @@ func TestInternalMethodsAreOnNoListener(t *testing.T) {
 	t.Parallel()
 	running := start(t, t.TempDir(), nil)
 	for _, url := range []string{running.BaseURL, running.OpsURL} {
-		for _, method := range []string{"WatchConfig", "ReportRouterState"} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/claviger.keys.v1.ConfigService/"+method, strings.NewReader("{}"))
+		for _, method := range []string{
+			"claviger.keys.v1.ConfigService/WatchConfig", "claviger.keys.v1.ConfigService/ReportRouterState", "claviger.metering.v1.PriceFeedService/WatchPrices",
+		} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/"+method, strings.NewReader("{}"))
 			if err != nil {
 				t.Fatal(err)
 			}

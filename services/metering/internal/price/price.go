@@ -69,18 +69,22 @@ type Store interface {
 
 // Book is the price book in memory, over the store.
 type Book struct {
-	store Store
-	now   func() time.Time
-	table atomic.Pointer[pricing.Table]
+	store  Store
+	now    func() time.Time
+	newest atomic.Pointer[edition]
+	closed chan struct{}
+	once   sync.Once
 
-	mu    sync.Mutex // one load at a time
-	count int64
+	mu      sync.Mutex // one load at a time
+	count   int64
+	checked time.Time // when the store was asked last
+	watches atomic.Int64
 }
 
 // NewBook returns an empty book over store; Refresh fills it.
 func NewBook(store Store, now func() time.Time) *Book {
-	b := &Book{store: store, now: now}
-	b.table.Store(pricing.NewTable(nil))
+	b := &Book{store: store, now: now, closed: make(chan struct{})}
+	b.newest.Store(newEdition(pricing.NewTable(nil)))
 	return b
 }
 
@@ -101,10 +105,16 @@ func (b *Book) Seed(ctx context.Context) error {
 func (b *Book) Refresh(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.refresh(ctx)
+}
+
+// refresh is Refresh for who holds mu.
+func (b *Book) refresh(ctx context.Context) error {
 	count, err := b.store.PriceCount(ctx)
 	if err != nil {
 		return fmt.Errorf("count prices: %w", err)
 	}
+	b.checked = b.now()
 	if count == b.count {
 		return nil
 	}
@@ -112,7 +122,7 @@ func (b *Book) Refresh(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load prices: %w", err)
 	}
-	b.table.Store(pricing.NewTable(prices))
+	b.advance(pricing.NewTable(prices))
 	b.count = int64(len(prices))
 	return nil
 }
@@ -122,7 +132,7 @@ func (b *Book) Price(a *usage.Attempt) {
 	if a.Tokens != nil && !a.Tokens.Consistent() {
 		a.Flags = append(a.Flags, usage.FlagCounts)
 	}
-	settled := b.table.Load().Settle(pricing.Bill{
+	settled := b.newest.Load().table.Settle(pricing.Bill{
 		Model: a.Model, Ended: a.Ended, Used: pricing.Used{Tokens: a.Tokens, Units: a.Units}, Reported: a.ReportedNano, Nothing: a.Source == usage.NoUsage,
 	})
 	a.CostNano, a.CostSource, a.PriceID = nil, sources[settled.Basis], settled.PriceID
@@ -165,6 +175,7 @@ func (b *Book) Create(ctx context.Context, p pricing.Price, by string, once Idem
 	if err != nil {
 		return Version{}, fmt.Errorf("insert price: %w", err)
 	}
+	_ = b.Refresh(context.WithoutCancel(ctx)) // tells who watches at once; what fails here is found within a second
 	return v, nil
 }
 

@@ -60,8 +60,11 @@ type Keys struct {
 	LogFormat string `protobuf:"bytes,14,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
 	// trusted_proxies are the addresses or networks whose X-Forwarded-For is believed.
 	TrustedProxies []string `protobuf:"bytes,15,rep,name=trusted_proxies,json=trustedProxies,proto3" json:"trusted_proxies,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// metering_address is the internal listener of metering, whose price book policies are checked by. Empty checks
+	// by the book that ships: prices that the operator adds then count in metering alone.
+	MeteringAddress string `protobuf:"bytes,16,opt,name=metering_address,json=meteringAddress,proto3" json:"metering_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Keys) Reset() {
@@ -199,6 +202,13 @@ func (x *Keys) GetTrustedProxies() []string {
 	return nil
 }
 
+func (x *Keys) GetMeteringAddress() string {
+	if x != nil {
+		return x.MeteringAddress
+	}
+	return ""
+}
+
 // Router configures the data plane.
 type Router struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -253,9 +263,12 @@ type Router struct {
 	OfflineKeyFile string `protobuf:"bytes,23,opt,name=offline_key_file,json=offlineKeyFile,proto3" json:"offline_key_file,omitempty"`
 	// drain_delay is how long the router says that it is not ready, and takes requests all the same, before it
 	// drains: the time in which load balancers notice. Default 5 s.
-	DrainDelay    *durationpb.Duration `protobuf:"bytes,24,opt,name=drain_delay,json=drainDelay,proto3" json:"drain_delay,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	DrainDelay *durationpb.Duration `protobuf:"bytes,24,opt,name=drain_delay,json=drainDelay,proto3" json:"drain_delay,omitempty"`
+	// metering_address is the internal listener of metering, whose price book the router follows. Empty reckons with
+	// the book that ships: prices that the operator adds then count in metering alone.
+	MeteringAddress string `protobuf:"bytes,25,opt,name=metering_address,json=meteringAddress,proto3" json:"metering_address,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Router) Reset() {
@@ -456,6 +469,13 @@ func (x *Router) GetDrainDelay() *durationpb.Duration {
 	return nil
 }
 
+func (x *Router) GetMeteringAddress() string {
+	if x != nil {
+		return x.MeteringAddress
+	}
+	return ""
+}
+
 // Metering configures the usage service.
 type Metering struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -480,9 +500,12 @@ type Metering struct {
 	// log_format is "json" or "text".
 	LogFormat string `protobuf:"bytes,10,opt,name=log_format,json=logFormat,proto3" json:"log_format,omitempty"`
 	// trace_url is the address of a trace in your trace viewer; "{trace_id}" in it is replaced.
-	TraceUrl      string `protobuf:"bytes,11,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	TraceUrl string `protobuf:"bytes,11,opt,name=trace_url,json=traceUrl,proto3" json:"trace_url,omitempty"`
+	// internal_listen is the mTLS listener for our own services, where routers and keys follow the price book. Empty
+	// serves none.
+	InternalListen string `protobuf:"bytes,12,opt,name=internal_listen,json=internalListen,proto3" json:"internal_listen,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Metering) Reset() {
@@ -588,6 +611,13 @@ func (x *Metering) GetLogFormat() string {
 func (x *Metering) GetTraceUrl() string {
 	if x != nil {
 		return x.TraceUrl
+	}
+	return ""
+}
+
+func (x *Metering) GetInternalListen() string {
+	if x != nil {
+		return x.InternalListen
 	}
 	return ""
 }
@@ -1021,7 +1051,7 @@ var File_claviger_settings_v1_settings_proto protoreflect.FileDescriptor
 
 const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\n" +
-	"#claviger/settings/v1/settings.proto\x12\x14claviger.settings.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9c\x06\n" +
+	"#claviger/settings/v1/settings.proto\x12\x14claviger.settings.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc7\x06\n" +
 	"\x04Keys\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x12\x19\n" +
 	"\bdata_dir\x18\x02 \x01(\tR\adataDir\x12(\n" +
@@ -1041,7 +1071,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x06egress\x18\r \x01(\v2\x1c.claviger.settings.v1.EgressR\x06egress\x122\n" +
 	"\n" +
 	"log_format\x18\x0e \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x125\n" +
-	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\"\x86\v\n" +
+	"\x0ftrusted_proxies\x18\x0f \x03(\tB\f\xbaH\t\x92\x01\x06\"\x04r\x02\x18@R\x0etrustedProxies\x12)\n" +
+	"\x10metering_address\x18\x10 \x01(\tR\x0fmeteringAddress\"\xb1\v\n" +
 	"\x06Router\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x124\n" +
 	"\x04name\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,62}$R\x04name\x12\"\n" +
@@ -1073,10 +1104,11 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\x13offline_credentials\x18\x16 \x01(\tB\x15\xbaH\x12r\x10R\x00R\x04noneR\x06sealedR\x12offlineCredentials\x12(\n" +
 	"\x10offline_key_file\x18\x17 \x01(\tR\x0eofflineKeyFile\x12H\n" +
 	"\vdrain_delay\x18\x18 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<2\x00R\n" +
-	"drainDelay\x1aC\n" +
+	"drainDelay\x12)\n" +
+	"\x10metering_address\x18\x19 \x01(\tR\x0fmeteringAddress\x1aC\n" +
 	"\x15ProviderBaseUrlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf2\x04\n" +
 	"\bMetering\x12?\n" +
 	"\venvironment\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{0,31}$R\venvironment\x12\"\n" +
 	"\bdata_dir\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\adataDir\x12(\n" +
@@ -1092,7 +1124,8 @@ const file_claviger_settings_v1_settings_proto_rawDesc = "" +
 	"\n" +
 	"log_format\x18\n" +
 	" \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x04jsonR\x04textR\tlogFormat\x127\n" +
-	"\ttrace_url\x18\v \x01(\tB\x1a\xbaH\x17r\x15\x18\x80\b2\x10^(https?://.+)?$R\btraceUrl\"q\n" +
+	"\ttrace_url\x18\v \x01(\tB\x1a\xbaH\x17r\x15\x18\x80\b2\x10^(https?://.+)?$R\btraceUrl\x12'\n" +
+	"\x0finternal_listen\x18\f \x01(\tR\x0einternalListen\"q\n" +
 	"\x03Tls\x12$\n" +
 	"\tcert_file\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\bcertFile\x12\"\n" +
 	"\bkey_file\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x10\x01R\akeyFile\x12 \n" +
