@@ -1,0 +1,203 @@
+package cluster_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/claviger/claviger/pkg/secret"
+	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
+	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	optionsv1 "github.com/claviger/claviger/proto/gen/claviger/options/v1"
+	routerv1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
+	"github.com/claviger/claviger/tools/e2e/cluster"
+	"github.com/claviger/claviger/tools/seed"
+)
+
+// endless is a prompt whose answer takes minutes.
+const endless = "script:tokens=60000,delay=10ms Hello"
+
+// person is a member with API keys of their own.
+type person struct {
+	id    string
+	login seed.Login
+	keys  []secret.Text
+}
+
+// newPerson adds a member who makes API keys.
+func (p *pair) newPerson(t *testing.T, org *cluster.Organization, name string, keys int) *person {
+	t.Helper()
+	who := &person{login: seed.Login{Email: name + "@" + org.Slug + ".example", Password: secret.New(rand.Text())}}
+	made, err := keysv1connect.NewMemberServiceClient(org.Session.Keys).CreateMember(t.Context(), &keysv1.CreateMemberRequest{
+		Email: who.login.Email, Role: optionsv1.Role_ROLE_MEMBER, Password: who.login.Password.Reveal(), IdempotencyKey: rand.Text(),
+	})
+	must(t, err)
+	who.id = made.GetMember().GetId()
+	own := keysv1connect.NewApiKeyServiceClient(p.SignIn(org.Slug, who.login).Keys)
+	for i := range keys {
+		key, err := own.CreateApiKey(t.Context(), &keysv1.CreateApiKeyRequest{Name: fmt.Sprint(name, " ", i), IdempotencyKey: rand.Text()})
+		must(t, err)
+		who.keys = append(who.keys, secret.New(key.GetSecret()))
+	}
+	for _, router := range p.Routers {
+		for _, key := range who.keys {
+			cluster.Eventually(t, 30*time.Second, router.Name+" answers "+name, func() error {
+				if got := p.chat(t, router, key, "openai/gpt-4o-mini"); got.status != 200 {
+					return errors.New(got.body)
+				}
+				return nil
+			})
+		}
+	}
+	return who
+}
+
+// running is an answer that a caller is being given.
+type running struct {
+	what, requestID string
+	// rest gives all that comes until it ends, and how the transport says that it did.
+	rest func() (string, error)
+	// broken says whether what came ends with an error of its dialect, and looks nowhere like a whole answer.
+	broken func(text string, err error) bool
+}
+
+// dialects are the streams over HTTP: where they are asked for, and what only a whole one holds.
+var dialects = map[string]struct{ path, body, fails, whole string }{
+	"chat":      {"/v1/chat/completions", `"messages":[{"role":"user","content":%q}]`, `data: {"error":{`, "[DONE]"},
+	"messages":  {"/v1/messages", `"max_tokens":64000,"messages":[{"role":"user","content":%q}]`, "event: error\ndata: {\"type\":\"error\",\"error\":{", "message_stop"},
+	"responses": {"/v1/responses", `"input":%q`, "event: error\ndata: {\"type\":\"error\",", "response.completed"},
+}
+
+// start begins an answer in each dialect at a router, and returns once each has content.
+func (p *pair) start(t *testing.T, router *cluster.Service, key func(n int) secret.Text) (out []running) {
+	t.Helper()
+	for name, d := range dialects {
+		res := p.begin(t, router, d.path, key(len(out)), `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(d.body, endless)+`}`)
+		if res.StatusCode != 200 { // which comes with the first content
+			text, _ := io.ReadAll(res.Body)
+			t.Fatalf("%s at %s: %s", name, router.Name, text)
+		}
+		out = append(out, running{
+			what: name + " at " + router.Name, requestID: res.Header.Get("x-request-id"),
+			rest: func() (string, error) { text, err := io.ReadAll(res.Body); return string(text), err },
+			broken: func(text string, err error) bool {
+				last := text[strings.LastIndex(strings.TrimSuffix(text, "\n\n"), "\n\n")+2:]
+				return err == nil && strings.HasPrefix(last, d.fails) && !strings.Contains(text, d.whole)
+			},
+		})
+	}
+	ctx, client := dial(t, router, key(len(out)))
+	stream, err := client.StreamCompletion(ctx, &routerv1.StreamCompletionRequest{Input: saying("openai/gpt-4o-mini", endless)})
+	must(t, err)
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	header, err := stream.Header()
+	must(t, err)
+	return append(out, running{
+		what: "typed at " + router.Name, requestID: strings.Join(header.Get("x-request-id"), ""),
+		rest: func() (string, error) {
+			for {
+				if _, err := stream.Recv(); err != nil {
+					return err.Error(), err
+				}
+			}
+		},
+		broken: func(_ string, err error) bool { return status.Code(err) == codes.PermissionDenied },
+	})
+}
+
+// whoLeavesIsRefused: all API keys of a member who is removed are refused by every router that the receipt counts,
+// running answers end with an error inside and are counted once, and other members notice nothing.
+func whoLeavesIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
+	members := keysv1connect.NewMemberServiceClient(org.Session.Keys)
+	leaver, stayer := p.newPerson(t, org, "leaver", 2), p.newPerson(t, org, "stayer", 1)
+	var cut []running
+	var others []*listener
+	for _, router := range p.Routers {
+		cut = append(cut, p.start(t, router, func(n int) secret.Text { return leaver.keys[n%2] })...)
+		res := p.begin(t, router, "/v1/chat/completions", stayer.keys[0], `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(dialects["chat"].body, endless)+`}`)
+		others = append(others, listen(res.Body))
+	}
+
+	left, err := members.DeleteMember(t.Context(), &keysv1.DeleteMemberRequest{Id: leaver.id, CutStreams: true, IdempotencyKey: rand.Text()})
+	must(t, err)
+	confirmed(t, left.GetReceipt(), 2)
+	if r := left.GetReceipt(); r.GetStreamsCut() != int32(len(cut)) || r.GetElapsed().AsDuration() <= 0 {
+		t.Errorf("the receipt tells of %d answers that were ended after %s, want %d and how long it took", r.GetStreamsCut(), r.GetElapsed().AsDuration(), len(cut))
+	}
+	for _, router := range p.Routers {
+		for i, key := range leaver.keys {
+			got := p.chat(t, router, key, "openai/gpt-4o-mini")
+			if code, message := got.failure(); got.status != 401 || code != "api_key_revoked" || !strings.Contains(message, "revoked") {
+				t.Errorf("%s has confirmed and says %d %s to API key %d, want that it was revoked", router.Name, got.status, got.body, i)
+			}
+			if err := ask(t.Context(), router, key); status.Code(err) != codes.Unauthenticated {
+				t.Errorf("%s has confirmed and says %v over gRPC", router.Name, err)
+			}
+		}
+		for whose, key := range map[string]secret.Text{"the stayer's": stayer.keys[0], "the owner's": org.APIKey} {
+			if got := p.chat(t, router, key, "openai/gpt-4o-mini"); got.status != 200 {
+				t.Errorf("%s says %s to %s API key", router.Name, got.body, whose)
+			}
+		}
+	}
+	for _, r := range cut {
+		if text, err := r.rest(); !r.broken(text, err) || !strings.Contains(text, "the API key was switched off") {
+			t.Errorf("%s ends with %q, %v, want an error of its dialect that says why", r.what, text[max(0, len(text)-300):], err)
+		}
+		if e := attempts(t, org, r.requestID, 1)[0]; e.GetOutcome() != eventsv1.Outcome_OUTCOME_BROKEN || e.GetTokens().GetOutputTotal() == 0 {
+			t.Errorf("%s is counted as %v with %v, want a broken answer and what came of it", r.what, e.GetOutcome(), e.GetTokens())
+		}
+	}
+	for i, other := range others {
+		heard := other.bytes.Load()
+		cluster.Eventually(t, 30*time.Second, "the stayer's answer at "+p.Routers[i].Name+" goes on", func() error {
+			if n := other.bytes.Load(); n < heard+4<<10 {
+				return fmt.Errorf("%d bytes came since", n-heard)
+			}
+			return nil
+		})
+		if text := other.text(); strings.Contains(text, `"error"`) {
+			t.Errorf("the stayer's answer at %s has an error inside: %s", p.Routers[i].Name, text)
+		}
+	}
+}
+
+// listener reads an answer as it comes.
+type listener struct {
+	bytes atomic.Int64
+	mu    sync.Mutex
+	heard bytes.Buffer
+}
+
+// listen reads until the answer ends, or its body is closed.
+func listen(answer io.Reader) *listener {
+	l := &listener{}
+	go func() { _, _ = io.Copy(l, answer) }()
+	return l
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes.Add(int64(len(p)))
+	return l.heard.Write(p)
+}
+
+func (l *listener) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.heard.String()
+}
