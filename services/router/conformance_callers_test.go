@@ -500,7 +500,7 @@ func typedServer(t *testing.T, service *completion.Service, told *telemetry.Tele
 		Completions: service, Caller: func(context.Context) completion.Caller { return completion.Caller{OrgID: "org_1", APIKeyID: "key_1"} },
 	})
 	mux := http.NewServeMux()
-	connecthttp.Mount(mux, server)
+	connecthttp.Mount(mux, server, connecthttp.WithCompressMinBytes(1<<10)) // tens of thousands of small answers
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s
