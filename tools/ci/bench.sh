@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures what the router adds to a call: latency, CPU and memory against a direct call and a bare Go
-# reverse proxy, and CPU against the router without telemetry. With --check it fails outside the bounds,
-# and then compares the micro-benchmarks with tools/ci/bench-base.txt: none may allocate more than there,
-# for allocations are the same on every machine and times are not. With --micro or --update it runs the
+# reverse proxy, and CPU against the router without telemetry; and how soon two routers follow when something
+# is switched off under load. With --check it fails outside the bounds, and then compares the
+# micro-benchmarks with tools/ci/bench-base.txt: none may allocate more than there, for allocations are the
+# same on every machine and times are not. With --micro or --update it runs the
 # micro-benchmarks alone; --update makes them the base. With --usage it times what the usage page asks of
 # a Postgres with a million events; --check does so too, and fails if any call takes more than a second.
 set -euo pipefail

@@ -41,13 +41,18 @@ import (
 )
 
 const (
-	environment = "bench"
-	providerKey = "sk-bench-0123456789abcdef"
+	environment   = "bench"
+	providerKey   = "sk-bench-0123456789abcdef"
+	organization  = "bench"
+	ownerEmail    = "owner@bench.example"
+	ownerPassword = "another long password"
 )
 
 // ready is the line that a child prints when it serves.
 type ready struct {
-	Addr   string `json:"addr"`
+	Addr string `json:"addr"`
+	// Keys is where people reach keys; Addr is for routers.
+	Keys   string `json:"keys,omitempty"`
 	NATS   string `json:"nats,omitempty"`
 	APIKey string `json:"api_key,omitempty"`
 }
@@ -198,24 +203,31 @@ func backplane(ctx context.Context, dir, provider string, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
+	public, err := serve.Listen(ctx, "the public listener of keys", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
 	var group errgroup.Group
 	group.Go(func() error { return control.Run(ctx) })
 	group.Go(func() error { return usage.Run(ctx) })
 	group.Go(func() error {
-		return serve.Until(ctx, log, time.Second, nil, serve.OnGRPC("keys", ln, serve.GRPC(serve.DefaultMessageBytes, nil, control.Internal(fixed("router")))))
+		return serve.Until(ctx, log, time.Second, nil,
+			serve.OnGRPC("keys", ln, serve.GRPC(serve.DefaultMessageBytes, nil, control.Internal(fixed("router")))),
+			serve.OnHTTP("public keys", public, serve.HTTP(control.HTTP(nil), nil, log)))
 	})
 	apiKey, err := fill(ctx, control, dir, provider)
 	if err != nil {
 		return err
 	}
-	if err := (ready{Addr: ln.Addr().String(), NATS: broker.ClientURL(), APIKey: apiKey}).print(); err != nil {
+	if err := (ready{Addr: ln.Addr().String(), Keys: public.Addr().String(), NATS: broker.ClientURL(), APIKey: apiKey}).print(); err != nil {
 		return err
 	}
 	return group.Wait()
 }
 
+// fixed lets in whoever calls as a service. It has no certificate that would name its process: it does so itself.
 func fixed(service string) intercept.Authenticate {
-	return intercept.Fixed(authn.Principal{Kind: authn.Service, Service: service, Instance: service + "-1"})
+	return intercept.Fixed(authn.Principal{Kind: authn.Service, Service: service})
 }
 
 func publicOf(key ed25519.PrivateKey) ed25519.PublicKey {
@@ -257,8 +269,8 @@ func fill(ctx context.Context, control *keys.App, dir, provider string) (apiKey 
 		return "", err
 	}
 	err = seed.Apply(ctx, seed.Installation{Keys: connectinprocess.New(control.Public()), Operator: operator, Dir: dir, FingerprintKey: []byte("a fingerprint key for the bench only")}, &seed.Document{
-		Organization: seed.Organization{Slug: "bench", Name: "Bench"},
-		Owner:        seed.Owner{Email: "owner@bench.example", Password: secret.New("another long password")},
+		Organization: seed.Organization{Slug: organization, Name: "Bench"},
+		Owner:        seed.Owner{Email: ownerEmail, Password: secret.New(ownerPassword)},
 		Credentials:  []seed.Credential{{Provider: "openai", Label: "main", Secret: secret.New(providerKey), BaseURL: "http://" + provider + "/openai/v1", Priority: 1}},
 		APIKeys:      []seed.APIKey{{Name: "bench", WriteTo: "bench.key"}},
 	}, func(seed.Change) {})

@@ -30,15 +30,20 @@ type quantiles struct{ p50, p99 time.Duration }
 func (r *rig) request(ctx context.Context, target, script string, stream bool) (*http.Request, error) {
 	model := "gpt-4o-mini"
 	if target == "router" || target == "quiet" {
-		model = "openai/gpt-4o-mini"
+		model = modelName
 	}
+	return r.post(ctx, target, r.key[target], model, script, stream)
+}
+
+// post builds a call to a target with a key and a model of its own.
+func (r *rig) post(ctx context.Context, target, key, model, script string, stream bool) (*http.Request, error) {
 	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s Say something short about keys, please."}],"stream":%v}`, model, script, stream)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base[target]+"/chat/completions", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+r.key[target])
+	req.Header.Set("Authorization", "Bearer "+key)
 	return req, nil
 }
 

@@ -2,6 +2,8 @@
 // call and against a bare Go reverse proxy, interleaved in one run, so that noise meets all three
 // alike. It prints ratios; with -check it fails outside the bounds that the product promises.
 //
+// It also measures how soon two routers follow when something is switched off while they serve.
+//
 // Provider, proxy, router and everything behind the router are processes of their own: the CPU and
 // memory of one of them is what the kernel says of it.
 package main
@@ -10,6 +12,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -33,8 +36,9 @@ func main() {
 	}
 	check := flag.Bool("check", false, "fail outside the bounds")
 	quick := flag.Bool("quick", false, "a tenth of the work: to see that it runs, not to believe it")
+	revocations := flag.Bool("revocations", false, "measure nothing but how soon routers follow when something is switched off")
 	flag.Parse()
-	if err := run(ctx, *check, *quick); err != nil {
+	if err := run(ctx, *check, *quick, *revocations); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -56,7 +60,7 @@ func (b bound) broken() bool {
 	return b.value > b.limit
 }
 
-func run(ctx context.Context, check, quick bool) error {
+func run(ctx context.Context, check, quick, revocations bool) error {
 	out := os.Stdout
 	_, _ = fmt.Fprintf(out, "claviger bench: %s, %d cores\n", runtime.Version(), runtime.NumCPU())
 	rig, err := startRig(ctx)
@@ -69,10 +73,23 @@ func run(ctx context.Context, check, quick bool) error {
 		scale = 10
 	}
 	var bounds []bound
-
-	latency, err := rig.latency(ctx, 6000/scale)
+	if !revocations {
+		if bounds, err = rig.price(ctx, scale, out); err != nil {
+			return err
+		}
+	}
+	revoked, err := rig.revoke(ctx, 200/scale, out)
 	if err != nil {
 		return err
+	}
+	return judge(append(bounds, revoked...), check, out)
+}
+
+// price measures what the router adds to a call.
+func (r *rig) price(ctx context.Context, scale int, out io.Writer) (bounds []bound, err error) {
+	latency, err := r.latency(ctx, 6000/scale)
+	if err != nil {
+		return nil, err
 	}
 	_, _ = fmt.Fprintf(out, "\nlatency of a small completion, one at a time\n%-8s %10s %10s %12s\n", "", "p50", "p99", "added p50")
 	for _, t := range targets {
@@ -93,9 +110,9 @@ func run(ctx context.Context, check, quick bool) error {
 		{"small completions, 16 at a time", "script:tokens=20", false, 96_000 / scale, true, "requests per CPU-second, router : proxy", 0.85},
 		{"streams of 200 tokens, one every 2 ms, 64 at a time", "script:tokens=200,delay=2ms", true, 640 / scale, false, "CPU per streamed token, router : proxy", 1.4},
 	} {
-		cost, err := rig.cost(ctx, load.script, load.stream, load.calls)
+		cost, err := r.cost(ctx, load.script, load.stream, load.calls)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		_, _ = fmt.Fprintf(out, "\n%s\n%-8s %14s %14s\n", load.title, "", "CPU per call", "calls/CPU-s")
 		for _, t := range priced {
@@ -111,22 +128,26 @@ func run(ctx context.Context, check, quick bool) error {
 			bounds = append(bounds, bound{name: "requests per CPU-second, telemetry : none", value: cost.told, limit: 0.9, least: true})
 		}
 	}
-	sent, err := rig.exported(ctx)
+	sent, err := r.exported(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, _ = fmt.Fprintf(out, "(quiet is the router without telemetry; the other has exported %d KiB of traces)\n", sent>>10)
 
-	memory, err := rig.memory(ctx, 2000/scale)
+	memory, err := r.memory(ctx, 2000/scale)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, _ = fmt.Fprintf(out, "\nmemory of an open stream\n")
 	for _, t := range []string{"proxy", "router"} {
 		_, _ = fmt.Fprintf(out, "%-8s %10.1f KiB\n", t, memory[t])
 	}
 	bounds = append(bounds, bound{name: "memory per open stream", value: memory["router"], limit: 52, unit: " KiB"})
+	return bounds, nil
+}
 
+// judge prints the bounds, and with check fails if any is broken.
+func judge(bounds []bound, check bool, out io.Writer) error {
 	_, _ = fmt.Fprintln(out)
 	broken := 0
 	for _, b := range bounds {

@@ -23,6 +23,8 @@ type rig struct {
 	base   map[string]string // where a target takes /chat/completions
 	key    map[string]string
 	client *http.Client
+	// control is the public address of keys.
+	control string
 	// collector is where the router reports to.
 	collector string
 	ends      []func()
@@ -56,6 +58,7 @@ func startRig(ctx context.Context) (_ *rig, err error) {
 	if err != nil {
 		return nil, err
 	}
+	r.control = "http://" + back.Keys
 	collector, err := r.start(ctx, "collector")
 	if err != nil {
 		return nil, err
