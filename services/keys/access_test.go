@@ -118,6 +118,10 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 			_, err := stranger.creds.RotateCredential(t.Context(), &keysv1.RotateCredentialRequest{Id: id, Secret: "sk-other-secret", Etag: "1", IdempotencyKey: id})
 			return err
 		},
+		"key/Preview": func(id string) error {
+			_, err := stranger.preview(id, "openai/gpt-4o")
+			return err
+		},
 		"cred/Test": func(id string) error {
 			_, err := stranger.creds.TestCredential(t.Context(), &keysv1.TestCredentialRequest{Id: id})
 			return err

@@ -36,6 +36,7 @@ func (a *App) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	tasks.Go(func() { a.probes.Run(ctx) })
+	tasks.Go(func() { a.asked.Run(ctx) })
 	tasks.Go(func() { a.routers.Run(ctx) })
 	for _, task := range []struct {
 		name  string

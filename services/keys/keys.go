@@ -23,13 +23,14 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/dispatch"
 	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/password"
 	"github.com/claviger/claviger/services/keys/internal/policy"
-	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/route"
 	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/rpc"
@@ -54,7 +55,8 @@ type App struct {
 	members  *member.Service
 	creds    *credential.Service
 	news     *snapshot.Feed
-	probes   *probe.Dispatcher
+	probes   *dispatch.Dispatcher[credential.Probe]
+	asked    *dispatch.Dispatcher[route.Question]
 	routers  *routerstate.Registry
 	feed     *rpc.Feed
 	api      *rpc.API
@@ -75,14 +77,15 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	}
 	a := &App{deps: d, now: clock(d.Now), news: &snapshot.Feed{}}
 	a.store = store.New(d.DB, a.now)
-	a.probes = probe.New(a.store, d.Log)
+	a.probes = dispatch.New("key tests", a.store.ClaimProbes, d.Log)
+	a.asked = dispatch.New("questions", a.store.ClaimQuestions, d.Log)
 	a.store.Notify(a.news.Advance, a.probes.Kick)
 	a.routers = routerstate.New(a.store, a.now, d.Log)
 	passwords := password.New(d.PasswordCost)
 	a.members = &member.Service{Passwords: passwords, Now: a.now}
 	a.creds = &credential.Service{Sealer: shownSealer{d.Sealer}, Endpoints: d.Guard, Environment: d.Environment, Now: a.now}
 	a.feed = rpc.NewFeed(rpc.FeedDeps{
-		Store: a.store, Credentials: a.creds, News: a.news, Probes: a.probes, Routers: a.routers,
+		Store: a.store, Credentials: a.creds, News: a.news, Probes: a.probes, Questions: a.asked, Routers: a.routers,
 		Key: d.ConfigKey, Environment: d.Environment, Now: a.now, Log: d.Log,
 	})
 	public, _ := d.TokenKey.Public().(ed25519.PublicKey)
@@ -94,6 +97,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Policies:      &policy.Service{Prices: book{a.now}, Now: a.now},
 		Groups:        &group.Service{Now: a.now},
 		Routing:       &routing.Service{},
+		Routes:        &route.Service{Store: a.store, Routers: a.routers, Questions: a.asked, Now: a.now},
 		APIKeys:       &apikey.Service{Mint: minter(d.Pepper), Now: a.now},
 		Drills:        &drill.Service{Now: a.now},
 		Tokens:        token.NewSigner(a.ownKey.KeyID, d.TokenKey),

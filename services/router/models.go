@@ -1,11 +1,14 @@
 package router
 
 import (
+	"context"
 	"sync"
 
 	"github.com/claviger/claviger/pkg/pricing"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/plan"
+	"github.com/claviger/claviger/services/router/internal/rpc"
 )
 
 // knownModels are the models of the shipped price book, sorted.
@@ -27,4 +30,19 @@ func (a *App) explain(caller completion.Caller, req *completion.Request) (plan.E
 		return plan.Explanation{}, err
 	}
 	return a.planner.Explain(state, caller, req)
+}
+
+// answer plans a request that keys asks about, for people.
+func (a *App) answer(ctx context.Context, q *keysv1.RouteQuestion) {
+	a.reporter.Answer(rpc.AnswerRoute(ctx, q, a.caller, a.explain))
+}
+
+// caller finds an API key that may still be used, of an organization.
+func (a *App) caller(orgID, keyID string) (completion.Caller, bool) {
+	state, err := a.follower.State()
+	if err != nil {
+		return completion.Caller{}, false
+	}
+	caller, ok := state.Caller(keyID, a.d.Now())
+	return caller, ok && caller.OrgID == orgID
 }

@@ -89,7 +89,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	}
 	if a.follower, err = snapshot.New(snapshot.Options{
 		Environment: d.Environment, Dir: d.DataDir, Key: d.ConfigKey, Pepper: a.pepper, Client: client, Log: d.Log, Now: d.Now,
-		OnProbe: a.reporter.Probe,
+		OnProbe: a.reporter.Probe, OnQuestion: a.answer,
 		OnChange: func(s *snapshot.State) {
 			var credentials []*completion.Credential
 			s.AllCredentials(func(c *completion.Credential) { credentials = append(credentials, c) })

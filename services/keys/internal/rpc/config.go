@@ -16,8 +16,9 @@ import (
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/dispatch"
 	"github.com/claviger/claviger/services/keys/internal/organization"
-	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/route"
 	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/snapshot"
 	"github.com/claviger/claviger/services/keys/internal/store"
@@ -47,7 +48,8 @@ type Feed struct {
 	store       *store.Store
 	credentials *credential.Service
 	news        *snapshot.Feed
-	probes      *probe.Dispatcher
+	probes      *dispatch.Dispatcher[credential.Probe]
+	questions   *dispatch.Dispatcher[route.Question]
 	routers     *routerstate.Registry
 	sign        *signer
 	log         *slog.Logger
@@ -59,7 +61,8 @@ type FeedDeps struct {
 	Store       *store.Store
 	Credentials *credential.Service
 	News        *snapshot.Feed
-	Probes      *probe.Dispatcher
+	Probes      *dispatch.Dispatcher[credential.Probe]
+	Questions   *dispatch.Dispatcher[route.Question]
 	Routers     *routerstate.Registry
 	Key         ed25519.PrivateKey
 	Environment string
@@ -70,7 +73,7 @@ type FeedDeps struct {
 // NewFeed returns a Feed.
 func NewFeed(d FeedDeps) *Feed {
 	return &Feed{
-		store: d.Store, credentials: d.Credentials, news: d.News, probes: d.Probes, routers: d.Routers, log: d.Log,
+		store: d.Store, credentials: d.Credentials, news: d.News, probes: d.Probes, questions: d.Questions, routers: d.Routers, log: d.Log,
 		sign: newSigner(d.Key, d.Environment, d.Now), wholes: map[view]*whole{routerView: {}, meteringView: {}},
 	}
 }
@@ -86,11 +89,14 @@ var _ keysv1connect.ConfigServiceHandler = (*Feed)(nil)
 func (f *Feed) WatchConfig(ctx context.Context, req *keysv1.WatchConfigRequest, out keysv1connect.ConfigServiceWatchConfigServerStream) error {
 	w := watcher{feed: f, view: meteringView, at: req.GetSinceVersion(), out: out}
 	var jobs <-chan credential.Probe
+	var questions <-chan route.Question
 	if authn.FromContext(ctx).Service == string(routerView) {
 		w.view = routerView
-		var disconnect func()
+		var disconnect, mute func()
 		jobs, disconnect = f.probes.Connect()
 		defer disconnect()
+		questions, mute = f.questions.Connect()
+		defer mute()
 	}
 	if err := w.catchUp(ctx); err != nil {
 		return err
@@ -116,6 +122,8 @@ func (f *Feed) WatchConfig(ctx context.Context, req *keysv1.WatchConfigRequest, 
 				continue
 			case job := <-jobs:
 				err = w.probe(ctx, job)
+			case question := <-questions:
+				err = w.ask(ctx, question)
 			case <-silence.C:
 				err = w.heartbeat()
 			}
@@ -267,6 +275,9 @@ func (f *Feed) ReportRouterState(ctx context.Context, req *keysv1.ReportRouterSt
 	}
 	if len(req.GetProbeResults()) > 0 {
 		f.probes.Announce()
+	}
+	if err := f.answer(ctx, req); err != nil {
+		return nil, err
 	}
 	return &keysv1.ReportRouterStateResponse{}, nil
 }

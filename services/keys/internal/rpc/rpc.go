@@ -21,13 +21,14 @@ import (
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
+	"github.com/claviger/claviger/services/keys/internal/dispatch"
 	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/idempotency"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/organization"
 	"github.com/claviger/claviger/services/keys/internal/policy"
-	"github.com/claviger/claviger/services/keys/internal/probe"
+	"github.com/claviger/claviger/services/keys/internal/route"
 	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/routing"
 	"github.com/claviger/claviger/services/keys/internal/session"
@@ -46,7 +47,8 @@ type API struct {
 	Groups        *group.Service
 	Routing       *routing.Service
 	Drills        *drill.Service
-	Probes        *probe.Dispatcher
+	Probes        *dispatch.Dispatcher[credential.Probe]
+	Routes        *route.Service
 	Routers       *routerstate.Registry
 	Tokens        *token.Signer
 	Environment   string
@@ -67,6 +69,7 @@ func (a *API) Register(server *connect.Server) {
 	keysv1connect.RegisterModelServiceHandler(server, &modelServer{a})
 	keysv1connect.RegisterApiKeyServiceHandler(server, &apiKeyServer{a})
 	keysv1connect.RegisterDrillServiceHandler(server, &drillServer{API: a})
+	keysv1connect.RegisterRouteServiceHandler(server, &routeServer{a})
 }
 
 // caller is the member who calls.

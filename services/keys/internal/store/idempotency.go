@@ -13,6 +13,7 @@ import (
 	"github.com/claviger/claviger/services/keys/internal/drill"
 	"github.com/claviger/claviger/services/keys/internal/headroom"
 	"github.com/claviger/claviger/services/keys/internal/idempotency"
+	"github.com/claviger/claviger/services/keys/internal/route"
 	"github.com/claviger/claviger/services/keys/internal/routerstate"
 	"github.com/claviger/claviger/services/keys/internal/session"
 )
@@ -71,6 +72,7 @@ func (s *Store) Expire(ctx context.Context, keepVersions int64) error {
 			{"DELETE FROM idempotency WHERE created_at < ?", []any{micros(now.Add(-idempotency.Retention))}},
 			{"DELETE FROM session WHERE ends_at <= ? OR used_at <= ?", []any{micros(now), micros(session.IdleSince(now))}},
 			{"DELETE FROM probe WHERE created_at < ?", []any{micros(now.Add(-probeLifetime))}},
+			{"DELETE FROM route_question WHERE created_at < ?", []any{micros(now.Add(-route.Retention))}},
 			{"DELETE FROM router_state WHERE seen_at < ?", []any{micros(now.Add(-routerstate.Retention))}},
 			{"DELETE FROM headroom WHERE at < ?", []any{micros(now.Add(-headroom.Retention))}},
 			{

@@ -29,6 +29,7 @@ import (
 
 const (
 	maxKept     = 1000
+	maxAnswers  = 100
 	testTimeout = 20 * time.Second
 	testsAtOnce = 8
 	// limitedEvery is how often the same lack of a right is told of: requests that meet it come as fast as
@@ -70,6 +71,7 @@ type Reporter struct {
 	limited  map[evidenceKey]time.Time                  // when each lack of a right was noted last, within limitedEvery
 	applied  int64
 	cuts     []Cut
+	answers  []*keysv1.RouteAnswer
 	left     headroom
 }
 
@@ -96,6 +98,17 @@ func (r *Reporter) Probe(job *keysv1.ProbeJob) {
 	case r.jobs <- job:
 	default:
 	}
+}
+
+// Answer tells keys what came of a question. It never blocks; keys asks again for what it hears nothing of, so
+// an answer that has no room, or cannot be sent, is let go.
+func (r *Reporter) Answer(a *keysv1.RouteAnswer) {
+	r.mu.Lock()
+	if len(r.answers) < maxAnswers {
+		r.answers = append(r.answers, a)
+	}
+	r.mu.Unlock()
+	r.wakeUp()
 }
 
 // Refused implements completion.Evidence.

@@ -74,7 +74,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 		}
 		retry, whole = firstRetry, false
 		r.mu.Lock()
-		if len(r.results) > 0 {
+		if len(r.results) > 0 || len(r.answers) > 0 {
 			r.wakeUp()
 		}
 		r.mu.Unlock()
@@ -136,6 +136,7 @@ func (r *Reporter) pack(whole, closing bool) parcel {
 		evidence: r.evidence, used: used,
 	}
 	p.req.ProbeResults, r.results = fitting(r.results)
+	p.req.RouteAnswers, r.answers = fittingAnswers(r.answers)
 	r.evidence = map[evidenceKey]*keysv1.CredentialEvidence{}
 	for _, e := range p.evidence {
 		p.req.Evidence = append(p.req.Evidence, e)
@@ -162,6 +163,17 @@ func fitting(results []*keysv1.ProbeResult) (first, rest []*keysv1.ProbeResult) 
 		}
 	}
 	return results, nil
+}
+
+// fittingAnswers splits off the answers that fit into one report.
+func fittingAnswers(answers []*keysv1.RouteAnswer) (first, rest []*keysv1.RouteAnswer) {
+	size := 0
+	for i, a := range answers {
+		if size += proto.Size(a); i > 0 && size > maxVerdicts {
+			return answers[:i:i], answers[i:]
+		}
+	}
+	return answers, nil
 }
 
 // unpack keeps what could not be sent, unless there is newer.

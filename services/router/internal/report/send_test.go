@@ -425,3 +425,46 @@ func TestACredentialWithEndlessModelsLeavesRoomForOthers(t *testing.T) {
 		}
 	})
 }
+
+func TestAnswersAreToldAtOnceAndLetGoIfNobodyHears(t *testing.T) {
+	reporting(t, nil, func(t *testing.T, r *report.Reporter, keys *ear) {
+		wait(time.Second)
+		_, before := keys.last()
+		r.Answer(&keysv1.RouteAnswer{Id: "rq_1"})
+		synctest.Wait()
+		if got, n := keys.last(); n != before+1 || len(got.GetRouteAnswers()) != 1 || got.GetRouteAnswers()[0].GetId() != "rq_1" {
+			t.Errorf("after %d reports more the last has %v, want the answer at once", n-before, got.GetRouteAnswers())
+		}
+		wait(time.Second)
+		keys.fail(errors.New("keys is away"))
+		for i := range 200 { // more than are kept
+			r.Answer(&keysv1.RouteAnswer{Id: fmt.Sprint("rq_lost_", i)})
+		}
+		wait(time.Minute)
+		keys.fail(nil)
+		_, before = keys.last()
+		wait(10 * time.Second)
+		for _, report := range keys.heard[before:] {
+			if len(report.GetRouteAnswers()) > 0 {
+				t.Errorf("%d answers are told that nobody waits for any more", len(report.GetRouteAnswers()))
+			}
+		}
+		_, before = keys.last()
+		for i := range 3 {
+			r.Answer(&keysv1.RouteAnswer{Id: fmt.Sprint("rq_long_", i), Route: make([]byte, 700<<10)})
+		}
+		wait(time.Second)
+		var told []string
+		for _, report := range keys.heard[before:] {
+			if proto.Size(report) > 2<<20 {
+				t.Errorf("a report of %d bytes, want less than two MiB", proto.Size(report))
+			}
+			for _, a := range report.GetRouteAnswers() {
+				told = append(told, a.GetId())
+			}
+		}
+		if want := []string{"rq_long_0", "rq_long_1", "rq_long_2"}; !slices.Equal(told, want) {
+			t.Errorf("told %v, want %v", told, want)
+		}
+	})
+}

@@ -20,19 +20,28 @@ const bytesPerToken = 4
 // planner as a call does, and calls nobody.
 func (s *CompletionServer) ExplainRoute(ctx context.Context, in *routerv1.ExplainRouteRequest) (*routerv1.ExplainRouteResponse, error) {
 	caller := s.Caller(ctx)
-	routing, err := routingOf(in.GetRouting())
+	req, err := plannedOf(requestIDOf(ctx), in)
 	if err != nil {
 		return nil, err
 	}
-	e, err := s.Explain(caller, &completion.Request{
-		ID: requestIDOf(ctx), Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: in.GetModel(), Routing: routing,
-		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(),
-		InputBytes: int(in.GetInputTokens()) * bytesPerToken, MaxOutput: in.GetMaxOutputTokens(),
-	})
+	e, err := s.Explain(caller, req)
 	if err != nil {
 		return nil, err
 	}
 	return explanationOf(&e, caller.Provenance), nil
+}
+
+// plannedOf is a request as far as a plan depends on it.
+func plannedOf(id string, in *routerv1.ExplainRouteRequest) (*completion.Request, error) {
+	routing, err := routingOf(in.GetRouting())
+	if err != nil {
+		return nil, err
+	}
+	return &completion.Request{
+		ID: id, Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: in.GetModel(), Routing: routing,
+		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(),
+		InputBytes: int(in.GetInputTokens()) * bytesPerToken, MaxOutput: in.GetMaxOutputTokens(),
+	}, nil
 }
 
 // explanationOf is as much of an explanation as a caller may see. Who is told less may have several exclusions

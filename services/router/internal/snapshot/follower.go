@@ -45,6 +45,9 @@ type Options struct {
 	OnServed func(*State, Off)
 	// OnProbe is called for every key test that keys asks for; it must not block.
 	OnProbe func(*keysv1.ProbeJob)
+	// OnQuestion is called for everything that keys asks about routes, once the configuration that came before it
+	// is served; it must not block. Nil answers nothing.
+	OnQuestion func(context.Context, *keysv1.RouteQuestion)
 }
 
 // Follower follows keys and serves the newest State.
@@ -217,6 +220,10 @@ func (f *Follower) watch(ctx context.Context) error {
 			}
 		case *keysv1.WatchConfigResponse_Probe:
 			f.o.OnProbe(m.Probe)
+		case *keysv1.WatchConfigResponse_Question:
+			if f.o.OnQuestion != nil {
+				f.o.OnQuestion(ctx, m.Question)
+			}
 		case *keysv1.WatchConfigResponse_Heartbeat:
 		}
 	}

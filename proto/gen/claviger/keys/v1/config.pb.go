@@ -10,8 +10,9 @@ package keysv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	v1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	v11 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
 	_ "github.com/claviger/claviger/proto/gen/claviger/options/v1"
+	v1 "github.com/claviger/claviger/proto/gen/claviger/router/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -84,6 +85,7 @@ type WatchConfigResponse struct {
 	//	*WatchConfigResponse_Config
 	//	*WatchConfigResponse_Heartbeat
 	//	*WatchConfigResponse_Probe
+	//	*WatchConfigResponse_Question
 	Message       isWatchConfigResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -153,6 +155,15 @@ func (x *WatchConfigResponse) GetProbe() *ProbeJob {
 	return nil
 }
 
+func (x *WatchConfigResponse) GetQuestion() *RouteQuestion {
+	if x != nil {
+		if x, ok := x.Message.(*WatchConfigResponse_Question); ok {
+			return x.Question
+		}
+	}
+	return nil
+}
+
 type isWatchConfigResponse_Message interface {
 	isWatchConfigResponse_Message()
 }
@@ -172,11 +183,18 @@ type WatchConfigResponse_Probe struct {
 	Probe *ProbeJob `protobuf:"bytes,3,opt,name=probe,proto3,oneof"`
 }
 
+type WatchConfigResponse_Question struct {
+	// question asks a router what it would do.
+	Question *RouteQuestion `protobuf:"bytes,4,opt,name=question,proto3,oneof"`
+}
+
 func (*WatchConfigResponse_Config) isWatchConfigResponse_Message() {}
 
 func (*WatchConfigResponse_Heartbeat) isWatchConfigResponse_Message() {}
 
 func (*WatchConfigResponse_Probe) isWatchConfigResponse_Message() {}
+
+func (*WatchConfigResponse_Question) isWatchConfigResponse_Message() {}
 
 // SignedConfig is a ConfigBatch, encoded, with keys' signature over the bytes.
 type SignedConfig struct {
@@ -1473,6 +1491,234 @@ func (x *ProbeJob) GetRevision() int32 {
 	return 0
 }
 
+// RouteQuestion asks a router to plan a request of an API key, and to call nobody.
+type RouteQuestion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is "rq_…".
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// org_id is the organization that asks.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// api_key_id is the API key that would call, one of its own.
+	ApiKeyId string `protobuf:"bytes,3,opt,name=api_key_id,json=apiKeyId,proto3" json:"api_key_id,omitempty"`
+	// detail says how much is told: UNSPECIFIED is what the API key would be.
+	Detail ProvenanceLevel `protobuf:"varint,4,opt,name=detail,proto3,enum=claviger.keys.v1.ProvenanceLevel" json:"detail,omitempty"`
+	// request is what it would ask for.
+	Request       *v1.ExplainRouteRequest `protobuf:"bytes,5,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteQuestion) Reset() {
+	*x = RouteQuestion{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteQuestion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteQuestion) ProtoMessage() {}
+
+func (x *RouteQuestion) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteQuestion.ProtoReflect.Descriptor instead.
+func (*RouteQuestion) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RouteQuestion) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RouteQuestion) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RouteQuestion) GetApiKeyId() string {
+	if x != nil {
+		return x.ApiKeyId
+	}
+	return ""
+}
+
+func (x *RouteQuestion) GetDetail() ProvenanceLevel {
+	if x != nil {
+		return x.Detail
+	}
+	return ProvenanceLevel_PROVENANCE_LEVEL_UNSPECIFIED
+}
+
+func (x *RouteQuestion) GetRequest() *v1.ExplainRouteRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// RouteAnswer is the answer to a RouteQuestion: a route or a refusal.
+type RouteAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the question's.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// org_id is the question's.
+	OrgId string `protobuf:"bytes,2,opt,name=org_id,json=orgId,proto3" json:"org_id,omitempty"`
+	// route is an encoded claviger.keys.v1.PreviewRouteResponse.
+	Route []byte `protobuf:"bytes,3,opt,name=route,proto3" json:"route,omitempty"`
+	// refusal says why the request would be refused before anything is planned.
+	Refusal       *RouteRefusal `protobuf:"bytes,4,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteAnswer) Reset() {
+	*x = RouteAnswer{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteAnswer) ProtoMessage() {}
+
+func (x *RouteAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteAnswer.ProtoReflect.Descriptor instead.
+func (*RouteAnswer) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RouteAnswer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RouteAnswer) GetOrgId() string {
+	if x != nil {
+		return x.OrgId
+	}
+	return ""
+}
+
+func (x *RouteAnswer) GetRoute() []byte {
+	if x != nil {
+		return x.Route
+	}
+	return nil
+}
+
+func (x *RouteAnswer) GetRefusal() *RouteRefusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// RouteRefusal is the error that a caller would be told.
+type RouteRefusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// code is the number of its google.rpc.Code.
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// reason is its stable name.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// message says what happened.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// hint says what to do next.
+	Hint          string `protobuf:"bytes,4,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RouteRefusal) Reset() {
+	*x = RouteRefusal{}
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RouteRefusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RouteRefusal) ProtoMessage() {}
+
+func (x *RouteRefusal) ProtoReflect() protoreflect.Message {
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RouteRefusal.ProtoReflect.Descriptor instead.
+func (*RouteRefusal) Descriptor() ([]byte, []int) {
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RouteRefusal) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *RouteRefusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RouteRefusal) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *RouteRefusal) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
 // ReportRouterStateRequest is what a router has learned.
 type ReportRouterStateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1496,14 +1742,16 @@ type ReportRouterStateRequest struct {
 	// applied_version.
 	Cuts []*StreamsCut `protobuf:"bytes,9,rep,name=cuts,proto3" json:"cuts,omitempty"`
 	// closing says that the router is going away for good.
-	Closing       bool `protobuf:"varint,10,opt,name=closing,proto3" json:"closing,omitempty"`
+	Closing bool `protobuf:"varint,10,opt,name=closing,proto3" json:"closing,omitempty"`
+	// route_answers are the answers to questions since the last report.
+	RouteAnswers  []*RouteAnswer `protobuf:"bytes,11,rep,name=route_answers,json=routeAnswers,proto3" json:"route_answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReportRouterStateRequest) Reset() {
 	*x = ReportRouterStateRequest{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1763,7 @@ func (x *ReportRouterStateRequest) String() string {
 func (*ReportRouterStateRequest) ProtoMessage() {}
 
 func (x *ReportRouterStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[16]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1776,7 @@ func (x *ReportRouterStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRouterStateRequest.ProtoReflect.Descriptor instead.
 func (*ReportRouterStateRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{16}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReportRouterStateRequest) GetRouter() string {
@@ -1601,6 +1849,13 @@ func (x *ReportRouterStateRequest) GetClosing() bool {
 	return false
 }
 
+func (x *ReportRouterStateRequest) GetRouteAnswers() []*RouteAnswer {
+	if x != nil {
+		return x.RouteAnswers
+	}
+	return nil
+}
+
 // StreamsCut are answers that a router ended because what they were given by or to was switched off.
 type StreamsCut struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1614,7 +1869,7 @@ type StreamsCut struct {
 
 func (x *StreamsCut) Reset() {
 	*x = StreamsCut{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1881,7 @@ func (x *StreamsCut) String() string {
 func (*StreamsCut) ProtoMessage() {}
 
 func (x *StreamsCut) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[17]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1894,7 @@ func (x *StreamsCut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamsCut.ProtoReflect.Descriptor instead.
 func (*StreamsCut) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{17}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StreamsCut) GetId() string {
@@ -1669,7 +1924,7 @@ type HeadroomReport struct {
 
 func (x *HeadroomReport) Reset() {
 	*x = HeadroomReport{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1936,7 @@ func (x *HeadroomReport) String() string {
 func (*HeadroomReport) ProtoMessage() {}
 
 func (x *HeadroomReport) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[18]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1949,7 @@ func (x *HeadroomReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeadroomReport.ProtoReflect.Descriptor instead.
 func (*HeadroomReport) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{18}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HeadroomReport) GetOrgId() string {
@@ -1728,7 +1983,7 @@ type SecretUse struct {
 
 func (x *SecretUse) Reset() {
 	*x = SecretUse{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1995,7 @@ func (x *SecretUse) String() string {
 func (*SecretUse) ProtoMessage() {}
 
 func (x *SecretUse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[19]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +2008,7 @@ func (x *SecretUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretUse.ProtoReflect.Descriptor instead.
 func (*SecretUse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{19}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SecretUse) GetOrgId() string {
@@ -1799,7 +2054,7 @@ type DrillProgress struct {
 
 func (x *DrillProgress) Reset() {
 	*x = DrillProgress{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1811,7 +2066,7 @@ func (x *DrillProgress) String() string {
 func (*DrillProgress) ProtoMessage() {}
 
 func (x *DrillProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[20]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1824,7 +2079,7 @@ func (x *DrillProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrillProgress.ProtoReflect.Descriptor instead.
 func (*DrillProgress) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{20}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *DrillProgress) GetOrgId() string {
@@ -1874,7 +2129,7 @@ type ProbeResult struct {
 
 func (x *ProbeResult) Reset() {
 	*x = ProbeResult{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2141,7 @@ func (x *ProbeResult) String() string {
 func (*ProbeResult) ProtoMessage() {}
 
 func (x *ProbeResult) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[21]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2154,7 @@ func (x *ProbeResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProbeResult.ProtoReflect.Descriptor instead.
 func (*ProbeResult) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{21}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ProbeResult) GetProbeId() string {
@@ -1968,7 +2223,7 @@ type CredentialEvidence struct {
 	// revision is the revision that was used.
 	Revision int32 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// credential_class says for whom it served.
-	CredentialClass v1.CredentialClass `protobuf:"varint,4,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
+	CredentialClass v11.CredentialClass `protobuf:"varint,4,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
 	// error_class is "auth_invalid", "auth_limited" or "quota_exhausted".
 	ErrorClass string `protobuf:"bytes,5,opt,name=error_class,json=errorClass,proto3" json:"error_class,omitempty"`
 	// reason is the provider's word, scrubbed and shortened.
@@ -1981,7 +2236,7 @@ type CredentialEvidence struct {
 
 func (x *CredentialEvidence) Reset() {
 	*x = CredentialEvidence{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2248,7 @@ func (x *CredentialEvidence) String() string {
 func (*CredentialEvidence) ProtoMessage() {}
 
 func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[22]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2261,7 @@ func (x *CredentialEvidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialEvidence.ProtoReflect.Descriptor instead.
 func (*CredentialEvidence) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{22}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CredentialEvidence) GetOrgId() string {
@@ -2030,11 +2285,11 @@ func (x *CredentialEvidence) GetRevision() int32 {
 	return 0
 }
 
-func (x *CredentialEvidence) GetCredentialClass() v1.CredentialClass {
+func (x *CredentialEvidence) GetCredentialClass() v11.CredentialClass {
 	if x != nil {
 		return x.CredentialClass
 	}
-	return v1.CredentialClass(0)
+	return v11.CredentialClass(0)
 }
 
 func (x *CredentialEvidence) GetErrorClass() string {
@@ -2067,7 +2322,7 @@ type ReportRouterStateResponse struct {
 
 func (x *ReportRouterStateResponse) Reset() {
 	*x = ReportRouterStateResponse{}
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2334,7 @@ func (x *ReportRouterStateResponse) String() string {
 func (*ReportRouterStateResponse) ProtoMessage() {}
 
 func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_keys_v1_config_proto_msgTypes[23]
+	mi := &file_claviger_keys_v1_config_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,20 +2347,21 @@ func (x *ReportRouterStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRouterStateResponse.ProtoReflect.Descriptor instead.
 func (*ReportRouterStateResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{23}
+	return file_claviger_keys_v1_config_proto_rawDescGZIP(), []int{26}
 }
 
 var File_claviger_keys_v1_config_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaviger/keys/v1/config.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a\x1eclaviger/keys/v1/api_key.proto\x1a!claviger/keys/v1/credential.proto\x1a\x1cclaviger/keys/v1/drill.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a\x1eclaviger/keys/v1/routing.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n" +
+	"\x1dclaviger/keys/v1/config.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a\x1eclaviger/keys/v1/api_key.proto\x1a!claviger/keys/v1/credential.proto\x1a\x1cclaviger/keys/v1/drill.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a\x1eclaviger/keys/v1/routing.proto\x1a!claviger/options/v1/options.proto\x1a\x1eclaviger/router/v1/route.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n" +
 	"\x12WatchConfigRequest\x12,\n" +
-	"\rsince_version\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fsinceVersion\"\xcb\x01\n" +
+	"\rsince_version\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\fsinceVersion\"\x8a\x02\n" +
 	"\x13WatchConfigResponse\x128\n" +
 	"\x06config\x18\x01 \x01(\v2\x1e.claviger.keys.v1.SignedConfigH\x00R\x06config\x12;\n" +
 	"\theartbeat\x18\x02 \x01(\v2\x1b.claviger.keys.v1.HeartbeatH\x00R\theartbeat\x122\n" +
-	"\x05probe\x18\x03 \x01(\v2\x1a.claviger.keys.v1.ProbeJobH\x00R\x05probeB\t\n" +
+	"\x05probe\x18\x03 \x01(\v2\x1a.claviger.keys.v1.ProbeJobH\x00R\x05probe\x12=\n" +
+	"\bquestion\x18\x04 \x01(\v2\x1f.claviger.keys.v1.RouteQuestionH\x00R\bquestionB\t\n" +
 	"\amessage\"]\n" +
 	"\fSignedConfig\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x1c\n" +
@@ -2219,7 +2475,24 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
 	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12#\n" +
 	"\rcredential_id\x18\x03 \x01(\tR\fcredentialId\x12\x1a\n" +
-	"\brevision\x18\x04 \x01(\x05R\brevision\"\xc1\x04\n" +
+	"\brevision\x18\x04 \x01(\x05R\brevision\"\xd2\x01\n" +
+	"\rRouteQuestion\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x15\n" +
+	"\x06org_id\x18\x02 \x01(\tR\x05orgId\x12\x1c\n" +
+	"\n" +
+	"api_key_id\x18\x03 \x01(\tR\bapiKeyId\x129\n" +
+	"\x06detail\x18\x04 \x01(\x0e2!.claviger.keys.v1.ProvenanceLevelR\x06detail\x12A\n" +
+	"\arequest\x18\x05 \x01(\v2'.claviger.router.v1.ExplainRouteRequestR\arequest\"\xa1\x01\n" +
+	"\vRouteAnswer\x12\x17\n" +
+	"\x02id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x02id\x12\x1e\n" +
+	"\x06org_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05orgId\x12\x1f\n" +
+	"\x05route\x18\x03 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\x05route\x128\n" +
+	"\arefusal\x18\x04 \x01(\v2\x1e.claviger.keys.v1.RouteRefusalR\arefusal\"\x85\x01\n" +
+	"\fRouteRefusal\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x1f\n" +
+	"\x06reason\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\x06reason\x12\"\n" +
+	"\amessage\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\amessage\x12\x1c\n" +
+	"\x04hint\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\x04hint\"\x8f\x05\n" +
 	"\x18ReportRouterStateRequest\x12\"\n" +
 	"\x06router\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x06router\x12'\n" +
@@ -2232,7 +2505,8 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x05epoch\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12;\n" +
 	"\x04cuts\x18\t \x03(\v2\x1c.claviger.keys.v1.StreamsCutB\t\xbaH\x06\x92\x01\x03\x10\xe8\aR\x04cuts\x12\x18\n" +
 	"\aclosing\x18\n" +
-	" \x01(\bR\aclosing\"J\n" +
+	" \x01(\bR\aclosing\x12L\n" +
+	"\rroute_answers\x18\v \x03(\v2\x1d.claviger.keys.v1.RouteAnswerB\b\xbaH\x05\x92\x01\x02\x10dR\frouteAnswers\"J\n" +
 	"\n" +
 	"StreamsCut\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x12!\n" +
@@ -2285,7 +2559,7 @@ func file_claviger_keys_v1_config_proto_rawDescGZIP() []byte {
 	return file_claviger_keys_v1_config_proto_rawDescData
 }
 
-var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_claviger_keys_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*WatchConfigRequest)(nil),        // 0: claviger.keys.v1.WatchConfigRequest
 	(*WatchConfigResponse)(nil),       // 1: claviger.keys.v1.WatchConfigResponse
@@ -2303,74 +2577,83 @@ var file_claviger_keys_v1_config_proto_goTypes = []any{
 	(*RemovedConfig)(nil),             // 13: claviger.keys.v1.RemovedConfig
 	(*TokenKey)(nil),                  // 14: claviger.keys.v1.TokenKey
 	(*ProbeJob)(nil),                  // 15: claviger.keys.v1.ProbeJob
-	(*ReportRouterStateRequest)(nil),  // 16: claviger.keys.v1.ReportRouterStateRequest
-	(*StreamsCut)(nil),                // 17: claviger.keys.v1.StreamsCut
-	(*HeadroomReport)(nil),            // 18: claviger.keys.v1.HeadroomReport
-	(*SecretUse)(nil),                 // 19: claviger.keys.v1.SecretUse
-	(*DrillProgress)(nil),             // 20: claviger.keys.v1.DrillProgress
-	(*ProbeResult)(nil),               // 21: claviger.keys.v1.ProbeResult
-	(*CredentialEvidence)(nil),        // 22: claviger.keys.v1.CredentialEvidence
-	(*ReportRouterStateResponse)(nil), // 23: claviger.keys.v1.ReportRouterStateResponse
-	(*timestamppb.Timestamp)(nil),     // 24: google.protobuf.Timestamp
-	(*RoutingPreferences)(nil),        // 25: claviger.keys.v1.RoutingPreferences
-	(ProvenanceLevel)(0),              // 26: claviger.keys.v1.ProvenanceLevel
-	(CredentialState)(0),              // 27: claviger.keys.v1.CredentialState
-	(*CredentialSettings)(nil),        // 28: claviger.keys.v1.CredentialSettings
-	(*CredentialScope)(nil),           // 29: claviger.keys.v1.CredentialScope
-	(DrillFault)(0),                   // 30: claviger.keys.v1.DrillFault
-	(*PolicySpec)(nil),                // 31: claviger.keys.v1.PolicySpec
-	(*Headroom)(nil),                  // 32: claviger.keys.v1.Headroom
-	(*DrillReport)(nil),               // 33: claviger.keys.v1.DrillReport
-	(v1.CredentialClass)(0),           // 34: claviger.events.v1.CredentialClass
+	(*RouteQuestion)(nil),             // 16: claviger.keys.v1.RouteQuestion
+	(*RouteAnswer)(nil),               // 17: claviger.keys.v1.RouteAnswer
+	(*RouteRefusal)(nil),              // 18: claviger.keys.v1.RouteRefusal
+	(*ReportRouterStateRequest)(nil),  // 19: claviger.keys.v1.ReportRouterStateRequest
+	(*StreamsCut)(nil),                // 20: claviger.keys.v1.StreamsCut
+	(*HeadroomReport)(nil),            // 21: claviger.keys.v1.HeadroomReport
+	(*SecretUse)(nil),                 // 22: claviger.keys.v1.SecretUse
+	(*DrillProgress)(nil),             // 23: claviger.keys.v1.DrillProgress
+	(*ProbeResult)(nil),               // 24: claviger.keys.v1.ProbeResult
+	(*CredentialEvidence)(nil),        // 25: claviger.keys.v1.CredentialEvidence
+	(*ReportRouterStateResponse)(nil), // 26: claviger.keys.v1.ReportRouterStateResponse
+	(*timestamppb.Timestamp)(nil),     // 27: google.protobuf.Timestamp
+	(*RoutingPreferences)(nil),        // 28: claviger.keys.v1.RoutingPreferences
+	(ProvenanceLevel)(0),              // 29: claviger.keys.v1.ProvenanceLevel
+	(CredentialState)(0),              // 30: claviger.keys.v1.CredentialState
+	(*CredentialSettings)(nil),        // 31: claviger.keys.v1.CredentialSettings
+	(*CredentialScope)(nil),           // 32: claviger.keys.v1.CredentialScope
+	(DrillFault)(0),                   // 33: claviger.keys.v1.DrillFault
+	(*PolicySpec)(nil),                // 34: claviger.keys.v1.PolicySpec
+	(*v1.ExplainRouteRequest)(nil),    // 35: claviger.router.v1.ExplainRouteRequest
+	(*Headroom)(nil),                  // 36: claviger.keys.v1.Headroom
+	(*DrillReport)(nil),               // 37: claviger.keys.v1.DrillReport
+	(v11.CredentialClass)(0),          // 38: claviger.events.v1.CredentialClass
 }
 var file_claviger_keys_v1_config_proto_depIdxs = []int32{
 	2,  // 0: claviger.keys.v1.WatchConfigResponse.config:type_name -> claviger.keys.v1.SignedConfig
 	3,  // 1: claviger.keys.v1.WatchConfigResponse.heartbeat:type_name -> claviger.keys.v1.Heartbeat
 	15, // 2: claviger.keys.v1.WatchConfigResponse.probe:type_name -> claviger.keys.v1.ProbeJob
-	24, // 3: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
-	5,  // 4: claviger.keys.v1.ConfigBatch.organizations:type_name -> claviger.keys.v1.OrganizationConfig
-	7,  // 5: claviger.keys.v1.ConfigBatch.api_keys:type_name -> claviger.keys.v1.ApiKeyConfig
-	8,  // 6: claviger.keys.v1.ConfigBatch.credentials:type_name -> claviger.keys.v1.CredentialConfig
-	12, // 7: claviger.keys.v1.ConfigBatch.policies:type_name -> claviger.keys.v1.PolicyConfig
-	6,  // 8: claviger.keys.v1.ConfigBatch.members:type_name -> claviger.keys.v1.MemberConfig
-	13, // 9: claviger.keys.v1.ConfigBatch.removed:type_name -> claviger.keys.v1.RemovedConfig
-	14, // 10: claviger.keys.v1.ConfigBatch.token_keys:type_name -> claviger.keys.v1.TokenKey
-	10, // 11: claviger.keys.v1.ConfigBatch.groups:type_name -> claviger.keys.v1.GroupConfig
-	11, // 12: claviger.keys.v1.ConfigBatch.drills:type_name -> claviger.keys.v1.DrillConfig
-	25, // 13: claviger.keys.v1.OrganizationConfig.preferences:type_name -> claviger.keys.v1.RoutingPreferences
-	26, // 14: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
-	24, // 15: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 16: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
-	28, // 17: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
-	29, // 18: claviger.keys.v1.CredentialConfig.scope:type_name -> claviger.keys.v1.CredentialScope
-	24, // 19: claviger.keys.v1.CredentialConfig.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 20: claviger.keys.v1.CredentialConfig.next:type_name -> claviger.keys.v1.NextSecret
-	28, // 21: claviger.keys.v1.NextSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
-	30, // 22: claviger.keys.v1.DrillConfig.fault:type_name -> claviger.keys.v1.DrillFault
-	24, // 23: claviger.keys.v1.DrillConfig.end_time:type_name -> google.protobuf.Timestamp
-	31, // 24: claviger.keys.v1.PolicyConfig.spec:type_name -> claviger.keys.v1.PolicySpec
-	21, // 25: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
-	22, // 26: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
-	18, // 27: claviger.keys.v1.ReportRouterStateRequest.headroom:type_name -> claviger.keys.v1.HeadroomReport
-	19, // 28: claviger.keys.v1.ReportRouterStateRequest.uses:type_name -> claviger.keys.v1.SecretUse
-	20, // 29: claviger.keys.v1.ReportRouterStateRequest.drills:type_name -> claviger.keys.v1.DrillProgress
-	17, // 30: claviger.keys.v1.ReportRouterStateRequest.cuts:type_name -> claviger.keys.v1.StreamsCut
-	32, // 31: claviger.keys.v1.HeadroomReport.headroom:type_name -> claviger.keys.v1.Headroom
-	24, // 32: claviger.keys.v1.SecretUse.time:type_name -> google.protobuf.Timestamp
-	33, // 33: claviger.keys.v1.DrillProgress.report:type_name -> claviger.keys.v1.DrillReport
-	27, // 34: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
-	24, // 35: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
-	34, // 36: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
-	24, // 37: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
-	0,  // 38: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
-	16, // 39: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
-	1,  // 40: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
-	23, // 41: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
-	40, // [40:42] is the sub-list for method output_type
-	38, // [38:40] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	16, // 3: claviger.keys.v1.WatchConfigResponse.question:type_name -> claviger.keys.v1.RouteQuestion
+	27, // 4: claviger.keys.v1.ConfigBatch.issued_time:type_name -> google.protobuf.Timestamp
+	5,  // 5: claviger.keys.v1.ConfigBatch.organizations:type_name -> claviger.keys.v1.OrganizationConfig
+	7,  // 6: claviger.keys.v1.ConfigBatch.api_keys:type_name -> claviger.keys.v1.ApiKeyConfig
+	8,  // 7: claviger.keys.v1.ConfigBatch.credentials:type_name -> claviger.keys.v1.CredentialConfig
+	12, // 8: claviger.keys.v1.ConfigBatch.policies:type_name -> claviger.keys.v1.PolicyConfig
+	6,  // 9: claviger.keys.v1.ConfigBatch.members:type_name -> claviger.keys.v1.MemberConfig
+	13, // 10: claviger.keys.v1.ConfigBatch.removed:type_name -> claviger.keys.v1.RemovedConfig
+	14, // 11: claviger.keys.v1.ConfigBatch.token_keys:type_name -> claviger.keys.v1.TokenKey
+	10, // 12: claviger.keys.v1.ConfigBatch.groups:type_name -> claviger.keys.v1.GroupConfig
+	11, // 13: claviger.keys.v1.ConfigBatch.drills:type_name -> claviger.keys.v1.DrillConfig
+	28, // 14: claviger.keys.v1.OrganizationConfig.preferences:type_name -> claviger.keys.v1.RoutingPreferences
+	29, // 15: claviger.keys.v1.ApiKeyConfig.provenance:type_name -> claviger.keys.v1.ProvenanceLevel
+	27, // 16: claviger.keys.v1.ApiKeyConfig.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 17: claviger.keys.v1.CredentialConfig.state:type_name -> claviger.keys.v1.CredentialState
+	31, // 18: claviger.keys.v1.CredentialConfig.settings:type_name -> claviger.keys.v1.CredentialSettings
+	32, // 19: claviger.keys.v1.CredentialConfig.scope:type_name -> claviger.keys.v1.CredentialScope
+	27, // 20: claviger.keys.v1.CredentialConfig.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: claviger.keys.v1.CredentialConfig.next:type_name -> claviger.keys.v1.NextSecret
+	31, // 22: claviger.keys.v1.NextSecret.settings:type_name -> claviger.keys.v1.CredentialSettings
+	33, // 23: claviger.keys.v1.DrillConfig.fault:type_name -> claviger.keys.v1.DrillFault
+	27, // 24: claviger.keys.v1.DrillConfig.end_time:type_name -> google.protobuf.Timestamp
+	34, // 25: claviger.keys.v1.PolicyConfig.spec:type_name -> claviger.keys.v1.PolicySpec
+	29, // 26: claviger.keys.v1.RouteQuestion.detail:type_name -> claviger.keys.v1.ProvenanceLevel
+	35, // 27: claviger.keys.v1.RouteQuestion.request:type_name -> claviger.router.v1.ExplainRouteRequest
+	18, // 28: claviger.keys.v1.RouteAnswer.refusal:type_name -> claviger.keys.v1.RouteRefusal
+	24, // 29: claviger.keys.v1.ReportRouterStateRequest.probe_results:type_name -> claviger.keys.v1.ProbeResult
+	25, // 30: claviger.keys.v1.ReportRouterStateRequest.evidence:type_name -> claviger.keys.v1.CredentialEvidence
+	21, // 31: claviger.keys.v1.ReportRouterStateRequest.headroom:type_name -> claviger.keys.v1.HeadroomReport
+	22, // 32: claviger.keys.v1.ReportRouterStateRequest.uses:type_name -> claviger.keys.v1.SecretUse
+	23, // 33: claviger.keys.v1.ReportRouterStateRequest.drills:type_name -> claviger.keys.v1.DrillProgress
+	20, // 34: claviger.keys.v1.ReportRouterStateRequest.cuts:type_name -> claviger.keys.v1.StreamsCut
+	17, // 35: claviger.keys.v1.ReportRouterStateRequest.route_answers:type_name -> claviger.keys.v1.RouteAnswer
+	36, // 36: claviger.keys.v1.HeadroomReport.headroom:type_name -> claviger.keys.v1.Headroom
+	27, // 37: claviger.keys.v1.SecretUse.time:type_name -> google.protobuf.Timestamp
+	37, // 38: claviger.keys.v1.DrillProgress.report:type_name -> claviger.keys.v1.DrillReport
+	30, // 39: claviger.keys.v1.ProbeResult.state:type_name -> claviger.keys.v1.CredentialState
+	27, // 40: claviger.keys.v1.ProbeResult.time:type_name -> google.protobuf.Timestamp
+	38, // 41: claviger.keys.v1.CredentialEvidence.credential_class:type_name -> claviger.events.v1.CredentialClass
+	27, // 42: claviger.keys.v1.CredentialEvidence.time:type_name -> google.protobuf.Timestamp
+	0,  // 43: claviger.keys.v1.ConfigService.WatchConfig:input_type -> claviger.keys.v1.WatchConfigRequest
+	19, // 44: claviger.keys.v1.ConfigService.ReportRouterState:input_type -> claviger.keys.v1.ReportRouterStateRequest
+	1,  // 45: claviger.keys.v1.ConfigService.WatchConfig:output_type -> claviger.keys.v1.WatchConfigResponse
+	26, // 46: claviger.keys.v1.ConfigService.ReportRouterState:output_type -> claviger.keys.v1.ReportRouterStateResponse
+	45, // [45:47] is the sub-list for method output_type
+	43, // [43:45] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_config_proto_init() }
@@ -2387,6 +2670,7 @@ func file_claviger_keys_v1_config_proto_init() {
 		(*WatchConfigResponse_Config)(nil),
 		(*WatchConfigResponse_Heartbeat)(nil),
 		(*WatchConfigResponse_Probe)(nil),
+		(*WatchConfigResponse_Question)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2394,7 +2678,7 @@ func file_claviger_keys_v1_config_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_keys_v1_config_proto_rawDesc), len(file_claviger_keys_v1_config_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

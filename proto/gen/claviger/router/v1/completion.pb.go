@@ -206,7 +206,7 @@ func (x ToolChoice_Mode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ToolChoice_Mode.Descriptor instead.
 func (ToolChoice_Mode) EnumDescriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{21, 0}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19, 0}
 }
 
 // Kind is the form of the answer.
@@ -263,7 +263,7 @@ func (x ResponseFormat_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ResponseFormat_Kind.Descriptor instead.
 func (ResponseFormat_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{22, 0}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20, 0}
 }
 
 // CompleteRequest is the input of Complete.
@@ -1138,172 +1138,6 @@ func (x *CompletionInput) GetRouting() *Routing {
 	return nil
 }
 
-// Routing is what a single request asks of its route. It can only narrow what policies, approved models and
-// preferences allow, or choose among it.
-type Routing struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// models are tried in order after the request's own model; each is "provider/model" or "policy/<name>". If the
-	// request names no model, the first of them is its own.
-	Models []string `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
-	// order are providers to ask first, in this order.
-	Order []string `protobuf:"bytes,2,rep,name=order,proto3" json:"order,omitempty"`
-	// only are the providers that may be asked; none is all.
-	Only []string `protobuf:"bytes,3,rep,name=only,proto3" json:"only,omitempty"`
-	// ignore are providers that may not be asked.
-	Ignore []string `protobuf:"bytes,4,rep,name=ignore,proto3" json:"ignore,omitempty"`
-	// sort tries by "price" or by "latency" first; empty keeps the order.
-	Sort string `protobuf:"bytes,5,opt,name=sort,proto3" json:"sort,omitempty"`
-	// allow_fallbacks false tries the first candidate alone; absent is true.
-	AllowFallbacks *bool `protobuf:"varint,6,opt,name=allow_fallbacks,json=allowFallbacks,proto3,oneof" json:"allow_fallbacks,omitempty"`
-	// require_parameters passes over providers that cannot carry everything in the request.
-	RequireParameters bool `protobuf:"varint,7,opt,name=require_parameters,json=requireParameters,proto3" json:"require_parameters,omitempty"`
-	// max_price passes over models that cost more.
-	MaxPrice      *MaxPrice `protobuf:"bytes,8,opt,name=max_price,json=maxPrice,proto3" json:"max_price,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Routing) Reset() {
-	*x = Routing{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Routing) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Routing) ProtoMessage() {}
-
-func (x *Routing) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Routing.ProtoReflect.Descriptor instead.
-func (*Routing) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *Routing) GetModels() []string {
-	if x != nil {
-		return x.Models
-	}
-	return nil
-}
-
-func (x *Routing) GetOrder() []string {
-	if x != nil {
-		return x.Order
-	}
-	return nil
-}
-
-func (x *Routing) GetOnly() []string {
-	if x != nil {
-		return x.Only
-	}
-	return nil
-}
-
-func (x *Routing) GetIgnore() []string {
-	if x != nil {
-		return x.Ignore
-	}
-	return nil
-}
-
-func (x *Routing) GetSort() string {
-	if x != nil {
-		return x.Sort
-	}
-	return ""
-}
-
-func (x *Routing) GetAllowFallbacks() bool {
-	if x != nil && x.AllowFallbacks != nil {
-		return *x.AllowFallbacks
-	}
-	return false
-}
-
-func (x *Routing) GetRequireParameters() bool {
-	if x != nil {
-		return x.RequireParameters
-	}
-	return false
-}
-
-func (x *Routing) GetMaxPrice() *MaxPrice {
-	if x != nil {
-		return x.MaxPrice
-	}
-	return nil
-}
-
-// MaxPrice bounds prices. A model whose price is unknown does not fit.
-type MaxPrice struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// input_nano_usd_per_million is for plain prompt tokens.
-	InputNanoUsdPerMillion *int64 `protobuf:"varint,1,opt,name=input_nano_usd_per_million,json=inputNanoUsdPerMillion,proto3,oneof" json:"input_nano_usd_per_million,omitempty"`
-	// output_nano_usd_per_million is for generated tokens.
-	OutputNanoUsdPerMillion *int64 `protobuf:"varint,2,opt,name=output_nano_usd_per_million,json=outputNanoUsdPerMillion,proto3,oneof" json:"output_nano_usd_per_million,omitempty"`
-	unknownFields           protoimpl.UnknownFields
-	sizeCache               protoimpl.SizeCache
-}
-
-func (x *MaxPrice) Reset() {
-	*x = MaxPrice{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MaxPrice) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MaxPrice) ProtoMessage() {}
-
-func (x *MaxPrice) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MaxPrice.ProtoReflect.Descriptor instead.
-func (*MaxPrice) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *MaxPrice) GetInputNanoUsdPerMillion() int64 {
-	if x != nil && x.InputNanoUsdPerMillion != nil {
-		return *x.InputNanoUsdPerMillion
-	}
-	return 0
-}
-
-func (x *MaxPrice) GetOutputNanoUsdPerMillion() int64 {
-	if x != nil && x.OutputNanoUsdPerMillion != nil {
-		return *x.OutputNanoUsdPerMillion
-	}
-	return 0
-}
-
 // Message is one turn of a conversation.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1336,7 +1170,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1182,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1195,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{10}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Message) GetRole() MessageRole {
@@ -1462,7 +1296,7 @@ type ReasoningBlock struct {
 
 func (x *ReasoningBlock) Reset() {
 	*x = ReasoningBlock{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1474,7 +1308,7 @@ func (x *ReasoningBlock) String() string {
 func (*ReasoningBlock) ProtoMessage() {}
 
 func (x *ReasoningBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1487,7 +1321,7 @@ func (x *ReasoningBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReasoningBlock.ProtoReflect.Descriptor instead.
 func (*ReasoningBlock) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{11}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReasoningBlock) GetText() string {
@@ -1549,7 +1383,7 @@ type Citation struct {
 
 func (x *Citation) Reset() {
 	*x = Citation{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1395,7 @@ func (x *Citation) String() string {
 func (*Citation) ProtoMessage() {}
 
 func (x *Citation) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1408,7 @@ func (x *Citation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Citation.ProtoReflect.Descriptor instead.
 func (*Citation) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{12}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Citation) GetUrl() string {
@@ -1616,7 +1450,7 @@ type Logprobs struct {
 
 func (x *Logprobs) Reset() {
 	*x = Logprobs{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1628,7 +1462,7 @@ func (x *Logprobs) String() string {
 func (*Logprobs) ProtoMessage() {}
 
 func (x *Logprobs) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1641,7 +1475,7 @@ func (x *Logprobs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Logprobs.ProtoReflect.Descriptor instead.
 func (*Logprobs) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{13}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Logprobs) GetTokens() []*TokenLogprob {
@@ -1666,7 +1500,7 @@ type TokenLogprob struct {
 
 func (x *TokenLogprob) Reset() {
 	*x = TokenLogprob{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1512,7 @@ func (x *TokenLogprob) String() string {
 func (*TokenLogprob) ProtoMessage() {}
 
 func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1525,7 @@ func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
 func (*TokenLogprob) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{14}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *TokenLogprob) GetToken() string {
@@ -1735,7 +1569,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1747,7 +1581,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1760,7 +1594,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{15}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Part) GetContent() isPart_Content {
@@ -1862,7 +1696,7 @@ type Document struct {
 
 func (x *Document) Reset() {
 	*x = Document{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +1708,7 @@ func (x *Document) String() string {
 func (*Document) ProtoMessage() {}
 
 func (x *Document) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +1721,7 @@ func (x *Document) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Document.ProtoReflect.Descriptor instead.
 func (*Document) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{16}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Document) GetName() string {
@@ -1931,7 +1765,7 @@ type Audio struct {
 
 func (x *Audio) Reset() {
 	*x = Audio{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +1777,7 @@ func (x *Audio) String() string {
 func (*Audio) ProtoMessage() {}
 
 func (x *Audio) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +1790,7 @@ func (x *Audio) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audio.ProtoReflect.Descriptor instead.
 func (*Audio) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{17}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Audio) GetData() []byte {
@@ -1990,7 +1824,7 @@ type Image struct {
 
 func (x *Image) Reset() {
 	*x = Image{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2002,7 +1836,7 @@ func (x *Image) String() string {
 func (*Image) ProtoMessage() {}
 
 func (x *Image) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2015,7 +1849,7 @@ func (x *Image) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Image.ProtoReflect.Descriptor instead.
 func (*Image) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{18}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Image) GetUrl() string {
@@ -2065,7 +1899,7 @@ type Tool struct {
 
 func (x *Tool) Reset() {
 	*x = Tool{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +1911,7 @@ func (x *Tool) String() string {
 func (*Tool) ProtoMessage() {}
 
 func (x *Tool) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +1924,7 @@ func (x *Tool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tool.ProtoReflect.Descriptor instead.
 func (*Tool) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Tool) GetName() string {
@@ -2149,7 +1983,7 @@ type ToolCall struct {
 
 func (x *ToolCall) Reset() {
 	*x = ToolCall{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2161,7 +1995,7 @@ func (x *ToolCall) String() string {
 func (*ToolCall) ProtoMessage() {}
 
 func (x *ToolCall) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2174,7 +2008,7 @@ func (x *ToolCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCall.ProtoReflect.Descriptor instead.
 func (*ToolCall) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ToolCall) GetId() string {
@@ -2232,7 +2066,7 @@ type ToolChoice struct {
 
 func (x *ToolChoice) Reset() {
 	*x = ToolChoice{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2078,7 @@ func (x *ToolChoice) String() string {
 func (*ToolChoice) ProtoMessage() {}
 
 func (x *ToolChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2091,7 @@ func (x *ToolChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolChoice.ProtoReflect.Descriptor instead.
 func (*ToolChoice) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{21}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ToolChoice) GetMode() ToolChoice_Mode {
@@ -2291,7 +2125,7 @@ type ResponseFormat struct {
 
 func (x *ResponseFormat) Reset() {
 	*x = ResponseFormat{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2137,7 @@ func (x *ResponseFormat) String() string {
 func (*ResponseFormat) ProtoMessage() {}
 
 func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2150,7 @@ func (x *ResponseFormat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResponseFormat.ProtoReflect.Descriptor instead.
 func (*ResponseFormat) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{22}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResponseFormat) GetKind() ResponseFormat_Kind {
@@ -2360,7 +2194,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +2206,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +2219,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{23}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Usage) GetTokens() *v1.TokenCounts {
@@ -2436,7 +2270,7 @@ type Provenance struct {
 
 func (x *Provenance) Reset() {
 	*x = Provenance{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2282,7 @@ func (x *Provenance) String() string {
 func (*Provenance) ProtoMessage() {}
 
 func (x *Provenance) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2295,7 @@ func (x *Provenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Provenance.ProtoReflect.Descriptor instead.
 func (*Provenance) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{24}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Provenance) GetProvider() string {
@@ -2571,7 +2405,7 @@ type AttemptProvenance struct {
 
 func (x *AttemptProvenance) Reset() {
 	*x = AttemptProvenance{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2417,7 @@ func (x *AttemptProvenance) String() string {
 func (*AttemptProvenance) ProtoMessage() {}
 
 func (x *AttemptProvenance) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2430,7 @@ func (x *AttemptProvenance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptProvenance.ProtoReflect.Descriptor instead.
 func (*AttemptProvenance) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{25}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttemptProvenance) GetAttemptId() string {
@@ -2673,7 +2507,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2685,7 +2519,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2698,7 +2532,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{26}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EmbedRequest) GetModel() string {
@@ -2776,7 +2610,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2788,7 +2622,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2801,7 +2635,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{27}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EmbedResponse) GetRequestId() string {
@@ -2850,7 +2684,7 @@ type Embedding struct {
 
 func (x *Embedding) Reset() {
 	*x = Embedding{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2862,7 +2696,7 @@ func (x *Embedding) String() string {
 func (*Embedding) ProtoMessage() {}
 
 func (x *Embedding) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2875,7 +2709,7 @@ func (x *Embedding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Embedding.ProtoReflect.Descriptor instead.
 func (*Embedding) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{28}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Embedding) GetValues() []float32 {
@@ -2896,7 +2730,7 @@ type CountTokensRequest struct {
 
 func (x *CountTokensRequest) Reset() {
 	*x = CountTokensRequest{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2908,7 +2742,7 @@ func (x *CountTokensRequest) String() string {
 func (*CountTokensRequest) ProtoMessage() {}
 
 func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2921,7 +2755,7 @@ func (x *CountTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensRequest.ProtoReflect.Descriptor instead.
 func (*CountTokensRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{29}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CountTokensRequest) GetInput() *CompletionInput {
@@ -2948,7 +2782,7 @@ type CountTokensResponse struct {
 
 func (x *CountTokensResponse) Reset() {
 	*x = CountTokensResponse{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2960,7 +2794,7 @@ func (x *CountTokensResponse) String() string {
 func (*CountTokensResponse) ProtoMessage() {}
 
 func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2973,7 +2807,7 @@ func (x *CountTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CountTokensResponse.ProtoReflect.Descriptor instead.
 func (*CountTokensResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{30}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CountTokensResponse) GetRequestId() string {
@@ -3004,452 +2838,6 @@ func (x *CountTokensResponse) GetProvenance() *Provenance {
 	return nil
 }
 
-// ExplainRouteRequest is the input of ExplainRoute.
-type ExplainRouteRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// model is as in CompletionInput.
-	Model string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
-	// routing is as in CompletionInput.
-	Routing *Routing `protobuf:"bytes,2,opt,name=routing,proto3" json:"routing,omitempty"`
-	// operation is "chat", "embeddings", "images", "count_tokens" or "videos"; empty is chat.
-	Operation string `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
-	// input_tokens is the size of the prompt, for conditions and costs; 0 is unknown.
-	InputTokens int64 `protobuf:"varint,4,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
-	// max_output_tokens bounds the answer, for costs; 0 is unknown.
-	MaxOutputTokens int64 `protobuf:"varint,5,opt,name=max_output_tokens,json=maxOutputTokens,proto3" json:"max_output_tokens,omitempty"`
-	// tags are the request's.
-	Tags map[string]string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// session is the request's.
-	Session string `protobuf:"bytes,7,opt,name=session,proto3" json:"session,omitempty"`
-	// user is the request's.
-	User          string `protobuf:"bytes,8,opt,name=user,proto3" json:"user,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExplainRouteRequest) Reset() {
-	*x = ExplainRouteRequest{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExplainRouteRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExplainRouteRequest) ProtoMessage() {}
-
-func (x *ExplainRouteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExplainRouteRequest.ProtoReflect.Descriptor instead.
-func (*ExplainRouteRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{31}
-}
-
-func (x *ExplainRouteRequest) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *ExplainRouteRequest) GetRouting() *Routing {
-	if x != nil {
-		return x.Routing
-	}
-	return nil
-}
-
-func (x *ExplainRouteRequest) GetOperation() string {
-	if x != nil {
-		return x.Operation
-	}
-	return ""
-}
-
-func (x *ExplainRouteRequest) GetInputTokens() int64 {
-	if x != nil {
-		return x.InputTokens
-	}
-	return 0
-}
-
-func (x *ExplainRouteRequest) GetMaxOutputTokens() int64 {
-	if x != nil {
-		return x.MaxOutputTokens
-	}
-	return 0
-}
-
-func (x *ExplainRouteRequest) GetTags() map[string]string {
-	if x != nil {
-		return x.Tags
-	}
-	return nil
-}
-
-func (x *ExplainRouteRequest) GetSession() string {
-	if x != nil {
-		return x.Session
-	}
-	return ""
-}
-
-func (x *ExplainRouteRequest) GetUser() string {
-	if x != nil {
-		return x.User
-	}
-	return ""
-}
-
-// ExplainRouteResponse is the answer of ExplainRoute.
-type ExplainRouteResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// config_version is the configuration that it was planned under.
-	ConfigVersion int64 `protobuf:"varint,1,opt,name=config_version,json=configVersion,proto3" json:"config_version,omitempty"`
-	// policy is the policy's name, if one decides.
-	Policy string `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
-	// policy_version is its version.
-	PolicyVersion int64 `protobuf:"varint,3,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
-	// candidates are what would be tried, in order.
-	Candidates []*RouteCandidate `protobuf:"bytes,4,rep,name=candidates,proto3" json:"candidates,omitempty"`
-	// exclusions are what would not be tried.
-	Exclusions []*RouteExclusion `protobuf:"bytes,5,rep,name=exclusions,proto3" json:"exclusions,omitempty"`
-	// max_attempts bounds the calls for one request.
-	MaxAttempts   int32 `protobuf:"varint,6,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ExplainRouteResponse) Reset() {
-	*x = ExplainRouteResponse{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[32]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ExplainRouteResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ExplainRouteResponse) ProtoMessage() {}
-
-func (x *ExplainRouteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[32]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ExplainRouteResponse.ProtoReflect.Descriptor instead.
-func (*ExplainRouteResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{32}
-}
-
-func (x *ExplainRouteResponse) GetConfigVersion() int64 {
-	if x != nil {
-		return x.ConfigVersion
-	}
-	return 0
-}
-
-func (x *ExplainRouteResponse) GetPolicy() string {
-	if x != nil {
-		return x.Policy
-	}
-	return ""
-}
-
-func (x *ExplainRouteResponse) GetPolicyVersion() int64 {
-	if x != nil {
-		return x.PolicyVersion
-	}
-	return 0
-}
-
-func (x *ExplainRouteResponse) GetCandidates() []*RouteCandidate {
-	if x != nil {
-		return x.Candidates
-	}
-	return nil
-}
-
-func (x *ExplainRouteResponse) GetExclusions() []*RouteExclusion {
-	if x != nil {
-		return x.Exclusions
-	}
-	return nil
-}
-
-func (x *ExplainRouteResponse) GetMaxAttempts() int32 {
-	if x != nil {
-		return x.MaxAttempts
-	}
-	return 0
-}
-
-// RouteCandidate is a target that would be tried. What a caller sees of credentials depends on the
-// provenance of its API key.
-type RouteCandidate struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// provider is the provider's slug.
-	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// model is the model's slug.
-	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// credential_class says who pays.
-	CredentialClass v1.CredentialClass `protobuf:"varint,3,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
-	// credential_id is the credential, for API keys with provenance "full"; never a platform credential.
-	CredentialId string `protobuf:"bytes,4,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// credential is its label, for the same.
-	Credential string `protobuf:"bytes,5,opt,name=credential,proto3" json:"credential,omitempty"`
-	// line is the line of the policy, from 1; 0 without a policy.
-	Line int32 `protobuf:"varint,6,opt,name=line,proto3" json:"line,omitempty"`
-	// reason says why it stands here, in words for people.
-	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
-	// estimated_cost_nano_usd is what it would cost by the given sizes. Absent is unknown.
-	EstimatedCostNanoUsd *int64 `protobuf:"varint,8,opt,name=estimated_cost_nano_usd,json=estimatedCostNanoUsd,proto3,oneof" json:"estimated_cost_nano_usd,omitempty"`
-	// price_version names the price.
-	PriceVersion string `protobuf:"bytes,9,opt,name=price_version,json=priceVersion,proto3" json:"price_version,omitempty"`
-	// latency_micros is the moving average of its time to the first token; 0 is not measured yet.
-	LatencyMicros int64 `protobuf:"varint,10,opt,name=latency_micros,json=latencyMicros,proto3" json:"latency_micros,omitempty"`
-	// revision is the secret that would be used, as far as credential_id is told.
-	Revision      int32 `protobuf:"varint,11,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RouteCandidate) Reset() {
-	*x = RouteCandidate{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[33]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RouteCandidate) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RouteCandidate) ProtoMessage() {}
-
-func (x *RouteCandidate) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[33]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RouteCandidate.ProtoReflect.Descriptor instead.
-func (*RouteCandidate) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{33}
-}
-
-func (x *RouteCandidate) GetProvider() string {
-	if x != nil {
-		return x.Provider
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetCredentialClass() v1.CredentialClass {
-	if x != nil {
-		return x.CredentialClass
-	}
-	return v1.CredentialClass(0)
-}
-
-func (x *RouteCandidate) GetCredentialId() string {
-	if x != nil {
-		return x.CredentialId
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetCredential() string {
-	if x != nil {
-		return x.Credential
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetLine() int32 {
-	if x != nil {
-		return x.Line
-	}
-	return 0
-}
-
-func (x *RouteCandidate) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetEstimatedCostNanoUsd() int64 {
-	if x != nil && x.EstimatedCostNanoUsd != nil {
-		return *x.EstimatedCostNanoUsd
-	}
-	return 0
-}
-
-func (x *RouteCandidate) GetPriceVersion() string {
-	if x != nil {
-		return x.PriceVersion
-	}
-	return ""
-}
-
-func (x *RouteCandidate) GetLatencyMicros() int64 {
-	if x != nil {
-		return x.LatencyMicros
-	}
-	return 0
-}
-
-func (x *RouteCandidate) GetRevision() int32 {
-	if x != nil {
-		return x.Revision
-	}
-	return 0
-}
-
-// RouteExclusion is something that would not be tried.
-type RouteExclusion struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// provider is the provider's slug.
-	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
-	// model is the model's slug.
-	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
-	// credential_class says who would pay.
-	CredentialClass v1.CredentialClass `protobuf:"varint,3,opt,name=credential_class,json=credentialClass,proto3,enum=claviger.events.v1.CredentialClass" json:"credential_class,omitempty"`
-	// credential_id is the credential, if it is about one, as in RouteCandidate.
-	CredentialId string `protobuf:"bytes,4,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// credential is its label, for the same.
-	Credential string `protobuf:"bytes,5,opt,name=credential,proto3" json:"credential,omitempty"`
-	// line is the line of the policy, from 1; 0 without a policy.
-	Line int32 `protobuf:"varint,6,opt,name=line,proto3" json:"line,omitempty"`
-	// reason is its name, such as "NOT_APPROVED", "COOLING_DOWN" or "CONDITION".
-	Reason string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
-	// description says why, in words for people.
-	Description   string `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RouteExclusion) Reset() {
-	*x = RouteExclusion{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[34]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RouteExclusion) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RouteExclusion) ProtoMessage() {}
-
-func (x *RouteExclusion) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[34]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RouteExclusion.ProtoReflect.Descriptor instead.
-func (*RouteExclusion) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{34}
-}
-
-func (x *RouteExclusion) GetProvider() string {
-	if x != nil {
-		return x.Provider
-	}
-	return ""
-}
-
-func (x *RouteExclusion) GetModel() string {
-	if x != nil {
-		return x.Model
-	}
-	return ""
-}
-
-func (x *RouteExclusion) GetCredentialClass() v1.CredentialClass {
-	if x != nil {
-		return x.CredentialClass
-	}
-	return v1.CredentialClass(0)
-}
-
-func (x *RouteExclusion) GetCredentialId() string {
-	if x != nil {
-		return x.CredentialId
-	}
-	return ""
-}
-
-func (x *RouteExclusion) GetCredential() string {
-	if x != nil {
-		return x.Credential
-	}
-	return ""
-}
-
-func (x *RouteExclusion) GetLine() int32 {
-	if x != nil {
-		return x.Line
-	}
-	return 0
-}
-
-func (x *RouteExclusion) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *RouteExclusion) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
 // ListModelsRequest is the input of ListModels.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3459,7 +2847,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[35]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3471,7 +2859,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[35]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3484,7 +2872,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{35}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{29}
 }
 
 // ListModelsResponse is the answer of ListModels.
@@ -3498,7 +2886,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[36]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3510,7 +2898,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[36]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3523,7 +2911,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{36}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -3546,7 +2934,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[37]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3558,7 +2946,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_claviger_router_v1_completion_proto_msgTypes[37]
+	mi := &file_claviger_router_v1_completion_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3571,7 +2959,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{37}
+	return file_claviger_router_v1_completion_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Model) GetId() string {
@@ -3592,7 +2980,7 @@ var File_claviger_router_v1_completion_proto protoreflect.FileDescriptor
 
 const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\n" +
-	"#claviger/router/v1/completion.proto\x12\x12claviger.router.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a!claviger/options/v1/options.proto\"T\n" +
+	"#claviger/router/v1/completion.proto\x12\x12claviger.router.v1\x1a\x1bbuf/validate/validate.proto\x1a$claviger/events/v1/usage_event.proto\x1a!claviger/options/v1/options.proto\x1a\x1eclaviger/router/v1/route.proto\"T\n" +
 	"\x0fCompleteRequest\x12A\n" +
 	"\x05input\x18\x01 \x01(\v2#.claviger.router.v1.CompletionInputB\x06\xbaH\x03\xc8\x01\x01R\x05input\"\xb6\x02\n" +
 	"\x10CompleteResponse\x12\x1d\n" +
@@ -3679,22 +3067,7 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\f\n" +
 	"\n" +
 	"_verbosityB\x13\n" +
-	"\x11_reasoning_budget\"\xc7\x03\n" +
-	"\aRouting\x12)\n" +
-	"\x06models\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\x10\"\ar\x05\x10\x01\x18\x80\x02R\x06models\x12<\n" +
-	"\x05order\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10 \x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\x05order\x12:\n" +
-	"\x04only\x18\x03 \x03(\tB&\xbaH#\x92\x01 \x10 \x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\x04only\x12>\n" +
-	"\x06ignore\x18\x04 \x03(\tB&\xbaH#\x92\x01 \x10 \x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\x06ignore\x12+\n" +
-	"\x04sort\x18\x05 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x05priceR\alatencyR\x04sort\x12,\n" +
-	"\x0fallow_fallbacks\x18\x06 \x01(\bH\x00R\x0eallowFallbacks\x88\x01\x01\x12-\n" +
-	"\x12require_parameters\x18\a \x01(\bR\x11requireParameters\x129\n" +
-	"\tmax_price\x18\b \x01(\v2\x1c.claviger.router.v1.MaxPriceR\bmaxPriceB\x12\n" +
-	"\x10_allow_fallbacks\"\xdf\x01\n" +
-	"\bMaxPrice\x12H\n" +
-	"\x1ainput_nano_usd_per_million\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x00R\x16inputNanoUsdPerMillion\x88\x01\x01\x12J\n" +
-	"\x1boutput_nano_usd_per_million\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x01R\x17outputNanoUsdPerMillion\x88\x01\x01B\x1d\n" +
-	"\x1b_input_nano_usd_per_millionB\x1e\n" +
-	"\x1c_output_nano_usd_per_million\"\xca\x04\n" +
+	"\x11_reasoning_budget\"\xca\x04\n" +
 	"\aMessage\x12?\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1f.claviger.router.v1.MessageRoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x129\n" +
@@ -3869,58 +3242,7 @@ const file_claviger_router_v1_completion_proto_rawDesc = "" +
 	"\x06tokens\x18\x03 \x01(\x03R\x06tokens\x12>\n" +
 	"\n" +
 	"provenance\x18\x04 \x01(\v2\x1e.claviger.router.v1.ProvenanceR\n" +
-	"provenance\"\x89\x04\n" +
-	"\x13ExplainRouteRequest\x12\x1e\n" +
-	"\x05model\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\x05model\x125\n" +
-	"\arouting\x18\x02 \x01(\v2\x1b.claviger.router.v1.RoutingR\arouting\x12U\n" +
-	"\toperation\x18\x03 \x01(\tB7\xbaH4r2R\x00R\x04chatR\n" +
-	"embeddingsR\x06imagesR\fcount_tokensR\x06videosR\toperation\x12/\n" +
-	"\finput_tokens\x18\x04 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xc2\xd7/(\x00R\vinputTokens\x128\n" +
-	"\x11max_output_tokens\x18\x05 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xad\xe2\x04(\x00R\x0fmaxOutputTokens\x12^\n" +
-	"\x04tags\x18\x06 \x03(\v21.claviger.router.v1.ExplainRouteRequest.TagsEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04\x10\x01(@*\x05r\x03(\x80\x02R\x04tags\x12\"\n" +
-	"\asession\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\asession\x12\x1c\n" +
-	"\x04user\x18\b \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x04user\x1a7\n" +
-	"\tTagsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa7\x02\n" +
-	"\x14ExplainRouteResponse\x12%\n" +
-	"\x0econfig_version\x18\x01 \x01(\x03R\rconfigVersion\x12\x16\n" +
-	"\x06policy\x18\x02 \x01(\tR\x06policy\x12%\n" +
-	"\x0epolicy_version\x18\x03 \x01(\x03R\rpolicyVersion\x12B\n" +
-	"\n" +
-	"candidates\x18\x04 \x03(\v2\".claviger.router.v1.RouteCandidateR\n" +
-	"candidates\x12B\n" +
-	"\n" +
-	"exclusions\x18\x05 \x03(\v2\".claviger.router.v1.RouteExclusionR\n" +
-	"exclusions\x12!\n" +
-	"\fmax_attempts\x18\x06 \x01(\x05R\vmaxAttempts\"\xc3\x03\n" +
-	"\x0eRouteCandidate\x12\x1a\n" +
-	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model\x12N\n" +
-	"\x10credential_class\x18\x03 \x01(\x0e2#.claviger.events.v1.CredentialClassR\x0fcredentialClass\x12#\n" +
-	"\rcredential_id\x18\x04 \x01(\tR\fcredentialId\x12\x1e\n" +
-	"\n" +
-	"credential\x18\x05 \x01(\tR\n" +
-	"credential\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\x05R\x04line\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\x12:\n" +
-	"\x17estimated_cost_nano_usd\x18\b \x01(\x03H\x00R\x14estimatedCostNanoUsd\x88\x01\x01\x12#\n" +
-	"\rprice_version\x18\t \x01(\tR\fpriceVersion\x12%\n" +
-	"\x0elatency_micros\x18\n" +
-	" \x01(\x03R\rlatencyMicros\x12\x1a\n" +
-	"\brevision\x18\v \x01(\x05R\brevisionB\x1a\n" +
-	"\x18_estimated_cost_nano_usd\"\xa5\x02\n" +
-	"\x0eRouteExclusion\x12\x1a\n" +
-	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model\x12N\n" +
-	"\x10credential_class\x18\x03 \x01(\x0e2#.claviger.events.v1.CredentialClassR\x0fcredentialClass\x12#\n" +
-	"\rcredential_id\x18\x04 \x01(\tR\fcredentialId\x12\x1e\n" +
-	"\n" +
-	"credential\x18\x05 \x01(\tR\n" +
-	"credential\x12\x12\n" +
-	"\x04line\x18\x06 \x01(\x05R\x04line\x12\x16\n" +
-	"\x06reason\x18\a \x01(\tR\x06reason\x12 \n" +
-	"\vdescription\x18\b \x01(\tR\vdescription\"\x13\n" +
+	"provenance\"\x13\n" +
 	"\x11ListModelsRequest\"G\n" +
 	"\x12ListModelsResponse\x121\n" +
 	"\x06models\x18\x01 \x03(\v2\x19.claviger.router.v1.ModelR\x06models\"2\n" +
@@ -3962,7 +3284,7 @@ func file_claviger_router_v1_completion_proto_rawDescGZIP() []byte {
 }
 
 var file_claviger_router_v1_completion_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_claviger_router_v1_completion_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_claviger_router_v1_completion_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_claviger_router_v1_completion_proto_goTypes = []any{
 	(MessageRole)(0),                 // 0: claviger.router.v1.MessageRole
 	(FinishReason)(0),                // 1: claviger.router.v1.FinishReason
@@ -3976,115 +3298,104 @@ var file_claviger_router_v1_completion_proto_goTypes = []any{
 	(*ToolCallDelta)(nil),            // 9: claviger.router.v1.ToolCallDelta
 	(*Finished)(nil),                 // 10: claviger.router.v1.Finished
 	(*CompletionInput)(nil),          // 11: claviger.router.v1.CompletionInput
-	(*Routing)(nil),                  // 12: claviger.router.v1.Routing
-	(*MaxPrice)(nil),                 // 13: claviger.router.v1.MaxPrice
-	(*Message)(nil),                  // 14: claviger.router.v1.Message
-	(*ReasoningBlock)(nil),           // 15: claviger.router.v1.ReasoningBlock
-	(*Citation)(nil),                 // 16: claviger.router.v1.Citation
-	(*Logprobs)(nil),                 // 17: claviger.router.v1.Logprobs
-	(*TokenLogprob)(nil),             // 18: claviger.router.v1.TokenLogprob
-	(*Part)(nil),                     // 19: claviger.router.v1.Part
-	(*Document)(nil),                 // 20: claviger.router.v1.Document
-	(*Audio)(nil),                    // 21: claviger.router.v1.Audio
-	(*Image)(nil),                    // 22: claviger.router.v1.Image
-	(*Tool)(nil),                     // 23: claviger.router.v1.Tool
-	(*ToolCall)(nil),                 // 24: claviger.router.v1.ToolCall
-	(*ToolChoice)(nil),               // 25: claviger.router.v1.ToolChoice
-	(*ResponseFormat)(nil),           // 26: claviger.router.v1.ResponseFormat
-	(*Usage)(nil),                    // 27: claviger.router.v1.Usage
-	(*Provenance)(nil),               // 28: claviger.router.v1.Provenance
-	(*AttemptProvenance)(nil),        // 29: claviger.router.v1.AttemptProvenance
-	(*EmbedRequest)(nil),             // 30: claviger.router.v1.EmbedRequest
-	(*EmbedResponse)(nil),            // 31: claviger.router.v1.EmbedResponse
-	(*Embedding)(nil),                // 32: claviger.router.v1.Embedding
-	(*CountTokensRequest)(nil),       // 33: claviger.router.v1.CountTokensRequest
-	(*CountTokensResponse)(nil),      // 34: claviger.router.v1.CountTokensResponse
-	(*ExplainRouteRequest)(nil),      // 35: claviger.router.v1.ExplainRouteRequest
-	(*ExplainRouteResponse)(nil),     // 36: claviger.router.v1.ExplainRouteResponse
-	(*RouteCandidate)(nil),           // 37: claviger.router.v1.RouteCandidate
-	(*RouteExclusion)(nil),           // 38: claviger.router.v1.RouteExclusion
-	(*ListModelsRequest)(nil),        // 39: claviger.router.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),       // 40: claviger.router.v1.ListModelsResponse
-	(*Model)(nil),                    // 41: claviger.router.v1.Model
-	nil,                              // 42: claviger.router.v1.CompletionInput.TagsEntry
-	nil,                              // 43: claviger.router.v1.EmbedRequest.TagsEntry
-	nil,                              // 44: claviger.router.v1.ExplainRouteRequest.TagsEntry
-	(*v1.TokenCounts)(nil),           // 45: claviger.events.v1.TokenCounts
-	(v1.UsageSource)(0),              // 46: claviger.events.v1.UsageSource
-	(v1.CredentialClass)(0),          // 47: claviger.events.v1.CredentialClass
+	(*Message)(nil),                  // 12: claviger.router.v1.Message
+	(*ReasoningBlock)(nil),           // 13: claviger.router.v1.ReasoningBlock
+	(*Citation)(nil),                 // 14: claviger.router.v1.Citation
+	(*Logprobs)(nil),                 // 15: claviger.router.v1.Logprobs
+	(*TokenLogprob)(nil),             // 16: claviger.router.v1.TokenLogprob
+	(*Part)(nil),                     // 17: claviger.router.v1.Part
+	(*Document)(nil),                 // 18: claviger.router.v1.Document
+	(*Audio)(nil),                    // 19: claviger.router.v1.Audio
+	(*Image)(nil),                    // 20: claviger.router.v1.Image
+	(*Tool)(nil),                     // 21: claviger.router.v1.Tool
+	(*ToolCall)(nil),                 // 22: claviger.router.v1.ToolCall
+	(*ToolChoice)(nil),               // 23: claviger.router.v1.ToolChoice
+	(*ResponseFormat)(nil),           // 24: claviger.router.v1.ResponseFormat
+	(*Usage)(nil),                    // 25: claviger.router.v1.Usage
+	(*Provenance)(nil),               // 26: claviger.router.v1.Provenance
+	(*AttemptProvenance)(nil),        // 27: claviger.router.v1.AttemptProvenance
+	(*EmbedRequest)(nil),             // 28: claviger.router.v1.EmbedRequest
+	(*EmbedResponse)(nil),            // 29: claviger.router.v1.EmbedResponse
+	(*Embedding)(nil),                // 30: claviger.router.v1.Embedding
+	(*CountTokensRequest)(nil),       // 31: claviger.router.v1.CountTokensRequest
+	(*CountTokensResponse)(nil),      // 32: claviger.router.v1.CountTokensResponse
+	(*ListModelsRequest)(nil),        // 33: claviger.router.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),       // 34: claviger.router.v1.ListModelsResponse
+	(*Model)(nil),                    // 35: claviger.router.v1.Model
+	nil,                              // 36: claviger.router.v1.CompletionInput.TagsEntry
+	nil,                              // 37: claviger.router.v1.EmbedRequest.TagsEntry
+	(*Routing)(nil),                  // 38: claviger.router.v1.Routing
+	(*v1.TokenCounts)(nil),           // 39: claviger.events.v1.TokenCounts
+	(v1.UsageSource)(0),              // 40: claviger.events.v1.UsageSource
+	(v1.CredentialClass)(0),          // 41: claviger.events.v1.CredentialClass
+	(*ExplainRouteRequest)(nil),      // 42: claviger.router.v1.ExplainRouteRequest
+	(*ExplainRouteResponse)(nil),     // 43: claviger.router.v1.ExplainRouteResponse
 }
 var file_claviger_router_v1_completion_proto_depIdxs = []int32{
 	11, // 0: claviger.router.v1.CompleteRequest.input:type_name -> claviger.router.v1.CompletionInput
-	14, // 1: claviger.router.v1.CompleteResponse.message:type_name -> claviger.router.v1.Message
+	12, // 1: claviger.router.v1.CompleteResponse.message:type_name -> claviger.router.v1.Message
 	1,  // 2: claviger.router.v1.CompleteResponse.finish_reason:type_name -> claviger.router.v1.FinishReason
-	27, // 3: claviger.router.v1.CompleteResponse.usage:type_name -> claviger.router.v1.Usage
-	28, // 4: claviger.router.v1.CompleteResponse.provenance:type_name -> claviger.router.v1.Provenance
+	25, // 3: claviger.router.v1.CompleteResponse.usage:type_name -> claviger.router.v1.Usage
+	26, // 4: claviger.router.v1.CompleteResponse.provenance:type_name -> claviger.router.v1.Provenance
 	11, // 5: claviger.router.v1.StreamCompletionRequest.input:type_name -> claviger.router.v1.CompletionInput
 	8,  // 6: claviger.router.v1.StreamCompletionResponse.started:type_name -> claviger.router.v1.Started
 	9,  // 7: claviger.router.v1.StreamCompletionResponse.tool_call:type_name -> claviger.router.v1.ToolCallDelta
 	10, // 8: claviger.router.v1.StreamCompletionResponse.finished:type_name -> claviger.router.v1.Finished
-	15, // 9: claviger.router.v1.StreamCompletionResponse.reasoning_state:type_name -> claviger.router.v1.ReasoningBlock
-	17, // 10: claviger.router.v1.StreamCompletionResponse.logprobs:type_name -> claviger.router.v1.Logprobs
-	16, // 11: claviger.router.v1.StreamCompletionResponse.citation:type_name -> claviger.router.v1.Citation
+	13, // 9: claviger.router.v1.StreamCompletionResponse.reasoning_state:type_name -> claviger.router.v1.ReasoningBlock
+	15, // 10: claviger.router.v1.StreamCompletionResponse.logprobs:type_name -> claviger.router.v1.Logprobs
+	14, // 11: claviger.router.v1.StreamCompletionResponse.citation:type_name -> claviger.router.v1.Citation
 	1,  // 12: claviger.router.v1.Finished.finish_reason:type_name -> claviger.router.v1.FinishReason
-	27, // 13: claviger.router.v1.Finished.usage:type_name -> claviger.router.v1.Usage
-	28, // 14: claviger.router.v1.Finished.provenance:type_name -> claviger.router.v1.Provenance
-	14, // 15: claviger.router.v1.CompletionInput.messages:type_name -> claviger.router.v1.Message
-	23, // 16: claviger.router.v1.CompletionInput.tools:type_name -> claviger.router.v1.Tool
-	25, // 17: claviger.router.v1.CompletionInput.tool_choice:type_name -> claviger.router.v1.ToolChoice
-	26, // 18: claviger.router.v1.CompletionInput.response_format:type_name -> claviger.router.v1.ResponseFormat
-	42, // 19: claviger.router.v1.CompletionInput.tags:type_name -> claviger.router.v1.CompletionInput.TagsEntry
-	12, // 20: claviger.router.v1.CompletionInput.routing:type_name -> claviger.router.v1.Routing
-	13, // 21: claviger.router.v1.Routing.max_price:type_name -> claviger.router.v1.MaxPrice
-	0,  // 22: claviger.router.v1.Message.role:type_name -> claviger.router.v1.MessageRole
-	19, // 23: claviger.router.v1.Message.parts:type_name -> claviger.router.v1.Part
-	24, // 24: claviger.router.v1.Message.tool_calls:type_name -> claviger.router.v1.ToolCall
-	15, // 25: claviger.router.v1.Message.reasoning_blocks:type_name -> claviger.router.v1.ReasoningBlock
-	16, // 26: claviger.router.v1.Message.citations:type_name -> claviger.router.v1.Citation
-	17, // 27: claviger.router.v1.Message.logprobs:type_name -> claviger.router.v1.Logprobs
-	18, // 28: claviger.router.v1.Logprobs.tokens:type_name -> claviger.router.v1.TokenLogprob
-	18, // 29: claviger.router.v1.TokenLogprob.top:type_name -> claviger.router.v1.TokenLogprob
-	22, // 30: claviger.router.v1.Part.image:type_name -> claviger.router.v1.Image
-	20, // 31: claviger.router.v1.Part.document:type_name -> claviger.router.v1.Document
-	21, // 32: claviger.router.v1.Part.audio:type_name -> claviger.router.v1.Audio
-	2,  // 33: claviger.router.v1.ToolChoice.mode:type_name -> claviger.router.v1.ToolChoice.Mode
-	3,  // 34: claviger.router.v1.ResponseFormat.kind:type_name -> claviger.router.v1.ResponseFormat.Kind
-	45, // 35: claviger.router.v1.Usage.tokens:type_name -> claviger.events.v1.TokenCounts
-	46, // 36: claviger.router.v1.Usage.source:type_name -> claviger.events.v1.UsageSource
-	47, // 37: claviger.router.v1.Provenance.credential_class:type_name -> claviger.events.v1.CredentialClass
-	29, // 38: claviger.router.v1.Provenance.attempts:type_name -> claviger.router.v1.AttemptProvenance
-	47, // 39: claviger.router.v1.AttemptProvenance.credential_class:type_name -> claviger.events.v1.CredentialClass
-	43, // 40: claviger.router.v1.EmbedRequest.tags:type_name -> claviger.router.v1.EmbedRequest.TagsEntry
-	12, // 41: claviger.router.v1.EmbedRequest.routing:type_name -> claviger.router.v1.Routing
-	32, // 42: claviger.router.v1.EmbedResponse.embeddings:type_name -> claviger.router.v1.Embedding
-	27, // 43: claviger.router.v1.EmbedResponse.usage:type_name -> claviger.router.v1.Usage
-	28, // 44: claviger.router.v1.EmbedResponse.provenance:type_name -> claviger.router.v1.Provenance
-	11, // 45: claviger.router.v1.CountTokensRequest.input:type_name -> claviger.router.v1.CompletionInput
-	28, // 46: claviger.router.v1.CountTokensResponse.provenance:type_name -> claviger.router.v1.Provenance
-	12, // 47: claviger.router.v1.ExplainRouteRequest.routing:type_name -> claviger.router.v1.Routing
-	44, // 48: claviger.router.v1.ExplainRouteRequest.tags:type_name -> claviger.router.v1.ExplainRouteRequest.TagsEntry
-	37, // 49: claviger.router.v1.ExplainRouteResponse.candidates:type_name -> claviger.router.v1.RouteCandidate
-	38, // 50: claviger.router.v1.ExplainRouteResponse.exclusions:type_name -> claviger.router.v1.RouteExclusion
-	47, // 51: claviger.router.v1.RouteCandidate.credential_class:type_name -> claviger.events.v1.CredentialClass
-	47, // 52: claviger.router.v1.RouteExclusion.credential_class:type_name -> claviger.events.v1.CredentialClass
-	41, // 53: claviger.router.v1.ListModelsResponse.models:type_name -> claviger.router.v1.Model
-	4,  // 54: claviger.router.v1.CompletionService.Complete:input_type -> claviger.router.v1.CompleteRequest
-	6,  // 55: claviger.router.v1.CompletionService.StreamCompletion:input_type -> claviger.router.v1.StreamCompletionRequest
-	30, // 56: claviger.router.v1.CompletionService.Embed:input_type -> claviger.router.v1.EmbedRequest
-	33, // 57: claviger.router.v1.CompletionService.CountTokens:input_type -> claviger.router.v1.CountTokensRequest
-	35, // 58: claviger.router.v1.CompletionService.ExplainRoute:input_type -> claviger.router.v1.ExplainRouteRequest
-	39, // 59: claviger.router.v1.CompletionService.ListModels:input_type -> claviger.router.v1.ListModelsRequest
-	5,  // 60: claviger.router.v1.CompletionService.Complete:output_type -> claviger.router.v1.CompleteResponse
-	7,  // 61: claviger.router.v1.CompletionService.StreamCompletion:output_type -> claviger.router.v1.StreamCompletionResponse
-	31, // 62: claviger.router.v1.CompletionService.Embed:output_type -> claviger.router.v1.EmbedResponse
-	34, // 63: claviger.router.v1.CompletionService.CountTokens:output_type -> claviger.router.v1.CountTokensResponse
-	36, // 64: claviger.router.v1.CompletionService.ExplainRoute:output_type -> claviger.router.v1.ExplainRouteResponse
-	40, // 65: claviger.router.v1.CompletionService.ListModels:output_type -> claviger.router.v1.ListModelsResponse
-	60, // [60:66] is the sub-list for method output_type
-	54, // [54:60] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	25, // 13: claviger.router.v1.Finished.usage:type_name -> claviger.router.v1.Usage
+	26, // 14: claviger.router.v1.Finished.provenance:type_name -> claviger.router.v1.Provenance
+	12, // 15: claviger.router.v1.CompletionInput.messages:type_name -> claviger.router.v1.Message
+	21, // 16: claviger.router.v1.CompletionInput.tools:type_name -> claviger.router.v1.Tool
+	23, // 17: claviger.router.v1.CompletionInput.tool_choice:type_name -> claviger.router.v1.ToolChoice
+	24, // 18: claviger.router.v1.CompletionInput.response_format:type_name -> claviger.router.v1.ResponseFormat
+	36, // 19: claviger.router.v1.CompletionInput.tags:type_name -> claviger.router.v1.CompletionInput.TagsEntry
+	38, // 20: claviger.router.v1.CompletionInput.routing:type_name -> claviger.router.v1.Routing
+	0,  // 21: claviger.router.v1.Message.role:type_name -> claviger.router.v1.MessageRole
+	17, // 22: claviger.router.v1.Message.parts:type_name -> claviger.router.v1.Part
+	22, // 23: claviger.router.v1.Message.tool_calls:type_name -> claviger.router.v1.ToolCall
+	13, // 24: claviger.router.v1.Message.reasoning_blocks:type_name -> claviger.router.v1.ReasoningBlock
+	14, // 25: claviger.router.v1.Message.citations:type_name -> claviger.router.v1.Citation
+	15, // 26: claviger.router.v1.Message.logprobs:type_name -> claviger.router.v1.Logprobs
+	16, // 27: claviger.router.v1.Logprobs.tokens:type_name -> claviger.router.v1.TokenLogprob
+	16, // 28: claviger.router.v1.TokenLogprob.top:type_name -> claviger.router.v1.TokenLogprob
+	20, // 29: claviger.router.v1.Part.image:type_name -> claviger.router.v1.Image
+	18, // 30: claviger.router.v1.Part.document:type_name -> claviger.router.v1.Document
+	19, // 31: claviger.router.v1.Part.audio:type_name -> claviger.router.v1.Audio
+	2,  // 32: claviger.router.v1.ToolChoice.mode:type_name -> claviger.router.v1.ToolChoice.Mode
+	3,  // 33: claviger.router.v1.ResponseFormat.kind:type_name -> claviger.router.v1.ResponseFormat.Kind
+	39, // 34: claviger.router.v1.Usage.tokens:type_name -> claviger.events.v1.TokenCounts
+	40, // 35: claviger.router.v1.Usage.source:type_name -> claviger.events.v1.UsageSource
+	41, // 36: claviger.router.v1.Provenance.credential_class:type_name -> claviger.events.v1.CredentialClass
+	27, // 37: claviger.router.v1.Provenance.attempts:type_name -> claviger.router.v1.AttemptProvenance
+	41, // 38: claviger.router.v1.AttemptProvenance.credential_class:type_name -> claviger.events.v1.CredentialClass
+	37, // 39: claviger.router.v1.EmbedRequest.tags:type_name -> claviger.router.v1.EmbedRequest.TagsEntry
+	38, // 40: claviger.router.v1.EmbedRequest.routing:type_name -> claviger.router.v1.Routing
+	30, // 41: claviger.router.v1.EmbedResponse.embeddings:type_name -> claviger.router.v1.Embedding
+	25, // 42: claviger.router.v1.EmbedResponse.usage:type_name -> claviger.router.v1.Usage
+	26, // 43: claviger.router.v1.EmbedResponse.provenance:type_name -> claviger.router.v1.Provenance
+	11, // 44: claviger.router.v1.CountTokensRequest.input:type_name -> claviger.router.v1.CompletionInput
+	26, // 45: claviger.router.v1.CountTokensResponse.provenance:type_name -> claviger.router.v1.Provenance
+	35, // 46: claviger.router.v1.ListModelsResponse.models:type_name -> claviger.router.v1.Model
+	4,  // 47: claviger.router.v1.CompletionService.Complete:input_type -> claviger.router.v1.CompleteRequest
+	6,  // 48: claviger.router.v1.CompletionService.StreamCompletion:input_type -> claviger.router.v1.StreamCompletionRequest
+	28, // 49: claviger.router.v1.CompletionService.Embed:input_type -> claviger.router.v1.EmbedRequest
+	31, // 50: claviger.router.v1.CompletionService.CountTokens:input_type -> claviger.router.v1.CountTokensRequest
+	42, // 51: claviger.router.v1.CompletionService.ExplainRoute:input_type -> claviger.router.v1.ExplainRouteRequest
+	33, // 52: claviger.router.v1.CompletionService.ListModels:input_type -> claviger.router.v1.ListModelsRequest
+	5,  // 53: claviger.router.v1.CompletionService.Complete:output_type -> claviger.router.v1.CompleteResponse
+	7,  // 54: claviger.router.v1.CompletionService.StreamCompletion:output_type -> claviger.router.v1.StreamCompletionResponse
+	29, // 55: claviger.router.v1.CompletionService.Embed:output_type -> claviger.router.v1.EmbedResponse
+	32, // 56: claviger.router.v1.CompletionService.CountTokens:output_type -> claviger.router.v1.CountTokensResponse
+	43, // 57: claviger.router.v1.CompletionService.ExplainRoute:output_type -> claviger.router.v1.ExplainRouteResponse
+	34, // 58: claviger.router.v1.CompletionService.ListModels:output_type -> claviger.router.v1.ListModelsResponse
+	53, // [53:59] is the sub-list for method output_type
+	47, // [47:53] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_claviger_router_v1_completion_proto_init() }
@@ -4092,6 +3403,7 @@ func file_claviger_router_v1_completion_proto_init() {
 	if File_claviger_router_v1_completion_proto != nil {
 		return
 	}
+	file_claviger_router_v1_route_proto_init()
 	file_claviger_router_v1_completion_proto_msgTypes[3].OneofWrappers = []any{
 		(*StreamCompletionResponse_Started)(nil),
 		(*StreamCompletionResponse_Text)(nil),
@@ -4104,28 +3416,25 @@ func file_claviger_router_v1_completion_proto_init() {
 		(*StreamCompletionResponse_Citation)(nil),
 	}
 	file_claviger_router_v1_completion_proto_msgTypes[7].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[8].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[9].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[15].OneofWrappers = []any{
+	file_claviger_router_v1_completion_proto_msgTypes[13].OneofWrappers = []any{
 		(*Part_Text)(nil),
 		(*Part_Image)(nil),
 		(*Part_Document)(nil),
 		(*Part_Audio)(nil),
 	}
-	file_claviger_router_v1_completion_proto_msgTypes[19].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[17].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[18].OneofWrappers = []any{}
 	file_claviger_router_v1_completion_proto_msgTypes[20].OneofWrappers = []any{}
+	file_claviger_router_v1_completion_proto_msgTypes[21].OneofWrappers = []any{}
 	file_claviger_router_v1_completion_proto_msgTypes[22].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[23].OneofWrappers = []any{}
 	file_claviger_router_v1_completion_proto_msgTypes[24].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[26].OneofWrappers = []any{}
-	file_claviger_router_v1_completion_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_claviger_router_v1_completion_proto_rawDesc), len(file_claviger_router_v1_completion_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   41,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 		"ManyChangesHaveNoDelta":                       manyChanges,
 		"WholeIsOneMoment":                             wholeIsOneMoment,
 		"ProbeIsClaimedOnceAndAgainWhenUnanswered":     probes,
+		"QuestionsAreAnsweredOnceAndForgotten":         questions,
 		"DeletedMemberLosesSessionsAndKeys":            deletedMember,
 		"LastOwnerStaysWhenTwoLeaveAtOnce":             lastOwner,
 		"ExpiryForgetsOnlyWhatIsOver":                  expiry,

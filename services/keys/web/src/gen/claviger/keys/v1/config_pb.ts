@@ -19,6 +19,8 @@ import { file_claviger_keys_v1_policy } from "./policy_pb";
 import type { RoutingPreferences } from "./routing_pb";
 import { file_claviger_keys_v1_routing } from "./routing_pb";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb";
+import type { ExplainRouteRequest } from "../../router/v1/route_pb";
+import { file_claviger_router_v1_route } from "../../router/v1/route_pb";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -27,7 +29,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/config.proto.
  */
 export const file_claviger_keys_v1_config: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL2NvbmZpZy5wcm90bxIQY2xhdmlnZXIua2V5cy52MSIrChJXYXRjaENvbmZpZ1JlcXVlc3QSFQoNc2luY2VfdmVyc2lvbhgBIAEoAyKxAQoTV2F0Y2hDb25maWdSZXNwb25zZRIwCgZjb25maWcYASABKAsyHi5jbGF2aWdlci5rZXlzLnYxLlNpZ25lZENvbmZpZ0gAEjAKCWhlYXJ0YmVhdBgCIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuSGVhcnRiZWF0SAASKwoFcHJvYmUYAyABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlByb2JlSm9iSABCCQoHbWVzc2FnZSJCCgxTaWduZWRDb25maWcSDwoHcGF5bG9hZBgBIAEoDBIRCglzaWduYXR1cmUYAiABKAwSDgoGa2V5X2lkGAMgASgJIhwKCUhlYXJ0YmVhdBIPCgd2ZXJzaW9uGAEgASgDIvIECgtDb25maWdCYXRjaBITCgtlbnZpcm9ubWVudBgBIAEoCRIUCgxmcm9tX3ZlcnNpb24YAiABKAMSEgoKdG9fdmVyc2lvbhgDIAEoAxIMCgRwYXJ0GAQgASgFEgwKBGxhc3QYBSABKAgSLwoLaXNzdWVkX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgwKBHZpZXcYByABKAkSOwoNb3JnYW5pemF0aW9ucxgIIAMoCzIkLmNsYXZpZ2VyLmtleXMudjEuT3JnYW5pemF0aW9uQ29uZmlnEjAKCGFwaV9rZXlzGAkgAygLMh4uY2xhdmlnZXIua2V5cy52MS5BcGlLZXlDb25maWcSNwoLY3JlZGVudGlhbHMYCiADKAsyIi5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxDb25maWcSMAoIcG9saWNpZXMYCyADKAsyHi5jbGF2aWdlci5rZXlzLnYxLlBvbGljeUNvbmZpZxIvCgdtZW1iZXJzGAwgAygLMh4uY2xhdmlnZXIua2V5cy52MS5NZW1iZXJDb25maWcSMAoHcmVtb3ZlZBgNIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuUmVtb3ZlZENvbmZpZxIuCgp0b2tlbl9rZXlzGA4gAygLMhouY2xhdmlnZXIua2V5cy52MS5Ub2tlbktleRItCgZncm91cHMYDyADKAsyHS5jbGF2aWdlci5rZXlzLnYxLkdyb3VwQ29uZmlnEi0KBmRyaWxscxgQIAMoCzIdLmNsYXZpZ2VyLmtleXMudjEuRHJpbGxDb25maWciggEKEk9yZ2FuaXphdGlvbkNvbmZpZxIKCgJpZBgBIAEoCRIMCgRzbHVnGAIgASgJEjkKC3ByZWZlcmVuY2VzGAMgASgLMiQuY2xhdmlnZXIua2V5cy52MS5Sb3V0aW5nUHJlZmVyZW5jZXMSFwoPYXBwcm92ZWRfbW9kZWxzGAQgAygJIioKDE1lbWJlckNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkirwIKDEFwaUtleUNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSEQoJcHVibGljX2lkGAMgASgJEgwKBGhhc2gYBCABKAwSEQoJbWVtYmVyX2lkGAUgASgJEhEKCXBvbGljeV9pZBgGIAEoCRI1Cgpwcm92ZW5hbmNlGAcgASgOMiEuY2xhdmlnZXIua2V5cy52MS5Qcm92ZW5hbmNlTGV2ZWwSLwoLZXhwaXJlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Jldm9rZWQYCSABKAgSDAoEbmFtZRgKIAEoCRIQCghncm91cF9pZBgLIAEoCRIWCg5lbmZvcmNlX3BvbGljeRgMIAEoCBILCgNjdXQYDSABKAgiuwMKEENyZWRlbnRpYWxDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEhAKCHByb3ZpZGVyGAMgASgJEg0KBWxhYmVsGAQgASgJEhAKCGJhc2VfdXJsGAUgASgJEhAKCHByaW9yaXR5GAYgASgFEhAKCHJldmlzaW9uGAcgASgFEg4KBnNlYWxlZBgIIAEoCRIwCgVzdGF0ZRgJIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEjYKCHNldHRpbmdzGAogASgLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2V0dGluZ3MSDgoGbW9kZWxzGAsgAygJEg4KBndlaWdodBgMIAEoBRIwCgVzY29wZRgNIAEoCzIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFNjb3BlEi8KC2V4cGlyZV90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIqCgRuZXh0GA8gASgLMhwuY2xhdmlnZXIua2V5cy52MS5OZXh0U2VjcmV0EgsKA2N1dBgQIAEoCCKNAQoKTmV4dFNlY3JldBIQCghyZXZpc2lvbhgBIAEoBRIOCgZzZWFsZWQYAiABKAkSNgoIc2V0dGluZ3MYAyABKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTZXR0aW5ncxIVCg1zaGFyZV9wZXJjZW50GAQgASgFEg4KBm1vZGVscxgFIAMoCSJ7CgtHcm91cENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIRCglwb2xpY3lfaWQYBCABKAkSFgoOZW5mb3JjZV9wb2xpY3kYBSABKAgSFwoPYXBwcm92ZWRfbW9kZWxzGAYgAygJIq8BCgtEcmlsbENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSFQoNY3JlZGVudGlhbF9pZBgDIAEoCRISCgphcGlfa2V5X2lkGAQgASgJEisKBWZhdWx0GAUgASgOMhwuY2xhdmlnZXIua2V5cy52MS5EcmlsbEZhdWx0EiwKCGVuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ1CgxQb2xpY3lDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSDwoHdmVyc2lvbhgEIAEoAxIqCgRzcGVjGAUgASgLMhwuY2xhdmlnZXIua2V5cy52MS5Qb2xpY3lTcGVjIjgKDVJlbW92ZWRDb25maWcSDgoGb3JnX2lkGAEgASgJEgoKAmlkGAIgASgJEgsKA2N1dBgDIAEoCCIuCghUb2tlbktleRIOCgZrZXlfaWQYASABKAkSEgoKcHVibGljX2tleRgCIAEoDCJPCghQcm9iZUpvYhIKCgJpZBgBIAEoCRIOCgZvcmdfaWQYAiABKAkSFQoNY3JlZGVudGlhbF9pZBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBSKNAwoYUmVwb3J0Um91dGVyU3RhdGVSZXF1ZXN0Eg4KBnJvdXRlchgBIAEoCRIXCg9hcHBsaWVkX3ZlcnNpb24YAiABKAMSNAoNcHJvYmVfcmVzdWx0cxgDIAMoCzIdLmNsYXZpZ2VyLmtleXMudjEuUHJvYmVSZXN1bHQSNgoIZXZpZGVuY2UYBCADKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxFdmlkZW5jZRIyCghoZWFkcm9vbRgFIAMoCzIgLmNsYXZpZ2VyLmtleXMudjEuSGVhZHJvb21SZXBvcnQSKQoEdXNlcxgGIAMoCzIbLmNsYXZpZ2VyLmtleXMudjEuU2VjcmV0VXNlEi8KBmRyaWxscxgHIAMoCzIfLmNsYXZpZ2VyLmtleXMudjEuRHJpbGxQcm9ncmVzcxINCgVlcG9jaBgIIAEoCRIqCgRjdXRzGAkgAygLMhwuY2xhdmlnZXIua2V5cy52MS5TdHJlYW1zQ3V0Eg8KB2Nsb3NpbmcYCiABKAgiKQoKU3RyZWFtc0N1dBIKCgJpZBgBIAEoCRIPCgdzdHJlYW1zGAIgASgFIk4KDkhlYWRyb29tUmVwb3J0Eg4KBm9yZ19pZBgBIAEoCRIsCghoZWFkcm9vbRgCIAEoCzIaLmNsYXZpZ2VyLmtleXMudjEuSGVhZHJvb20ibgoJU2VjcmV0VXNlEg4KBm9yZ19pZBgBIAEoCRIVCg1jcmVkZW50aWFsX2lkGAIgASgJEhAKCHJldmlzaW9uGAMgASgFEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImAKDURyaWxsUHJvZ3Jlc3MSDgoGb3JnX2lkGAEgASgJEhAKCGRyaWxsX2lkGAIgASgJEi0KBnJlcG9ydBgDIAEoCzIdLmNsYXZpZ2VyLmtleXMudjEuRHJpbGxSZXBvcnQi1AEKC1Byb2JlUmVzdWx0EhAKCHByb2JlX2lkGAEgASgJEg4KBm9yZ19pZBgCIAEoCRIVCg1jcmVkZW50aWFsX2lkGAMgASgJEhAKCHJldmlzaW9uGAQgASgFEjAKBXN0YXRlGAUgASgOMiEuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU3RhdGUSDgoGcmVhc29uGAYgASgJEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBm1vZGVscxgIIAMoCSLbAQoSQ3JlZGVudGlhbEV2aWRlbmNlEg4KBm9yZ19pZBgBIAEoCRIVCg1jcmVkZW50aWFsX2lkGAIgASgJEhAKCHJldmlzaW9uGAMgASgFEj0KEGNyZWRlbnRpYWxfY2xhc3MYBCABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhMKC2Vycm9yX2NsYXNzGAUgASgJEg4KBnJlYXNvbhgGIAEoCRIoCgR0aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIbChlSZXBvcnRSb3V0ZXJTdGF0ZVJlc3BvbnNlMosCCg1Db25maWdTZXJ2aWNlEnkKC1dhdGNoQ29uZmlnEiQuY2xhdmlnZXIua2V5cy52MS5XYXRjaENvbmZpZ1JlcXVlc3QaJS5jbGF2aWdlci5rZXlzLnYxLldhdGNoQ29uZmlnUmVzcG9uc2UiG6q7GBcIBRoBAyIGcm91dGVyIghtZXRlcmluZzABEn8KEVJlcG9ydFJvdXRlclN0YXRlEiouY2xhdmlnZXIua2V5cy52MS5SZXBvcnRSb3V0ZXJTdGF0ZVJlcXVlc3QaKy5jbGF2aWdlci5rZXlzLnYxLlJlcG9ydFJvdXRlclN0YXRlUmVzcG9uc2UiEaq7GA0IBRoBAyIGcm91dGVyYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_keys_v1_api_key, file_claviger_keys_v1_credential, file_claviger_keys_v1_drill, file_claviger_keys_v1_policy, file_claviger_keys_v1_routing, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL2NvbmZpZy5wcm90bxIQY2xhdmlnZXIua2V5cy52MSIrChJXYXRjaENvbmZpZ1JlcXVlc3QSFQoNc2luY2VfdmVyc2lvbhgBIAEoAyLmAQoTV2F0Y2hDb25maWdSZXNwb25zZRIwCgZjb25maWcYASABKAsyHi5jbGF2aWdlci5rZXlzLnYxLlNpZ25lZENvbmZpZ0gAEjAKCWhlYXJ0YmVhdBgCIAEoCzIbLmNsYXZpZ2VyLmtleXMudjEuSGVhcnRiZWF0SAASKwoFcHJvYmUYAyABKAsyGi5jbGF2aWdlci5rZXlzLnYxLlByb2JlSm9iSAASMwoIcXVlc3Rpb24YBCABKAsyHy5jbGF2aWdlci5rZXlzLnYxLlJvdXRlUXVlc3Rpb25IAEIJCgdtZXNzYWdlIkIKDFNpZ25lZENvbmZpZxIPCgdwYXlsb2FkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDBIOCgZrZXlfaWQYAyABKAkiHAoJSGVhcnRiZWF0Eg8KB3ZlcnNpb24YASABKAMi8gQKC0NvbmZpZ0JhdGNoEhMKC2Vudmlyb25tZW50GAEgASgJEhQKDGZyb21fdmVyc2lvbhgCIAEoAxISCgp0b192ZXJzaW9uGAMgASgDEgwKBHBhcnQYBCABKAUSDAoEbGFzdBgFIAEoCBIvCgtpc3N1ZWRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEdmlldxgHIAEoCRI7Cg1vcmdhbml6YXRpb25zGAggAygLMiQuY2xhdmlnZXIua2V5cy52MS5Pcmdhbml6YXRpb25Db25maWcSMAoIYXBpX2tleXMYCSADKAsyHi5jbGF2aWdlci5rZXlzLnYxLkFwaUtleUNvbmZpZxI3CgtjcmVkZW50aWFscxgKIAMoCzIiLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbENvbmZpZxIwCghwb2xpY2llcxgLIAMoCzIeLmNsYXZpZ2VyLmtleXMudjEuUG9saWN5Q29uZmlnEi8KB21lbWJlcnMYDCADKAsyHi5jbGF2aWdlci5rZXlzLnYxLk1lbWJlckNvbmZpZxIwCgdyZW1vdmVkGA0gAygLMh8uY2xhdmlnZXIua2V5cy52MS5SZW1vdmVkQ29uZmlnEi4KCnRva2VuX2tleXMYDiADKAsyGi5jbGF2aWdlci5rZXlzLnYxLlRva2VuS2V5Ei0KBmdyb3VwcxgPIAMoCzIdLmNsYXZpZ2VyLmtleXMudjEuR3JvdXBDb25maWcSLQoGZHJpbGxzGBAgAygLMh0uY2xhdmlnZXIua2V5cy52MS5EcmlsbENvbmZpZyKCAQoST3JnYW5pemF0aW9uQ29uZmlnEgoKAmlkGAEgASgJEgwKBHNsdWcYAiABKAkSOQoLcHJlZmVyZW5jZXMYAyABKAsyJC5jbGF2aWdlci5rZXlzLnYxLlJvdXRpbmdQcmVmZXJlbmNlcxIXCg9hcHByb3ZlZF9tb2RlbHMYBCADKAkiKgoMTWVtYmVyQ29uZmlnEg4KBm9yZ19pZBgBIAEoCRIKCgJpZBgCIAEoCSKvAgoMQXBpS2V5Q29uZmlnEg4KBm9yZ19pZBgBIAEoCRIKCgJpZBgCIAEoCRIRCglwdWJsaWNfaWQYAyABKAkSDAoEaGFzaBgEIAEoDBIRCgltZW1iZXJfaWQYBSABKAkSEQoJcG9saWN5X2lkGAYgASgJEjUKCnByb3ZlbmFuY2UYByABKA4yIS5jbGF2aWdlci5rZXlzLnYxLlByb3ZlbmFuY2VMZXZlbBIvCgtleHBpcmVfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHcmV2b2tlZBgJIAEoCBIMCgRuYW1lGAogASgJEhAKCGdyb3VwX2lkGAsgASgJEhYKDmVuZm9yY2VfcG9saWN5GAwgASgIEgsKA2N1dBgNIAEoCCK7AwoQQ3JlZGVudGlhbENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSEAoIcHJvdmlkZXIYAyABKAkSDQoFbGFiZWwYBCABKAkSEAoIYmFzZV91cmwYBSABKAkSEAoIcHJpb3JpdHkYBiABKAUSEAoIcmV2aXNpb24YByABKAUSDgoGc2VhbGVkGAggASgJEjAKBXN0YXRlGAkgASgOMiEuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU3RhdGUSNgoIc2V0dGluZ3MYCiABKAsyJC5jbGF2aWdlci5rZXlzLnYxLkNyZWRlbnRpYWxTZXR0aW5ncxIOCgZtb2RlbHMYCyADKAkSDgoGd2VpZ2h0GAwgASgFEjAKBXNjb3BlGA0gASgLMiEuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsU2NvcGUSLwoLZXhwaXJlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKBG5leHQYDyABKAsyHC5jbGF2aWdlci5rZXlzLnYxLk5leHRTZWNyZXQSCwoDY3V0GBAgASgIIo0BCgpOZXh0U2VjcmV0EhAKCHJldmlzaW9uGAEgASgFEg4KBnNlYWxlZBgCIAEoCRI2CghzZXR0aW5ncxgDIAEoCzIkLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFNldHRpbmdzEhUKDXNoYXJlX3BlcmNlbnQYBCABKAUSDgoGbW9kZWxzGAUgAygJInsKC0dyb3VwQ29uZmlnEg4KBm9yZ19pZBgBIAEoCRIKCgJpZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCXBvbGljeV9pZBgEIAEoCRIWCg5lbmZvcmNlX3BvbGljeRgFIAEoCBIXCg9hcHByb3ZlZF9tb2RlbHMYBiADKAkirwEKC0RyaWxsQ29uZmlnEg4KBm9yZ19pZBgBIAEoCRIKCgJpZBgCIAEoCRIVCg1jcmVkZW50aWFsX2lkGAMgASgJEhIKCmFwaV9rZXlfaWQYBCABKAkSKwoFZmF1bHQYBSABKA4yHC5jbGF2aWdlci5rZXlzLnYxLkRyaWxsRmF1bHQSLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInUKDFBvbGljeUNvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgDEioKBHNwZWMYBSABKAsyHC5jbGF2aWdlci5rZXlzLnYxLlBvbGljeVNwZWMiOAoNUmVtb3ZlZENvbmZpZxIOCgZvcmdfaWQYASABKAkSCgoCaWQYAiABKAkSCwoDY3V0GAMgASgIIi4KCFRva2VuS2V5Eg4KBmtleV9pZBgBIAEoCRISCgpwdWJsaWNfa2V5GAIgASgMIk8KCFByb2JlSm9iEgoKAmlkGAEgASgJEg4KBm9yZ19pZBgCIAEoCRIVCg1jcmVkZW50aWFsX2lkGAMgASgJEhAKCHJldmlzaW9uGAQgASgFIqwBCg1Sb3V0ZVF1ZXN0aW9uEgoKAmlkGAEgASgJEg4KBm9yZ19pZBgCIAEoCRISCgphcGlfa2V5X2lkGAMgASgJEjEKBmRldGFpbBgEIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuUHJvdmVuYW5jZUxldmVsEjgKB3JlcXVlc3QYBSABKAsyJy5jbGF2aWdlci5yb3V0ZXIudjEuRXhwbGFpblJvdXRlUmVxdWVzdCJpCgtSb3V0ZUFuc3dlchIKCgJpZBgBIAEoCRIOCgZvcmdfaWQYAiABKAkSDQoFcm91dGUYAyABKAwSLwoHcmVmdXNhbBgEIAEoCzIeLmNsYXZpZ2VyLmtleXMudjEuUm91dGVSZWZ1c2FsIksKDFJvdXRlUmVmdXNhbBIMCgRjb2RlGAEgASgFEg4KBnJlYXNvbhgCIAEoCRIPCgdtZXNzYWdlGAMgASgJEgwKBGhpbnQYBCABKAkiwwMKGFJlcG9ydFJvdXRlclN0YXRlUmVxdWVzdBIOCgZyb3V0ZXIYASABKAkSFwoPYXBwbGllZF92ZXJzaW9uGAIgASgDEjQKDXByb2JlX3Jlc3VsdHMYAyADKAsyHS5jbGF2aWdlci5rZXlzLnYxLlByb2JlUmVzdWx0EjYKCGV2aWRlbmNlGAQgAygLMiQuY2xhdmlnZXIua2V5cy52MS5DcmVkZW50aWFsRXZpZGVuY2USMgoIaGVhZHJvb20YBSADKAsyIC5jbGF2aWdlci5rZXlzLnYxLkhlYWRyb29tUmVwb3J0EikKBHVzZXMYBiADKAsyGy5jbGF2aWdlci5rZXlzLnYxLlNlY3JldFVzZRIvCgZkcmlsbHMYByADKAsyHy5jbGF2aWdlci5rZXlzLnYxLkRyaWxsUHJvZ3Jlc3MSDQoFZXBvY2gYCCABKAkSKgoEY3V0cxgJIAMoCzIcLmNsYXZpZ2VyLmtleXMudjEuU3RyZWFtc0N1dBIPCgdjbG9zaW5nGAogASgIEjQKDXJvdXRlX2Fuc3dlcnMYCyADKAsyHS5jbGF2aWdlci5rZXlzLnYxLlJvdXRlQW5zd2VyIikKClN0cmVhbXNDdXQSCgoCaWQYASABKAkSDwoHc3RyZWFtcxgCIAEoBSJOCg5IZWFkcm9vbVJlcG9ydBIOCgZvcmdfaWQYASABKAkSLAoIaGVhZHJvb20YAiABKAsyGi5jbGF2aWdlci5rZXlzLnYxLkhlYWRyb29tIm4KCVNlY3JldFVzZRIOCgZvcmdfaWQYASABKAkSFQoNY3JlZGVudGlhbF9pZBgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJgCg1EcmlsbFByb2dyZXNzEg4KBm9yZ19pZBgBIAEoCRIQCghkcmlsbF9pZBgCIAEoCRItCgZyZXBvcnQYAyABKAsyHS5jbGF2aWdlci5rZXlzLnYxLkRyaWxsUmVwb3J0ItQBCgtQcm9iZVJlc3VsdBIQCghwcm9iZV9pZBgBIAEoCRIOCgZvcmdfaWQYAiABKAkSFQoNY3JlZGVudGlhbF9pZBgDIAEoCRIQCghyZXZpc2lvbhgEIAEoBRIwCgVzdGF0ZRgFIAEoDjIhLmNsYXZpZ2VyLmtleXMudjEuQ3JlZGVudGlhbFN0YXRlEg4KBnJlYXNvbhgGIAEoCRIoCgR0aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZtb2RlbHMYCCADKAki2wEKEkNyZWRlbnRpYWxFdmlkZW5jZRIOCgZvcmdfaWQYASABKAkSFQoNY3JlZGVudGlhbF9pZBgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBRI9ChBjcmVkZW50aWFsX2NsYXNzGAQgASgOMiMuY2xhdmlnZXIuZXZlbnRzLnYxLkNyZWRlbnRpYWxDbGFzcxITCgtlcnJvcl9jbGFzcxgFIAEoCRIOCgZyZWFzb24YBiABKAkSKAoEdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiGwoZUmVwb3J0Um91dGVyU3RhdGVSZXNwb25zZTKLAgoNQ29uZmlnU2VydmljZRJ5CgtXYXRjaENvbmZpZxIkLmNsYXZpZ2VyLmtleXMudjEuV2F0Y2hDb25maWdSZXF1ZXN0GiUuY2xhdmlnZXIua2V5cy52MS5XYXRjaENvbmZpZ1Jlc3BvbnNlIhuquxgXCAUaAQMiBnJvdXRlciIIbWV0ZXJpbmcwARJ/ChFSZXBvcnRSb3V0ZXJTdGF0ZRIqLmNsYXZpZ2VyLmtleXMudjEuUmVwb3J0Um91dGVyU3RhdGVSZXF1ZXN0GisuY2xhdmlnZXIua2V5cy52MS5SZXBvcnRSb3V0ZXJTdGF0ZVJlc3BvbnNlIhGquxgNCAUaAQMiBnJvdXRlcmIGcHJvdG8z", [file_claviger_events_v1_usage_event, file_claviger_keys_v1_api_key, file_claviger_keys_v1_credential, file_claviger_keys_v1_drill, file_claviger_keys_v1_policy, file_claviger_keys_v1_routing, file_claviger_options_v1_options, file_claviger_router_v1_route, file_google_protobuf_timestamp]);
 
 /**
  * WatchConfigRequest is the input of WatchConfig. A router sees sealed secrets and key hashes;
@@ -86,6 +88,14 @@ export type WatchConfigResponse = Message<"claviger.keys.v1.WatchConfigResponse"
      */
     value: ProbeJob;
     case: "probe";
+  } | {
+    /**
+     * question asks a router what it would do.
+     *
+     * @generated from field: claviger.keys.v1.RouteQuestion question = 4;
+     */
+    value: RouteQuestion;
+    case: "question";
   } | { case: undefined; value?: undefined };
 };
 
@@ -898,6 +908,139 @@ export const ProbeJobSchema: GenMessage<ProbeJob> = /*@__PURE__*/
   messageDesc(file_claviger_keys_v1_config, 15);
 
 /**
+ * RouteQuestion asks a router to plan a request of an API key, and to call nobody.
+ *
+ * @generated from message claviger.keys.v1.RouteQuestion
+ */
+export type RouteQuestion = Message<"claviger.keys.v1.RouteQuestion"> & {
+  /**
+   * id is "rq_…".
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * org_id is the organization that asks.
+   *
+   * @generated from field: string org_id = 2;
+   */
+  orgId: string;
+
+  /**
+   * api_key_id is the API key that would call, one of its own.
+   *
+   * @generated from field: string api_key_id = 3;
+   */
+  apiKeyId: string;
+
+  /**
+   * detail says how much is told: UNSPECIFIED is what the API key would be.
+   *
+   * @generated from field: claviger.keys.v1.ProvenanceLevel detail = 4;
+   */
+  detail: ProvenanceLevel;
+
+  /**
+   * request is what it would ask for.
+   *
+   * @generated from field: claviger.router.v1.ExplainRouteRequest request = 5;
+   */
+  request?: ExplainRouteRequest | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.RouteQuestion.
+ * Use `create(RouteQuestionSchema)` to create a new message.
+ */
+export const RouteQuestionSchema: GenMessage<RouteQuestion> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 16);
+
+/**
+ * RouteAnswer is the answer to a RouteQuestion: a route or a refusal.
+ *
+ * @generated from message claviger.keys.v1.RouteAnswer
+ */
+export type RouteAnswer = Message<"claviger.keys.v1.RouteAnswer"> & {
+  /**
+   * id is the question's.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * org_id is the question's.
+   *
+   * @generated from field: string org_id = 2;
+   */
+  orgId: string;
+
+  /**
+   * route is an encoded claviger.keys.v1.PreviewRouteResponse.
+   *
+   * @generated from field: bytes route = 3;
+   */
+  route: Uint8Array;
+
+  /**
+   * refusal says why the request would be refused before anything is planned.
+   *
+   * @generated from field: claviger.keys.v1.RouteRefusal refusal = 4;
+   */
+  refusal?: RouteRefusal | undefined;
+};
+
+/**
+ * Describes the message claviger.keys.v1.RouteAnswer.
+ * Use `create(RouteAnswerSchema)` to create a new message.
+ */
+export const RouteAnswerSchema: GenMessage<RouteAnswer> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 17);
+
+/**
+ * RouteRefusal is the error that a caller would be told.
+ *
+ * @generated from message claviger.keys.v1.RouteRefusal
+ */
+export type RouteRefusal = Message<"claviger.keys.v1.RouteRefusal"> & {
+  /**
+   * code is the number of its google.rpc.Code.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * reason is its stable name.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * message says what happened.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * hint says what to do next.
+   *
+   * @generated from field: string hint = 4;
+   */
+  hint: string;
+};
+
+/**
+ * Describes the message claviger.keys.v1.RouteRefusal.
+ * Use `create(RouteRefusalSchema)` to create a new message.
+ */
+export const RouteRefusalSchema: GenMessage<RouteRefusal> = /*@__PURE__*/
+  messageDesc(file_claviger_keys_v1_config, 18);
+
+/**
  * ReportRouterStateRequest is what a router has learned.
  *
  * @generated from message claviger.keys.v1.ReportRouterStateRequest
@@ -973,6 +1116,13 @@ export type ReportRouterStateRequest = Message<"claviger.keys.v1.ReportRouterSta
    * @generated from field: bool closing = 10;
    */
   closing: boolean;
+
+  /**
+   * route_answers are the answers to questions since the last report.
+   *
+   * @generated from field: repeated claviger.keys.v1.RouteAnswer route_answers = 11;
+   */
+  routeAnswers: RouteAnswer[];
 };
 
 /**
@@ -980,7 +1130,7 @@ export type ReportRouterStateRequest = Message<"claviger.keys.v1.ReportRouterSta
  * Use `create(ReportRouterStateRequestSchema)` to create a new message.
  */
 export const ReportRouterStateRequestSchema: GenMessage<ReportRouterStateRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 16);
+  messageDesc(file_claviger_keys_v1_config, 19);
 
 /**
  * StreamsCut are answers that a router ended because what they were given by or to was switched off.
@@ -1008,7 +1158,7 @@ export type StreamsCut = Message<"claviger.keys.v1.StreamsCut"> & {
  * Use `create(StreamsCutSchema)` to create a new message.
  */
 export const StreamsCutSchema: GenMessage<StreamsCut> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 17);
+  messageDesc(file_claviger_keys_v1_config, 20);
 
 /**
  * HeadroomReport is what a provider's answers told of its limits.
@@ -1036,7 +1186,7 @@ export type HeadroomReport = Message<"claviger.keys.v1.HeadroomReport"> & {
  * Use `create(HeadroomReportSchema)` to create a new message.
  */
 export const HeadroomReportSchema: GenMessage<HeadroomReport> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 18);
+  messageDesc(file_claviger_keys_v1_config, 21);
 
 /**
  * SecretUse is the last use of a secret.
@@ -1078,7 +1228,7 @@ export type SecretUse = Message<"claviger.keys.v1.SecretUse"> & {
  * Use `create(SecretUseSchema)` to create a new message.
  */
 export const SecretUseSchema: GenMessage<SecretUse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 19);
+  messageDesc(file_claviger_keys_v1_config, 22);
 
 /**
  * DrillProgress is what came of a drill at one router.
@@ -1113,7 +1263,7 @@ export type DrillProgress = Message<"claviger.keys.v1.DrillProgress"> & {
  * Use `create(DrillProgressSchema)` to create a new message.
  */
 export const DrillProgressSchema: GenMessage<DrillProgress> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 20);
+  messageDesc(file_claviger_keys_v1_config, 23);
 
 /**
  * ProbeResult is the verdict of a key test.
@@ -1184,7 +1334,7 @@ export type ProbeResult = Message<"claviger.keys.v1.ProbeResult"> & {
  * Use `create(ProbeResultSchema)` to create a new message.
  */
 export const ProbeResultSchema: GenMessage<ProbeResult> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 21);
+  messageDesc(file_claviger_keys_v1_config, 24);
 
 /**
  * CredentialEvidence is what a provider said of a credential.
@@ -1247,7 +1397,7 @@ export type CredentialEvidence = Message<"claviger.keys.v1.CredentialEvidence"> 
  * Use `create(CredentialEvidenceSchema)` to create a new message.
  */
 export const CredentialEvidenceSchema: GenMessage<CredentialEvidence> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 22);
+  messageDesc(file_claviger_keys_v1_config, 25);
 
 /**
  * ReportRouterStateResponse is the answer of ReportRouterState.
@@ -1262,7 +1412,7 @@ export type ReportRouterStateResponse = Message<"claviger.keys.v1.ReportRouterSt
  * Use `create(ReportRouterStateResponseSchema)` to create a new message.
  */
 export const ReportRouterStateResponseSchema: GenMessage<ReportRouterStateResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_keys_v1_config, 23);
+  messageDesc(file_claviger_keys_v1_config, 26);
 
 /**
  * ConfigService feeds routers and metering. It is internal.

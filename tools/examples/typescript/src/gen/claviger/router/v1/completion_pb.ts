@@ -9,13 +9,15 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import type { CredentialClass, TokenCounts, UsageSource } from "../../events/v1/usage_event_pb.js";
 import { file_claviger_events_v1_usage_event } from "../../events/v1/usage_event_pb.js";
 import { file_claviger_options_v1_options } from "../../options/v1/options_pb.js";
+import type { ExplainRouteRequestSchema, ExplainRouteResponseSchema, Routing } from "./route_pb.js";
+import { file_claviger_router_v1_route } from "./route_pb.js";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
 
 /**
  * Describes the file claviger/router/v1/completion.proto.
  */
 export const file_claviger_router_v1_completion: GenFile = /*@__PURE__*/
-  fileDesc("CiNjbGF2aWdlci9yb3V0ZXIvdjEvY29tcGxldGlvbi5wcm90bxISY2xhdmlnZXIucm91dGVyLnYxIkUKD0NvbXBsZXRlUmVxdWVzdBIyCgVpbnB1dBgBIAEoCzIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQi+gEKEENvbXBsZXRlUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIsCgdtZXNzYWdlGAMgASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLk1lc3NhZ2USNwoNZmluaXNoX3JlYXNvbhgEIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYBSABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgGIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIk0KF1N0cmVhbUNvbXBsZXRpb25SZXF1ZXN0EjIKBWlucHV0GAEgASgLMiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dCKYAwoYU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlEi4KB3N0YXJ0ZWQYASABKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuU3RhcnRlZEgAEg4KBHRleHQYAiABKAlIABITCglyZWFzb25pbmcYAyABKAlIABI2Cgl0b29sX2NhbGwYBCABKAsyIS5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENhbGxEZWx0YUgAEjAKCGZpbmlzaGVkGAUgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkZpbmlzaGVkSAASEQoHcmVmdXNhbBgGIAEoCUgAEj0KD3JlYXNvbmluZ19zdGF0ZRgHIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZWFzb25pbmdCbG9ja0gAEjAKCGxvZ3Byb2JzGAggASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkxvZ3Byb2JzSAASMAoIY2l0YXRpb24YCSABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuQ2l0YXRpb25IAEIHCgVldmVudCIsCgdTdGFydGVkEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkieAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIKCgJpZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCWFyZ3VtZW50cxgEIAEoCRIRCglzaWduYXR1cmUYBSABKAkSGAoQc2lnbmF0dXJlX2Zvcm1hdBgGIAEoCSKhAQoIRmluaXNoZWQSNwoNZmluaXNoX3JlYXNvbhgBIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYAiABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgDIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIoIICg9Db21wbGV0aW9uSW5wdXQSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuTWVzc2FnZRInCgV0b29scxgDIAMoCzIYLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sEjMKC3Rvb2xfY2hvaWNlGAQgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDaG9pY2USIAoTcGFyYWxsZWxfdG9vbF9jYWxscxgFIAEoCEgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAYgASgDSAGIAQESGAoLdGVtcGVyYXR1cmUYByABKAFIAogBARISCgV0b3BfcBgIIAEoAUgDiAEBEgwKBHN0b3AYCSADKAkSHQoQcmVhc29uaW5nX2VmZm9ydBgKIAEoCUgEiAEBEjsKD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZXNwb25zZUZvcm1hdBIRCgRzZWVkGAwgASgDSAWIAQESOwoEdGFncxgNIAMoCzItLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YDiABKAkSDAoEdXNlchgPIAEoCRISCgV0b3BfaxgQIAEoA0gGiAEBEh4KEWZyZXF1ZW5jeV9wZW5hbHR5GBEgASgBSAeIAQESHQoQcHJlc2VuY2VfcGVuYWx0eRgSIAEoAUgIiAEBEhAKCGxvZ3Byb2JzGBMgASgIEhQKDHRvcF9sb2dwcm9icxgUIAEoBRIWCgl2ZXJib3NpdHkYFSABKAlICYgBARIdChByZWFzb25pbmdfYnVkZ2V0GBYgASgDSAqIAQESFgoOc2hvd19yZWFzb25pbmcYFyABKAgSFAoMc2VydmljZV90aWVyGBggASgJEhEKCWNhY2hlX2tleRgZIAEoCRIsCgdyb3V0aW5nGBogASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLlJvdXRpbmcaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFgoUX3BhcmFsbGVsX3Rvb2xfY2FsbHNCFAoSX21heF9vdXRwdXRfdG9rZW5zQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCEwoRX3JlYXNvbmluZ19lZmZvcnRCBwoFX3NlZWRCCAoGX3RvcF9rQhQKEl9mcmVxdWVuY3lfcGVuYWx0eUITChFfcHJlc2VuY2VfcGVuYWx0eUIMCgpfdmVyYm9zaXR5QhMKEV9yZWFzb25pbmdfYnVkZ2V0ItMBCgdSb3V0aW5nEg4KBm1vZGVscxgBIAMoCRINCgVvcmRlchgCIAMoCRIMCgRvbmx5GAMgAygJEg4KBmlnbm9yZRgEIAMoCRIMCgRzb3J0GAUgASgJEhwKD2FsbG93X2ZhbGxiYWNrcxgGIAEoCEgAiAEBEhoKEnJlcXVpcmVfcGFyYW1ldGVycxgHIAEoCBIvCgltYXhfcHJpY2UYCCABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuTWF4UHJpY2VCEgoQX2FsbG93X2ZhbGxiYWNrcyKcAQoITWF4UHJpY2USJwoaaW5wdXRfbmFub191c2RfcGVyX21pbGxpb24YASABKANIAIgBARIoChtvdXRwdXRfbmFub191c2RfcGVyX21pbGxpb24YAiABKANIAYgBAUIdChtfaW5wdXRfbmFub191c2RfcGVyX21pbGxpb25CHgocX291dHB1dF9uYW5vX3VzZF9wZXJfbWlsbGlvbiKPAwoHTWVzc2FnZRItCgRyb2xlGAEgASgOMh8uY2xhdmlnZXIucm91dGVyLnYxLk1lc3NhZ2VSb2xlEicKBXBhcnRzGAIgAygLMhguY2xhdmlnZXIucm91dGVyLnYxLlBhcnQSMAoKdG9vbF9jYWxscxgDIAMoCzIcLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sQ2FsbBIUCgx0b29sX2NhbGxfaWQYBCABKAkSDwoHcmVmdXNhbBgFIAEoCRIRCglyZWFzb25pbmcYBiABKAkSPAoQcmVhc29uaW5nX2Jsb2NrcxgHIAMoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZWFzb25pbmdCbG9jaxIMCgRuYW1lGAggASgJEhMKC3Rvb2xfZmFpbGVkGAkgASgIEi8KCWNpdGF0aW9ucxgKIAMoCzIcLmNsYXZpZ2VyLnJvdXRlci52MS5DaXRhdGlvbhIuCghsb2dwcm9icxgLIAEoCzIcLmNsYXZpZ2VyLnJvdXRlci52MS5Mb2dwcm9icyKAAQoOUmVhc29uaW5nQmxvY2sSEQoEdGV4dBgBIAEoCUIDgAEBEg8KB3N1bW1hcnkYAiABKAgSFgoJc2lnbmF0dXJlGAMgASgJQgOAAQESFgoJZW5jcnlwdGVkGAQgASgJQgOAAQESCgoCaWQYBSABKAkSDgoGZm9ybWF0GAYgASgJIkIKCENpdGF0aW9uEgsKA3VybBgBIAEoCRINCgV0aXRsZRgCIAEoCRINCgVzdGFydBgDIAEoBRILCgNlbmQYBCABKAUiPAoITG9ncHJvYnMSMAoGdG9rZW5zGAEgAygLMiAuY2xhdmlnZXIucm91dGVyLnYxLlRva2VuTG9ncHJvYiJiCgxUb2tlbkxvZ3Byb2ISEgoFdG9rZW4YASABKAlCA4ABARIPCgdsb2dwcm9iGAIgASgBEi0KA3RvcBgDIAMoCzIgLmNsYXZpZ2VyLnJvdXRlci52MS5Ub2tlbkxvZ3Byb2Ii1gEKBFBhcnQSEwoEdGV4dBgBIAEoCUIDgAEBSAASKgoFaW1hZ2UYAiABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuSW1hZ2VIABIwCghkb2N1bWVudBgDIAEoCzIcLmNsYXZpZ2VyLnJvdXRlci52MS5Eb2N1bWVudEgAEioKBWF1ZGlvGAQgASgLMhkuY2xhdmlnZXIucm91dGVyLnYxLkF1ZGlvSAASFgoJY2FjaGVfdHRsGAUgASgJSAGIAQFCCQoHY29udGVudEIMCgpfY2FjaGVfdHRsIkwKCERvY3VtZW50EgwKBG5hbWUYASABKAkSCwoDdXJsGAIgASgJEhEKBGRhdGEYAyABKAxCA4ABARISCgptZWRpYV90eXBlGAQgASgJIioKBUF1ZGlvEhEKBGRhdGEYASABKAxCA4ABARIOCgZmb3JtYXQYAiABKAkiSwoFSW1hZ2USCwoDdXJsGAEgASgJEhEKBGRhdGEYAiABKAxCA4ABARISCgptZWRpYV90eXBlGAMgASgJEg4KBmRldGFpbBgEIAEoCSKIAQoEVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgDIAEoCRITCgZzdHJpY3QYBCABKAhIAIgBARIWCgljYWNoZV90dGwYBSABKAlIAYgBAUIJCgdfc3RyaWN0QgwKCl9jYWNoZV90dGwilAEKCFRvb2xDYWxsEgoKAmlkGAEgASgJEgwKBG5hbWUYAiABKAkSFgoJYXJndW1lbnRzGAMgASgJQgOAAQESFgoJc2lnbmF0dXJlGAQgASgJQgOAAQESGAoQc2lnbmF0dXJlX2Zvcm1hdBgFIAEoCRIWCgljYWNoZV90dGwYBiABKAlIAIgBAUIMCgpfY2FjaGVfdHRsIqwBCgpUb29sQ2hvaWNlEjEKBG1vZGUYASABKA4yIy5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENob2ljZS5Nb2RlEgwKBG5hbWUYAiABKAkiXQoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASDQoJTU9ERV9BVVRPEAESDQoJTU9ERV9OT05FEAISEQoNTU9ERV9SRVFVSVJFRBADEg4KCk1PREVfTkFNRUQQBCLjAQoOUmVzcG9uc2VGb3JtYXQSNQoEa2luZBgBIAEoDjInLmNsYXZpZ2VyLnJvdXRlci52MS5SZXNwb25zZUZvcm1hdC5LaW5kEgwKBG5hbWUYAiABKAkSEwoLc2NoZW1hX2pzb24YAyABKAkSEwoGc3RyaWN0GAQgASgISACIAQEiVwoES2luZBIUChBLSU5EX1VOU1BFQ0lGSUVEEAASDQoJS0lORF9URVhUEAESFAoQS0lORF9KU09OX09CSkVDVBACEhQKEEtJTkRfSlNPTl9TQ0hFTUEQA0IJCgdfc3RyaWN0InkKBVVzYWdlEjQKBnRva2VucxgBIAEoCzIfLmNsYXZpZ2VyLmV2ZW50cy52MS5Ub2tlbkNvdW50c0gAiAEBEi8KBnNvdXJjZRgCIAEoDjIfLmNsYXZpZ2VyLmV2ZW50cy52MS5Vc2FnZVNvdXJjZUIJCgdfdG9rZW5zIuwCCgpQcm92ZW5hbmNlEhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEj0KEGNyZWRlbnRpYWxfY2xhc3MYAyABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhUKDWNyZWRlbnRpYWxfaWQYBCABKAkSDgoGcG9saWN5GAUgASgJEhYKDnBvbGljeV92ZXJzaW9uGAYgASgDEjcKCGF0dGVtcHRzGAcgAygLMiUuY2xhdmlnZXIucm91dGVyLnYxLkF0dGVtcHRQcm92ZW5hbmNlEhoKDWNvc3RfbmFub191c2QYCCABKANIAIgBARIVCg1wcmljZV92ZXJzaW9uGAkgASgJEgwKBGxpbmUYCiABKAUSFgoOY29uZmlnX3ZlcnNpb24YCyABKAMSGwoTY3JlZGVudGlhbF9yZXZpc2lvbhgMIAEoBUIQCg5fY29zdF9uYW5vX3VzZCLFAQoRQXR0ZW1wdFByb3ZlbmFuY2USEgoKYXR0ZW1wdF9pZBgBIAEoCRIQCghwcm92aWRlchgCIAEoCRINCgVtb2RlbBgDIAEoCRITCgtlcnJvcl9jbGFzcxgEIAEoCRIVCg1jcmVkZW50aWFsX2lkGAUgASgJEj0KEGNyZWRlbnRpYWxfY2xhc3MYBiABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhAKCGRyaWxsX2lkGAcgASgJIq8CCgxFbWJlZFJlcXVlc3QSDQoFbW9kZWwYASABKAkSEgoFdGV4dHMYAiADKAlCA4ABARIXCgpkaW1lbnNpb25zGAMgASgDSACIAQESFAoHcHVycG9zZRgEIAEoCUgBiAEBEjgKBHRhZ3MYBSADKAsyKi5jbGF2aWdlci5yb3V0ZXIudjEuRW1iZWRSZXF1ZXN0LlRhZ3NFbnRyeRIPCgdzZXNzaW9uGAYgASgJEgwKBHVzZXIYByABKAkSLAoHcm91dGluZxgIIAEoCzIbLmNsYXZpZ2VyLnJvdXRlci52MS5Sb3V0aW5nGisKCVRhZ3NFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19kaW1lbnNpb25zQgoKCF9wdXJwb3NlIsMBCg1FbWJlZFJlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSMQoKZW1iZWRkaW5ncxgDIAMoCzIdLmNsYXZpZ2VyLnJvdXRlci52MS5FbWJlZGRpbmcSKAoFdXNhZ2UYBCABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgFIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIhsKCUVtYmVkZGluZxIOCgZ2YWx1ZXMYASADKAIiSAoSQ291bnRUb2tlbnNSZXF1ZXN0EjIKBWlucHV0GAEgASgLMiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dCJ8ChNDb3VudFRva2Vuc1Jlc3BvbnNlEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkSDgoGdG9rZW5zGAMgASgDEjIKCnByb3ZlbmFuY2UYBCABKAsyHi5jbGF2aWdlci5yb3V0ZXIudjEuUHJvdmVuYW5jZSKjAgoTRXhwbGFpblJvdXRlUmVxdWVzdBINCgVtb2RlbBgBIAEoCRIsCgdyb3V0aW5nGAIgASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLlJvdXRpbmcSEQoJb3BlcmF0aW9uGAMgASgJEhQKDGlucHV0X3Rva2VucxgEIAEoAxIZChFtYXhfb3V0cHV0X3Rva2VucxgFIAEoAxI/CgR0YWdzGAYgAygLMjEuY2xhdmlnZXIucm91dGVyLnYxLkV4cGxhaW5Sb3V0ZVJlcXVlc3QuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YByABKAkSDAoEdXNlchgIIAEoCRorCglUYWdzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASLcAQoURXhwbGFpblJvdXRlUmVzcG9uc2USFgoOY29uZmlnX3ZlcnNpb24YASABKAMSDgoGcG9saWN5GAIgASgJEhYKDnBvbGljeV92ZXJzaW9uGAMgASgDEjYKCmNhbmRpZGF0ZXMYBCADKAsyIi5jbGF2aWdlci5yb3V0ZXIudjEuUm91dGVDYW5kaWRhdGUSNgoKZXhjbHVzaW9ucxgFIAMoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5Sb3V0ZUV4Y2x1c2lvbhIUCgxtYXhfYXR0ZW1wdHMYBiABKAUivAIKDlJvdXRlQ2FuZGlkYXRlEhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEj0KEGNyZWRlbnRpYWxfY2xhc3MYAyABKA4yIy5jbGF2aWdlci5ldmVudHMudjEuQ3JlZGVudGlhbENsYXNzEhUKDWNyZWRlbnRpYWxfaWQYBCABKAkSEgoKY3JlZGVudGlhbBgFIAEoCRIMCgRsaW5lGAYgASgFEg4KBnJlYXNvbhgHIAEoCRIkChdlc3RpbWF0ZWRfY29zdF9uYW5vX3VzZBgIIAEoA0gAiAEBEhUKDXByaWNlX3ZlcnNpb24YCSABKAkSFgoObGF0ZW5jeV9taWNyb3MYCiABKAMSEAoIcmV2aXNpb24YCyABKAVCGgoYX2VzdGltYXRlZF9jb3N0X25hbm9fdXNkIs4BCg5Sb3V0ZUV4Y2x1c2lvbhIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRI9ChBjcmVkZW50aWFsX2NsYXNzGAMgASgOMiMuY2xhdmlnZXIuZXZlbnRzLnYxLkNyZWRlbnRpYWxDbGFzcxIVCg1jcmVkZW50aWFsX2lkGAQgASgJEhIKCmNyZWRlbnRpYWwYBSABKAkSDAoEbGluZRgGIAEoBRIOCgZyZWFzb24YByABKAkSEwoLZGVzY3JpcHRpb24YCCABKAkiEwoRTGlzdE1vZGVsc1JlcXVlc3QiPwoSTGlzdE1vZGVsc1Jlc3BvbnNlEikKBm1vZGVscxgBIAMoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5Nb2RlbCIlCgVNb2RlbBIKCgJpZBgBIAEoCRIQCghvd25lZF9ieRgCIAEoCSqOAQoLTWVzc2FnZVJvbGUSHAoYTUVTU0FHRV9ST0xFX1VOU1BFQ0lGSUVEEAASFwoTTUVTU0FHRV9ST0xFX1NZU1RFTRABEhUKEU1FU1NBR0VfUk9MRV9VU0VSEAISGgoWTUVTU0FHRV9ST0xFX0FTU0lTVEFOVBADEhUKEU1FU1NBR0VfUk9MRV9UT09MEAQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAhIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQyiwUKEUNvbXBsZXRpb25TZXJ2aWNlEmAKCENvbXBsZXRlEiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRlUmVxdWVzdBokLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0ZVJlc3BvbnNlIgmquxgFCAMaAQISegoQU3RyZWFtQ29tcGxldGlvbhIrLmNsYXZpZ2VyLnJvdXRlci52MS5TdHJlYW1Db21wbGV0aW9uUmVxdWVzdBosLmNsYXZpZ2VyLnJvdXRlci52MS5TdHJlYW1Db21wbGV0aW9uUmVzcG9uc2UiCaq7GAUIAxoBAjABElcKBUVtYmVkEiAuY2xhdmlnZXIucm91dGVyLnYxLkVtYmVkUmVxdWVzdBohLmNsYXZpZ2VyLnJvdXRlci52MS5FbWJlZFJlc3BvbnNlIgmquxgFCAMaAQISaQoLQ291bnRUb2tlbnMSJi5jbGF2aWdlci5yb3V0ZXIudjEuQ291bnRUb2tlbnNSZXF1ZXN0GicuY2xhdmlnZXIucm91dGVyLnYxLkNvdW50VG9rZW5zUmVzcG9uc2UiCaq7GAUIAxoBAhJsCgxFeHBsYWluUm91dGUSJy5jbGF2aWdlci5yb3V0ZXIudjEuRXhwbGFpblJvdXRlUmVxdWVzdBooLmNsYXZpZ2VyLnJvdXRlci52MS5FeHBsYWluUm91dGVSZXNwb25zZSIJqrsYBQgDGgECEmYKCkxpc3RNb2RlbHMSJS5jbGF2aWdlci5yb3V0ZXIudjEuTGlzdE1vZGVsc1JlcXVlc3QaJi5jbGF2aWdlci5yb3V0ZXIudjEuTGlzdE1vZGVsc1Jlc3BvbnNlIgmquxgFCAMaAQJiBnByb3RvMw", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options]);
+  fileDesc("CiNjbGF2aWdlci9yb3V0ZXIvdjEvY29tcGxldGlvbi5wcm90bxISY2xhdmlnZXIucm91dGVyLnYxIkUKD0NvbXBsZXRlUmVxdWVzdBIyCgVpbnB1dBgBIAEoCzIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQi+gEKEENvbXBsZXRlUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIsCgdtZXNzYWdlGAMgASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLk1lc3NhZ2USNwoNZmluaXNoX3JlYXNvbhgEIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYBSABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgGIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIk0KF1N0cmVhbUNvbXBsZXRpb25SZXF1ZXN0EjIKBWlucHV0GAEgASgLMiMuY2xhdmlnZXIucm91dGVyLnYxLkNvbXBsZXRpb25JbnB1dCKYAwoYU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlEi4KB3N0YXJ0ZWQYASABKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuU3RhcnRlZEgAEg4KBHRleHQYAiABKAlIABITCglyZWFzb25pbmcYAyABKAlIABI2Cgl0b29sX2NhbGwYBCABKAsyIS5jbGF2aWdlci5yb3V0ZXIudjEuVG9vbENhbGxEZWx0YUgAEjAKCGZpbmlzaGVkGAUgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkZpbmlzaGVkSAASEQoHcmVmdXNhbBgGIAEoCUgAEj0KD3JlYXNvbmluZ19zdGF0ZRgHIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZWFzb25pbmdCbG9ja0gAEjAKCGxvZ3Byb2JzGAggASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkxvZ3Byb2JzSAASMAoIY2l0YXRpb24YCSABKAsyHC5jbGF2aWdlci5yb3V0ZXIudjEuQ2l0YXRpb25IAEIHCgVldmVudCIsCgdTdGFydGVkEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFbW9kZWwYAiABKAkieAoNVG9vbENhbGxEZWx0YRINCgVpbmRleBgBIAEoBRIKCgJpZBgCIAEoCRIMCgRuYW1lGAMgASgJEhEKCWFyZ3VtZW50cxgEIAEoCRIRCglzaWduYXR1cmUYBSABKAkSGAoQc2lnbmF0dXJlX2Zvcm1hdBgGIAEoCSKhAQoIRmluaXNoZWQSNwoNZmluaXNoX3JlYXNvbhgBIAEoDjIgLmNsYXZpZ2VyLnJvdXRlci52MS5GaW5pc2hSZWFzb24SKAoFdXNhZ2UYAiABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuVXNhZ2USMgoKcHJvdmVuYW5jZRgDIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIoIICg9Db21wbGV0aW9uSW5wdXQSDQoFbW9kZWwYASABKAkSLQoIbWVzc2FnZXMYAiADKAsyGy5jbGF2aWdlci5yb3V0ZXIudjEuTWVzc2FnZRInCgV0b29scxgDIAMoCzIYLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sEjMKC3Rvb2xfY2hvaWNlGAQgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDaG9pY2USIAoTcGFyYWxsZWxfdG9vbF9jYWxscxgFIAEoCEgAiAEBEh4KEW1heF9vdXRwdXRfdG9rZW5zGAYgASgDSAGIAQESGAoLdGVtcGVyYXR1cmUYByABKAFIAogBARISCgV0b3BfcBgIIAEoAUgDiAEBEgwKBHN0b3AYCSADKAkSHQoQcmVhc29uaW5nX2VmZm9ydBgKIAEoCUgEiAEBEjsKD3Jlc3BvbnNlX2Zvcm1hdBgLIAEoCzIiLmNsYXZpZ2VyLnJvdXRlci52MS5SZXNwb25zZUZvcm1hdBIRCgRzZWVkGAwgASgDSAWIAQESOwoEdGFncxgNIAMoCzItLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0aW9uSW5wdXQuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YDiABKAkSDAoEdXNlchgPIAEoCRISCgV0b3BfaxgQIAEoA0gGiAEBEh4KEWZyZXF1ZW5jeV9wZW5hbHR5GBEgASgBSAeIAQESHQoQcHJlc2VuY2VfcGVuYWx0eRgSIAEoAUgIiAEBEhAKCGxvZ3Byb2JzGBMgASgIEhQKDHRvcF9sb2dwcm9icxgUIAEoBRIWCgl2ZXJib3NpdHkYFSABKAlICYgBARIdChByZWFzb25pbmdfYnVkZ2V0GBYgASgDSAqIAQESFgoOc2hvd19yZWFzb25pbmcYFyABKAgSFAoMc2VydmljZV90aWVyGBggASgJEhEKCWNhY2hlX2tleRgZIAEoCRIsCgdyb3V0aW5nGBogASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLlJvdXRpbmcaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFgoUX3BhcmFsbGVsX3Rvb2xfY2FsbHNCFAoSX21heF9vdXRwdXRfdG9rZW5zQg4KDF90ZW1wZXJhdHVyZUIICgZfdG9wX3BCEwoRX3JlYXNvbmluZ19lZmZvcnRCBwoFX3NlZWRCCAoGX3RvcF9rQhQKEl9mcmVxdWVuY3lfcGVuYWx0eUITChFfcHJlc2VuY2VfcGVuYWx0eUIMCgpfdmVyYm9zaXR5QhMKEV9yZWFzb25pbmdfYnVkZ2V0Io8DCgdNZXNzYWdlEi0KBHJvbGUYASABKA4yHy5jbGF2aWdlci5yb3V0ZXIudjEuTWVzc2FnZVJvbGUSJwoFcGFydHMYAiADKAsyGC5jbGF2aWdlci5yb3V0ZXIudjEuUGFydBIwCgp0b29sX2NhbGxzGAMgAygLMhwuY2xhdmlnZXIucm91dGVyLnYxLlRvb2xDYWxsEhQKDHRvb2xfY2FsbF9pZBgEIAEoCRIPCgdyZWZ1c2FsGAUgASgJEhEKCXJlYXNvbmluZxgGIAEoCRI8ChByZWFzb25pbmdfYmxvY2tzGAcgAygLMiIuY2xhdmlnZXIucm91dGVyLnYxLlJlYXNvbmluZ0Jsb2NrEgwKBG5hbWUYCCABKAkSEwoLdG9vbF9mYWlsZWQYCSABKAgSLwoJY2l0YXRpb25zGAogAygLMhwuY2xhdmlnZXIucm91dGVyLnYxLkNpdGF0aW9uEi4KCGxvZ3Byb2JzGAsgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkxvZ3Byb2JzIoABCg5SZWFzb25pbmdCbG9jaxIRCgR0ZXh0GAEgASgJQgOAAQESDwoHc3VtbWFyeRgCIAEoCBIWCglzaWduYXR1cmUYAyABKAlCA4ABARIWCgllbmNyeXB0ZWQYBCABKAlCA4ABARIKCgJpZBgFIAEoCRIOCgZmb3JtYXQYBiABKAkiQgoIQ2l0YXRpb24SCwoDdXJsGAEgASgJEg0KBXRpdGxlGAIgASgJEg0KBXN0YXJ0GAMgASgFEgsKA2VuZBgEIAEoBSI8CghMb2dwcm9icxIwCgZ0b2tlbnMYASADKAsyIC5jbGF2aWdlci5yb3V0ZXIudjEuVG9rZW5Mb2dwcm9iImIKDFRva2VuTG9ncHJvYhISCgV0b2tlbhgBIAEoCUIDgAEBEg8KB2xvZ3Byb2IYAiABKAESLQoDdG9wGAMgAygLMiAuY2xhdmlnZXIucm91dGVyLnYxLlRva2VuTG9ncHJvYiLWAQoEUGFydBITCgR0ZXh0GAEgASgJQgOAAQFIABIqCgVpbWFnZRgCIAEoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5JbWFnZUgAEjAKCGRvY3VtZW50GAMgASgLMhwuY2xhdmlnZXIucm91dGVyLnYxLkRvY3VtZW50SAASKgoFYXVkaW8YBCABKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuQXVkaW9IABIWCgljYWNoZV90dGwYBSABKAlIAYgBAUIJCgdjb250ZW50QgwKCl9jYWNoZV90dGwiTAoIRG9jdW1lbnQSDAoEbmFtZRgBIAEoCRILCgN1cmwYAiABKAkSEQoEZGF0YRgDIAEoDEIDgAEBEhIKCm1lZGlhX3R5cGUYBCABKAkiKgoFQXVkaW8SEQoEZGF0YRgBIAEoDEIDgAEBEg4KBmZvcm1hdBgCIAEoCSJLCgVJbWFnZRILCgN1cmwYASABKAkSEQoEZGF0YRgCIAEoDEIDgAEBEhIKCm1lZGlhX3R5cGUYAyABKAkSDgoGZGV0YWlsGAQgASgJIogBCgRUb29sEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgJEhMKBnN0cmljdBgEIAEoCEgAiAEBEhYKCWNhY2hlX3R0bBgFIAEoCUgBiAEBQgkKB19zdHJpY3RCDAoKX2NhY2hlX3R0bCKUAQoIVG9vbENhbGwSCgoCaWQYASABKAkSDAoEbmFtZRgCIAEoCRIWCglhcmd1bWVudHMYAyABKAlCA4ABARIWCglzaWduYXR1cmUYBCABKAlCA4ABARIYChBzaWduYXR1cmVfZm9ybWF0GAUgASgJEhYKCWNhY2hlX3R0bBgGIAEoCUgAiAEBQgwKCl9jYWNoZV90dGwirAEKClRvb2xDaG9pY2USMQoEbW9kZRgBIAEoDjIjLmNsYXZpZ2VyLnJvdXRlci52MS5Ub29sQ2hvaWNlLk1vZGUSDAoEbmFtZRgCIAEoCSJdCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABINCglNT0RFX0FVVE8QARINCglNT0RFX05PTkUQAhIRCg1NT0RFX1JFUVVJUkVEEAMSDgoKTU9ERV9OQU1FRBAEIuMBCg5SZXNwb25zZUZvcm1hdBI1CgRraW5kGAEgASgOMicuY2xhdmlnZXIucm91dGVyLnYxLlJlc3BvbnNlRm9ybWF0LktpbmQSDAoEbmFtZRgCIAEoCRITCgtzY2hlbWFfanNvbhgDIAEoCRITCgZzdHJpY3QYBCABKAhIAIgBASJXCgRLaW5kEhQKEEtJTkRfVU5TUEVDSUZJRUQQABINCglLSU5EX1RFWFQQARIUChBLSU5EX0pTT05fT0JKRUNUEAISFAoQS0lORF9KU09OX1NDSEVNQRADQgkKB19zdHJpY3QieQoFVXNhZ2USNAoGdG9rZW5zGAEgASgLMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlRva2VuQ291bnRzSACIAQESLwoGc291cmNlGAIgASgOMh8uY2xhdmlnZXIuZXZlbnRzLnYxLlVzYWdlU291cmNlQgkKB190b2tlbnMi7AIKClByb3ZlbmFuY2USEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSPQoQY3JlZGVudGlhbF9jbGFzcxgDIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSFQoNY3JlZGVudGlhbF9pZBgEIAEoCRIOCgZwb2xpY3kYBSABKAkSFgoOcG9saWN5X3ZlcnNpb24YBiABKAMSNwoIYXR0ZW1wdHMYByADKAsyJS5jbGF2aWdlci5yb3V0ZXIudjEuQXR0ZW1wdFByb3ZlbmFuY2USGgoNY29zdF9uYW5vX3VzZBgIIAEoA0gAiAEBEhUKDXByaWNlX3ZlcnNpb24YCSABKAkSDAoEbGluZRgKIAEoBRIWCg5jb25maWdfdmVyc2lvbhgLIAEoAxIbChNjcmVkZW50aWFsX3JldmlzaW9uGAwgASgFQhAKDl9jb3N0X25hbm9fdXNkIsUBChFBdHRlbXB0UHJvdmVuYW5jZRISCgphdHRlbXB0X2lkGAEgASgJEhAKCHByb3ZpZGVyGAIgASgJEg0KBW1vZGVsGAMgASgJEhMKC2Vycm9yX2NsYXNzGAQgASgJEhUKDWNyZWRlbnRpYWxfaWQYBSABKAkSPQoQY3JlZGVudGlhbF9jbGFzcxgGIAEoDjIjLmNsYXZpZ2VyLmV2ZW50cy52MS5DcmVkZW50aWFsQ2xhc3MSEAoIZHJpbGxfaWQYByABKAkirwIKDEVtYmVkUmVxdWVzdBINCgVtb2RlbBgBIAEoCRISCgV0ZXh0cxgCIAMoCUIDgAEBEhcKCmRpbWVuc2lvbnMYAyABKANIAIgBARIUCgdwdXJwb3NlGAQgASgJSAGIAQESOAoEdGFncxgFIAMoCzIqLmNsYXZpZ2VyLnJvdXRlci52MS5FbWJlZFJlcXVlc3QuVGFnc0VudHJ5Eg8KB3Nlc3Npb24YBiABKAkSDAoEdXNlchgHIAEoCRIsCgdyb3V0aW5nGAggASgLMhsuY2xhdmlnZXIucm91dGVyLnYxLlJvdXRpbmcaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2RpbWVuc2lvbnNCCgoIX3B1cnBvc2UiwwEKDUVtYmVkUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIxCgplbWJlZGRpbmdzGAMgAygLMh0uY2xhdmlnZXIucm91dGVyLnYxLkVtYmVkZGluZxIoCgV1c2FnZRgEIAEoCzIZLmNsYXZpZ2VyLnJvdXRlci52MS5Vc2FnZRIyCgpwcm92ZW5hbmNlGAUgASgLMh4uY2xhdmlnZXIucm91dGVyLnYxLlByb3ZlbmFuY2UiGwoJRW1iZWRkaW5nEg4KBnZhbHVlcxgBIAMoAiJIChJDb3VudFRva2Vuc1JlcXVlc3QSMgoFaW5wdXQYASABKAsyIy5jbGF2aWdlci5yb3V0ZXIudjEuQ29tcGxldGlvbklucHV0InwKE0NvdW50VG9rZW5zUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVtb2RlbBgCIAEoCRIOCgZ0b2tlbnMYAyABKAMSMgoKcHJvdmVuYW5jZRgEIAEoCzIeLmNsYXZpZ2VyLnJvdXRlci52MS5Qcm92ZW5hbmNlIhMKEUxpc3RNb2RlbHNSZXF1ZXN0Ij8KEkxpc3RNb2RlbHNSZXNwb25zZRIpCgZtb2RlbHMYASADKAsyGS5jbGF2aWdlci5yb3V0ZXIudjEuTW9kZWwiJQoFTW9kZWwSCgoCaWQYASABKAkSEAoIb3duZWRfYnkYAiABKAkqjgEKC01lc3NhZ2VSb2xlEhwKGE1FU1NBR0VfUk9MRV9VTlNQRUNJRklFRBAAEhcKE01FU1NBR0VfUk9MRV9TWVNURU0QARIVChFNRVNTQUdFX1JPTEVfVVNFUhACEhoKFk1FU1NBR0VfUk9MRV9BU1NJU1RBTlQQAxIVChFNRVNTQUdFX1JPTEVfVE9PTBAEKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAISHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEMosFChFDb21wbGV0aW9uU2VydmljZRJgCghDb21wbGV0ZRIjLmNsYXZpZ2VyLnJvdXRlci52MS5Db21wbGV0ZVJlcXVlc3QaJC5jbGF2aWdlci5yb3V0ZXIudjEuQ29tcGxldGVSZXNwb25zZSIJqrsYBQgDGgECEnoKEFN0cmVhbUNvbXBsZXRpb24SKy5jbGF2aWdlci5yb3V0ZXIudjEuU3RyZWFtQ29tcGxldGlvblJlcXVlc3QaLC5jbGF2aWdlci5yb3V0ZXIudjEuU3RyZWFtQ29tcGxldGlvblJlc3BvbnNlIgmquxgFCAMaAQIwARJXCgVFbWJlZBIgLmNsYXZpZ2VyLnJvdXRlci52MS5FbWJlZFJlcXVlc3QaIS5jbGF2aWdlci5yb3V0ZXIudjEuRW1iZWRSZXNwb25zZSIJqrsYBQgDGgECEmkKC0NvdW50VG9rZW5zEiYuY2xhdmlnZXIucm91dGVyLnYxLkNvdW50VG9rZW5zUmVxdWVzdBonLmNsYXZpZ2VyLnJvdXRlci52MS5Db3VudFRva2Vuc1Jlc3BvbnNlIgmquxgFCAMaAQISbAoMRXhwbGFpblJvdXRlEicuY2xhdmlnZXIucm91dGVyLnYxLkV4cGxhaW5Sb3V0ZVJlcXVlc3QaKC5jbGF2aWdlci5yb3V0ZXIudjEuRXhwbGFpblJvdXRlUmVzcG9uc2UiCaq7GAUIAxoBAhJmCgpMaXN0TW9kZWxzEiUuY2xhdmlnZXIucm91dGVyLnYxLkxpc3RNb2RlbHNSZXF1ZXN0GiYuY2xhdmlnZXIucm91dGVyLnYxLkxpc3RNb2RlbHNSZXNwb25zZSIJqrsYBQgDGgECYgZwcm90bzM", [file_claviger_events_v1_usage_event, file_claviger_options_v1_options, file_claviger_router_v1_route]);
 
 /**
  * CompleteRequest is the input of Complete.
@@ -526,106 +528,6 @@ export const CompletionInputSchema: GenMessage<CompletionInput> = /*@__PURE__*/
   messageDesc(file_claviger_router_v1_completion, 7);
 
 /**
- * Routing is what a single request asks of its route. It can only narrow what policies, approved models and
- * preferences allow, or choose among it.
- *
- * @generated from message claviger.router.v1.Routing
- */
-export type Routing = Message$1<"claviger.router.v1.Routing"> & {
-  /**
-   * models are tried in order after the request's own model; each is "provider/model" or "policy/<name>". If the
-   * request names no model, the first of them is its own.
-   *
-   * @generated from field: repeated string models = 1;
-   */
-  models: string[];
-
-  /**
-   * order are providers to ask first, in this order.
-   *
-   * @generated from field: repeated string order = 2;
-   */
-  order: string[];
-
-  /**
-   * only are the providers that may be asked; none is all.
-   *
-   * @generated from field: repeated string only = 3;
-   */
-  only: string[];
-
-  /**
-   * ignore are providers that may not be asked.
-   *
-   * @generated from field: repeated string ignore = 4;
-   */
-  ignore: string[];
-
-  /**
-   * sort tries by "price" or by "latency" first; empty keeps the order.
-   *
-   * @generated from field: string sort = 5;
-   */
-  sort: string;
-
-  /**
-   * allow_fallbacks false tries the first candidate alone; absent is true.
-   *
-   * @generated from field: optional bool allow_fallbacks = 6;
-   */
-  allowFallbacks?: boolean | undefined;
-
-  /**
-   * require_parameters passes over providers that cannot carry everything in the request.
-   *
-   * @generated from field: bool require_parameters = 7;
-   */
-  requireParameters: boolean;
-
-  /**
-   * max_price passes over models that cost more.
-   *
-   * @generated from field: claviger.router.v1.MaxPrice max_price = 8;
-   */
-  maxPrice?: MaxPrice | undefined;
-};
-
-/**
- * Describes the message claviger.router.v1.Routing.
- * Use `create(RoutingSchema)` to create a new message.
- */
-export const RoutingSchema: GenMessage<Routing> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 8);
-
-/**
- * MaxPrice bounds prices. A model whose price is unknown does not fit.
- *
- * @generated from message claviger.router.v1.MaxPrice
- */
-export type MaxPrice = Message$1<"claviger.router.v1.MaxPrice"> & {
-  /**
-   * input_nano_usd_per_million is for plain prompt tokens.
-   *
-   * @generated from field: optional int64 input_nano_usd_per_million = 1;
-   */
-  inputNanoUsdPerMillion?: bigint | undefined;
-
-  /**
-   * output_nano_usd_per_million is for generated tokens.
-   *
-   * @generated from field: optional int64 output_nano_usd_per_million = 2;
-   */
-  outputNanoUsdPerMillion?: bigint | undefined;
-};
-
-/**
- * Describes the message claviger.router.v1.MaxPrice.
- * Use `create(MaxPriceSchema)` to create a new message.
- */
-export const MaxPriceSchema: GenMessage<MaxPrice> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 9);
-
-/**
  * Message is one turn of a conversation.
  *
  * @generated from message claviger.router.v1.Message
@@ -715,7 +617,7 @@ export type Message = Message$1<"claviger.router.v1.Message"> & {
  * Use `create(MessageSchema)` to create a new message.
  */
 export const MessageSchema: GenMessage<Message> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 10);
+  messageDesc(file_claviger_router_v1_completion, 8);
 
 /**
  * ReasoningBlock is a piece of a model's thinking that its provider made whole.
@@ -771,7 +673,7 @@ export type ReasoningBlock = Message$1<"claviger.router.v1.ReasoningBlock"> & {
  * Use `create(ReasoningBlockSchema)` to create a new message.
  */
 export const ReasoningBlockSchema: GenMessage<ReasoningBlock> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 11);
+  messageDesc(file_claviger_router_v1_completion, 9);
 
 /**
  * Citation is a source of an answer.
@@ -813,7 +715,7 @@ export type Citation = Message$1<"claviger.router.v1.Citation"> & {
  * Use `create(CitationSchema)` to create a new message.
  */
 export const CitationSchema: GenMessage<Citation> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 12);
+  messageDesc(file_claviger_router_v1_completion, 10);
 
 /**
  * Logprobs are the probabilities of tokens, in their order.
@@ -834,7 +736,7 @@ export type Logprobs = Message$1<"claviger.router.v1.Logprobs"> & {
  * Use `create(LogprobsSchema)` to create a new message.
  */
 export const LogprobsSchema: GenMessage<Logprobs> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 13);
+  messageDesc(file_claviger_router_v1_completion, 11);
 
 /**
  * TokenLogprob is how probable a token was.
@@ -869,7 +771,7 @@ export type TokenLogprob = Message$1<"claviger.router.v1.TokenLogprob"> & {
  * Use `create(TokenLogprobSchema)` to create a new message.
  */
 export const TokenLogprobSchema: GenMessage<TokenLogprob> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 14);
+  messageDesc(file_claviger_router_v1_completion, 12);
 
 /**
  * Part is a piece of content.
@@ -929,7 +831,7 @@ export type Part = Message$1<"claviger.router.v1.Part"> & {
  * Use `create(PartSchema)` to create a new message.
  */
 export const PartSchema: GenMessage<Part> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 15);
+  messageDesc(file_claviger_router_v1_completion, 13);
 
 /**
  * Document is a file, by address or by its bytes.
@@ -971,7 +873,7 @@ export type Document = Message$1<"claviger.router.v1.Document"> & {
  * Use `create(DocumentSchema)` to create a new message.
  */
 export const DocumentSchema: GenMessage<Document> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 16);
+  messageDesc(file_claviger_router_v1_completion, 14);
 
 /**
  * Audio is sound.
@@ -999,7 +901,7 @@ export type Audio = Message$1<"claviger.router.v1.Audio"> & {
  * Use `create(AudioSchema)` to create a new message.
  */
 export const AudioSchema: GenMessage<Audio> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 17);
+  messageDesc(file_claviger_router_v1_completion, 15);
 
 /**
  * Image is a picture, by address or by its bytes.
@@ -1041,7 +943,7 @@ export type Image = Message$1<"claviger.router.v1.Image"> & {
  * Use `create(ImageSchema)` to create a new message.
  */
 export const ImageSchema: GenMessage<Image> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 18);
+  messageDesc(file_claviger_router_v1_completion, 16);
 
 /**
  * Tool is a function that the model may call.
@@ -1090,7 +992,7 @@ export type Tool = Message$1<"claviger.router.v1.Tool"> & {
  * Use `create(ToolSchema)` to create a new message.
  */
 export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 19);
+  messageDesc(file_claviger_router_v1_completion, 17);
 
 /**
  * ToolCall is a call that the model made.
@@ -1146,7 +1048,7 @@ export type ToolCall = Message$1<"claviger.router.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 20);
+  messageDesc(file_claviger_router_v1_completion, 18);
 
 /**
  * ToolChoice says whether and which tool must be called.
@@ -1174,7 +1076,7 @@ export type ToolChoice = Message$1<"claviger.router.v1.ToolChoice"> & {
  * Use `create(ToolChoiceSchema)` to create a new message.
  */
 export const ToolChoiceSchema: GenMessage<ToolChoice> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 21);
+  messageDesc(file_claviger_router_v1_completion, 19);
 
 /**
  * Mode says how free the model is.
@@ -1222,7 +1124,7 @@ export enum ToolChoice_Mode {
  * Describes the enum claviger.router.v1.ToolChoice.Mode.
  */
 export const ToolChoice_ModeSchema: GenEnum<ToolChoice_Mode> = /*@__PURE__*/
-  enumDesc(file_claviger_router_v1_completion, 21, 0);
+  enumDesc(file_claviger_router_v1_completion, 19, 0);
 
 /**
  * ResponseFormat asks for JSON.
@@ -1264,7 +1166,7 @@ export type ResponseFormat = Message$1<"claviger.router.v1.ResponseFormat"> & {
  * Use `create(ResponseFormatSchema)` to create a new message.
  */
 export const ResponseFormatSchema: GenMessage<ResponseFormat> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 22);
+  messageDesc(file_claviger_router_v1_completion, 20);
 
 /**
  * Kind is the form of the answer.
@@ -1305,7 +1207,7 @@ export enum ResponseFormat_Kind {
  * Describes the enum claviger.router.v1.ResponseFormat.Kind.
  */
 export const ResponseFormat_KindSchema: GenEnum<ResponseFormat_Kind> = /*@__PURE__*/
-  enumDesc(file_claviger_router_v1_completion, 22, 0);
+  enumDesc(file_claviger_router_v1_completion, 20, 0);
 
 /**
  * Usage is what a request took.
@@ -1333,7 +1235,7 @@ export type Usage = Message$1<"claviger.router.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export const UsageSchema: GenMessage<Usage> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 23);
+  messageDesc(file_claviger_router_v1_completion, 21);
 
 /**
  * Provenance says what served a request. The trailing metadata of a call says the same, as x-claviger-…
@@ -1432,7 +1334,7 @@ export type Provenance = Message$1<"claviger.router.v1.Provenance"> & {
  * Use `create(ProvenanceSchema)` to create a new message.
  */
 export const ProvenanceSchema: GenMessage<Provenance> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 24);
+  messageDesc(file_claviger_router_v1_completion, 22);
 
 /**
  * AttemptProvenance is one attempt of a request.
@@ -1495,7 +1397,7 @@ export type AttemptProvenance = Message$1<"claviger.router.v1.AttemptProvenance"
  * Use `create(AttemptProvenanceSchema)` to create a new message.
  */
 export const AttemptProvenanceSchema: GenMessage<AttemptProvenance> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 25);
+  messageDesc(file_claviger_router_v1_completion, 23);
 
 /**
  * EmbedRequest is the input of Embed.
@@ -1565,7 +1467,7 @@ export type EmbedRequest = Message$1<"claviger.router.v1.EmbedRequest"> & {
  * Use `create(EmbedRequestSchema)` to create a new message.
  */
 export const EmbedRequestSchema: GenMessage<EmbedRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 26);
+  messageDesc(file_claviger_router_v1_completion, 24);
 
 /**
  * EmbedResponse is the answer of Embed.
@@ -1614,7 +1516,7 @@ export type EmbedResponse = Message$1<"claviger.router.v1.EmbedResponse"> & {
  * Use `create(EmbedResponseSchema)` to create a new message.
  */
 export const EmbedResponseSchema: GenMessage<EmbedResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 27);
+  messageDesc(file_claviger_router_v1_completion, 25);
 
 /**
  * Embedding is the vector of a text.
@@ -1635,7 +1537,7 @@ export type Embedding = Message$1<"claviger.router.v1.Embedding"> & {
  * Use `create(EmbeddingSchema)` to create a new message.
  */
 export const EmbeddingSchema: GenMessage<Embedding> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 28);
+  messageDesc(file_claviger_router_v1_completion, 26);
 
 /**
  * CountTokensRequest is the input of CountTokens.
@@ -1656,7 +1558,7 @@ export type CountTokensRequest = Message$1<"claviger.router.v1.CountTokensReques
  * Use `create(CountTokensRequestSchema)` to create a new message.
  */
 export const CountTokensRequestSchema: GenMessage<CountTokensRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 29);
+  messageDesc(file_claviger_router_v1_completion, 27);
 
 /**
  * CountTokensResponse is the answer of CountTokens.
@@ -1698,295 +1600,7 @@ export type CountTokensResponse = Message$1<"claviger.router.v1.CountTokensRespo
  * Use `create(CountTokensResponseSchema)` to create a new message.
  */
 export const CountTokensResponseSchema: GenMessage<CountTokensResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 30);
-
-/**
- * ExplainRouteRequest is the input of ExplainRoute.
- *
- * @generated from message claviger.router.v1.ExplainRouteRequest
- */
-export type ExplainRouteRequest = Message$1<"claviger.router.v1.ExplainRouteRequest"> & {
-  /**
-   * model is as in CompletionInput.
-   *
-   * @generated from field: string model = 1;
-   */
-  model: string;
-
-  /**
-   * routing is as in CompletionInput.
-   *
-   * @generated from field: claviger.router.v1.Routing routing = 2;
-   */
-  routing?: Routing | undefined;
-
-  /**
-   * operation is "chat", "embeddings", "images", "count_tokens" or "videos"; empty is chat.
-   *
-   * @generated from field: string operation = 3;
-   */
-  operation: string;
-
-  /**
-   * input_tokens is the size of the prompt, for conditions and costs; 0 is unknown.
-   *
-   * @generated from field: int64 input_tokens = 4;
-   */
-  inputTokens: bigint;
-
-  /**
-   * max_output_tokens bounds the answer, for costs; 0 is unknown.
-   *
-   * @generated from field: int64 max_output_tokens = 5;
-   */
-  maxOutputTokens: bigint;
-
-  /**
-   * tags are the request's.
-   *
-   * @generated from field: map<string, string> tags = 6;
-   */
-  tags: { [key: string]: string };
-
-  /**
-   * session is the request's.
-   *
-   * @generated from field: string session = 7;
-   */
-  session: string;
-
-  /**
-   * user is the request's.
-   *
-   * @generated from field: string user = 8;
-   */
-  user: string;
-};
-
-/**
- * Describes the message claviger.router.v1.ExplainRouteRequest.
- * Use `create(ExplainRouteRequestSchema)` to create a new message.
- */
-export const ExplainRouteRequestSchema: GenMessage<ExplainRouteRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 31);
-
-/**
- * ExplainRouteResponse is the answer of ExplainRoute.
- *
- * @generated from message claviger.router.v1.ExplainRouteResponse
- */
-export type ExplainRouteResponse = Message$1<"claviger.router.v1.ExplainRouteResponse"> & {
-  /**
-   * config_version is the configuration that it was planned under.
-   *
-   * @generated from field: int64 config_version = 1;
-   */
-  configVersion: bigint;
-
-  /**
-   * policy is the policy's name, if one decides.
-   *
-   * @generated from field: string policy = 2;
-   */
-  policy: string;
-
-  /**
-   * policy_version is its version.
-   *
-   * @generated from field: int64 policy_version = 3;
-   */
-  policyVersion: bigint;
-
-  /**
-   * candidates are what would be tried, in order.
-   *
-   * @generated from field: repeated claviger.router.v1.RouteCandidate candidates = 4;
-   */
-  candidates: RouteCandidate[];
-
-  /**
-   * exclusions are what would not be tried.
-   *
-   * @generated from field: repeated claviger.router.v1.RouteExclusion exclusions = 5;
-   */
-  exclusions: RouteExclusion[];
-
-  /**
-   * max_attempts bounds the calls for one request.
-   *
-   * @generated from field: int32 max_attempts = 6;
-   */
-  maxAttempts: number;
-};
-
-/**
- * Describes the message claviger.router.v1.ExplainRouteResponse.
- * Use `create(ExplainRouteResponseSchema)` to create a new message.
- */
-export const ExplainRouteResponseSchema: GenMessage<ExplainRouteResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 32);
-
-/**
- * RouteCandidate is a target that would be tried. What a caller sees of credentials depends on the
- * provenance of its API key.
- *
- * @generated from message claviger.router.v1.RouteCandidate
- */
-export type RouteCandidate = Message$1<"claviger.router.v1.RouteCandidate"> & {
-  /**
-   * provider is the provider's slug.
-   *
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * model is the model's slug.
-   *
-   * @generated from field: string model = 2;
-   */
-  model: string;
-
-  /**
-   * credential_class says who pays.
-   *
-   * @generated from field: claviger.events.v1.CredentialClass credential_class = 3;
-   */
-  credentialClass: CredentialClass;
-
-  /**
-   * credential_id is the credential, for API keys with provenance "full"; never a platform credential.
-   *
-   * @generated from field: string credential_id = 4;
-   */
-  credentialId: string;
-
-  /**
-   * credential is its label, for the same.
-   *
-   * @generated from field: string credential = 5;
-   */
-  credential: string;
-
-  /**
-   * line is the line of the policy, from 1; 0 without a policy.
-   *
-   * @generated from field: int32 line = 6;
-   */
-  line: number;
-
-  /**
-   * reason says why it stands here, in words for people.
-   *
-   * @generated from field: string reason = 7;
-   */
-  reason: string;
-
-  /**
-   * estimated_cost_nano_usd is what it would cost by the given sizes. Absent is unknown.
-   *
-   * @generated from field: optional int64 estimated_cost_nano_usd = 8;
-   */
-  estimatedCostNanoUsd?: bigint | undefined;
-
-  /**
-   * price_version names the price.
-   *
-   * @generated from field: string price_version = 9;
-   */
-  priceVersion: string;
-
-  /**
-   * latency_micros is the moving average of its time to the first token; 0 is not measured yet.
-   *
-   * @generated from field: int64 latency_micros = 10;
-   */
-  latencyMicros: bigint;
-
-  /**
-   * revision is the secret that would be used, as far as credential_id is told.
-   *
-   * @generated from field: int32 revision = 11;
-   */
-  revision: number;
-};
-
-/**
- * Describes the message claviger.router.v1.RouteCandidate.
- * Use `create(RouteCandidateSchema)` to create a new message.
- */
-export const RouteCandidateSchema: GenMessage<RouteCandidate> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 33);
-
-/**
- * RouteExclusion is something that would not be tried.
- *
- * @generated from message claviger.router.v1.RouteExclusion
- */
-export type RouteExclusion = Message$1<"claviger.router.v1.RouteExclusion"> & {
-  /**
-   * provider is the provider's slug.
-   *
-   * @generated from field: string provider = 1;
-   */
-  provider: string;
-
-  /**
-   * model is the model's slug.
-   *
-   * @generated from field: string model = 2;
-   */
-  model: string;
-
-  /**
-   * credential_class says who would pay.
-   *
-   * @generated from field: claviger.events.v1.CredentialClass credential_class = 3;
-   */
-  credentialClass: CredentialClass;
-
-  /**
-   * credential_id is the credential, if it is about one, as in RouteCandidate.
-   *
-   * @generated from field: string credential_id = 4;
-   */
-  credentialId: string;
-
-  /**
-   * credential is its label, for the same.
-   *
-   * @generated from field: string credential = 5;
-   */
-  credential: string;
-
-  /**
-   * line is the line of the policy, from 1; 0 without a policy.
-   *
-   * @generated from field: int32 line = 6;
-   */
-  line: number;
-
-  /**
-   * reason is its name, such as "NOT_APPROVED", "COOLING_DOWN" or "CONDITION".
-   *
-   * @generated from field: string reason = 7;
-   */
-  reason: string;
-
-  /**
-   * description says why, in words for people.
-   *
-   * @generated from field: string description = 8;
-   */
-  description: string;
-};
-
-/**
- * Describes the message claviger.router.v1.RouteExclusion.
- * Use `create(RouteExclusionSchema)` to create a new message.
- */
-export const RouteExclusionSchema: GenMessage<RouteExclusion> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 34);
+  messageDesc(file_claviger_router_v1_completion, 28);
 
 /**
  * ListModelsRequest is the input of ListModels.
@@ -2001,7 +1615,7 @@ export type ListModelsRequest = Message$1<"claviger.router.v1.ListModelsRequest"
  * Use `create(ListModelsRequestSchema)` to create a new message.
  */
 export const ListModelsRequestSchema: GenMessage<ListModelsRequest> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 35);
+  messageDesc(file_claviger_router_v1_completion, 29);
 
 /**
  * ListModelsResponse is the answer of ListModels.
@@ -2022,7 +1636,7 @@ export type ListModelsResponse = Message$1<"claviger.router.v1.ListModelsRespons
  * Use `create(ListModelsResponseSchema)` to create a new message.
  */
 export const ListModelsResponseSchema: GenMessage<ListModelsResponse> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 36);
+  messageDesc(file_claviger_router_v1_completion, 30);
 
 /**
  * Model is something that may be named as a model.
@@ -2050,7 +1664,7 @@ export type Model = Message$1<"claviger.router.v1.Model"> & {
  * Use `create(ModelSchema)` to create a new message.
  */
 export const ModelSchema: GenMessage<Model> = /*@__PURE__*/
-  messageDesc(file_claviger_router_v1_completion, 37);
+  messageDesc(file_claviger_router_v1_completion, 31);
 
 /**
  * MessageRole says who speaks.
