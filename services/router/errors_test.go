@@ -72,6 +72,8 @@ func errorTable(t *testing.T) string {
 		http, grpc := surfaces(t, f)
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", f.Reason(), f.Message(), f.Blame(), http, grpc, f.Hint())
 	}
+	b.WriteString("\n`ROUTER_OVERLOADED` is of one organization if the detail `part` says `organization`: when fewer than a tenth of `max_streams` are free, those that have\n" +
+		"most requests open are refused first, so that others still get in. It is to be blamed on that limit then, and `open_requests` says how many they are.\n")
 	return b.String()
 }
 

@@ -17,6 +17,8 @@ const (
 	// state is what a breaker is, and hold why a credential is left alone.
 	state = attribute.Key("claviger.breaker.state")
 	hold  = attribute.Key("claviger.credential.hold")
+	// bound is what refused a request: the router's limit, or an organization's share of it.
+	bound = attribute.Key("claviger.streams.bound")
 )
 
 // measure makes the measurements that are looked up when somebody asks for them.
@@ -49,11 +51,16 @@ func (a *App) measure(t *telemetry.Telemetry) error {
 	held := gauge("claviger.credentials.held", "{credential}", "Credentials × models that were told to wait, or are left alone after failures.")
 	violations, _ := m.Int64ObservableCounter("claviger.router.class_violations", metric.WithUnit("{violation}"),
 		metric.WithDescription("Targets that were planned and not allowed. Nothing was sent. Anything but 0 is a defect."))
-	all = append(all, violations)
+	refused, _ := m.Int64ObservableCounter("claviger.streams.refused", metric.WithUnit("{request}"),
+		metric.WithDescription("Requests that were refused because as many are served as may be, by all or by their organization."))
+	all = append(all, violations, refused)
 
 	_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(streams, a.completions.Open())
 		o.ObserveInt64(violations, a.completions.Violations())
+		full, share := a.completions.Refused()
+		o.ObserveInt64(refused, full, metric.WithAttributes(bound.String("router")))
+		o.ObserveInt64(refused, share, metric.WithAttributes(bound.String("organization")))
 		for slug, n := range a.learned.Counts() {
 			provider := telemetry.GenAIProvider.String(observe.ProviderName(slug))
 			o.ObserveInt64(breakers, int64(n.Open), metric.WithAttributes(provider, state.String("open")))

@@ -493,7 +493,7 @@ func promisedMetrics(t *testing.T, w *watched) {
 			"gen_ai_client_operation_duration_seconds": secondBuckets, "gen_ai_client_token_usage": tokenBuckets,
 			"gen_ai_client_operation_time_to_first_chunk_seconds": secondBuckets, "gen_ai_client_operation_time_per_output_chunk_seconds": secondBuckets,
 			"http_server_request_duration_seconds": "", "http_server_active_requests": "", "rpc_server_call_duration_seconds": "",
-			"claviger_streams_open": "", "claviger_attempts_total": "", "claviger_fallbacks_total": "",
+			"claviger_streams_open": "", "claviger_streams_refused_total": "", "claviger_attempts_total": "", "claviger_fallbacks_total": "",
 			"claviger_journal_events": "", "claviger_journal_size_bytes": "", "claviger_journal_oldest_seconds": "", "claviger_publish_lag_seconds": "",
 			"claviger_config_version": "", "claviger_config_age_seconds": "", "claviger_config_objects": "", "claviger_keyring_open_duration_seconds": "",
 			"claviger_router_class_violations_total": "", "claviger_credentials_held": "", "claviger_breakers": "",

@@ -15,12 +15,16 @@ var (
 	ErrPolicyUnknown = fault.New(fault.NotFound, "POLICY_NOT_FOUND", "there is no such policy").Hinting("GET /v1/models lists the policies")
 	ErrNoTarget      = fault.New(fault.Precondition, "NO_USABLE_CREDENTIAL", "no credential can serve this request").Hinting("an owner has to add or repair a credential")
 	ErrUnsupported   = fault.New(fault.Invalid, "NOT_CONVERTIBLE", "the request holds something that the chosen provider cannot carry")
-	ErrOverloaded    = fault.New(fault.Unavailable, "ROUTER_OVERLOADED", "the router serves as many requests as it may").Hinting("try again in a second").RetryingAfter(time.Second)
+	ErrOverloaded    = fault.New(fault.Unavailable, "ROUTER_OVERLOADED", "the router serves as many requests as it may").Hinting("try again in a second; if it lasts, the operator has to add routers or raise max_streams").RetryingAfter(time.Second)
 	ErrDraining      = fault.New(fault.Unavailable, "ROUTER_DRAINING", "this router is shutting down").Hinting("try again; another router will answer").RetryingAfter(time.Second)
 	ErrNotReady      = fault.New(fault.Unavailable, "ROUTER_NOT_READY", "this router has no configuration yet").Hinting("try again; it waits for the control plane").RetryingAfter(time.Second)
 	ErrBrokenOff     = fault.New(fault.Unavailable, "ANSWER_BROKEN_OFF", "the provider broke off the answer").Blaming(fault.Provider).Hinting("what came is incomplete; send the request again")
 	ErrCredential    = fault.New(fault.Unavailable, "CREDENTIAL_NOT_OPENED", "the credential could not be opened")
 )
+
+// errShare is ErrOverloaded of an organization that has its share of the router. What others have is not told.
+var errShare = ErrOverloaded.Blaming(fault.Limit).With("part", "organization").
+	Hinting("let some of the organization's open requests end, and try again in a second; if it lasts, the operator has to add routers or raise max_streams")
 
 // ErrRevoked ends what was switched off while it was served.
 var ErrRevoked = fault.New(fault.Denied, "REVOKED", "the API key was switched off while the request was served").Hinting("an owner or admin can say why")

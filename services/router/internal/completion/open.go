@@ -13,7 +13,6 @@ const crowds = 64
 // allocation; with 10,000 of them a crowd has some 160, and looking through all takes a millisecond or two.
 type open struct {
 	next   atomic.Uint64
-	count  atomic.Int64
 	crowds [crowds]crowd
 }
 
@@ -206,12 +205,12 @@ func (r *route) waking() <-chan struct{} {
 
 // enter admits a request.
 func (s *Service) enter(ctx context.Context, caller Caller, req *Request) (*route, error) {
-	if s.open.count.Add(1) > int64(s.o.Limits.Streams) {
-		s.open.count.Add(-1)
-		return nil, ErrOverloaded
+	place, err := s.admission.enter(caller.OrgID)
+	if err != nil {
+		return nil, err
 	}
 	s.requests.Add(1)
-	r := &route{s: s, ctx: ctx, caller: caller, req: req}
+	r := &route{s: s, ctx: ctx, caller: caller, req: req, place: place}
 	r.attempts = r.room[:0]
 	s.open.join(r)
 	if s.draining.Load() { // asked once it can be ended: Drain marks first and ends then
@@ -226,6 +225,6 @@ func (r *route) leave() {
 	r.losers.Wait()
 	r.tellDrills()
 	r.s.open.leave(r)
-	r.s.open.count.Add(-1)
+	r.s.admission.leave(r.place, r.caller.OrgID)
 	r.s.requests.Done()
 }

@@ -43,6 +43,7 @@ type route struct {
 	doubted  *attempt // with a second secret, which lacked a right
 	met      []*Drill
 	served   *Target
+	place    *holders // that the request has at the router
 
 	handle
 }

@@ -129,7 +129,8 @@ type Options struct {
 
 // Limits bound a request.
 type Limits struct {
-	// Streams is how many requests are served at once; more are refused. Default 10,000.
+	// Streams is how many requests are served at once; more are refused, and those of an organization that has more
+	// than its share are refused before. Default 10,000.
 	Streams int
 	// FirstByte is how long a provider may think. Default 300 s.
 	FirstByte time.Duration
@@ -143,6 +144,7 @@ type Limits struct {
 type Service struct {
 	o          Options
 	open       open
+	admission  *admission
 	hedges     hedges
 	violations atomic.Int64
 	draining   atomic.Bool
@@ -178,7 +180,7 @@ func New(o Options) *Service {
 	if o.Drills == nil {
 		o.Drills = unrehearsed{}
 	}
-	return &Service{o: o}
+	return &Service{o: o, admission: newAdmission(o.Limits.Streams)}
 }
 
 // Complete answers req on behalf of caller. It tries the planned targets in order, each as often as its line says.
@@ -235,7 +237,7 @@ func (s *Service) Violations() int64 { return s.violations.Load() }
 func (s *Service) Draining() bool { return s.draining.Load() }
 
 // Open is the number of requests being served.
-func (s *Service) Open() int64 { return s.open.count.Load() }
+func (s *Service) Open() int64 { return s.admission.taken.Load() }
 
 // Drain refuses new requests and waits for open ones until ctx ends; then it ends them, each with
 // an error in its answer and its event recorded.
