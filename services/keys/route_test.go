@@ -96,7 +96,10 @@ func TestAConnectedRouterPlansWhatPeopleAsk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := &keysv1.PreviewRouteResponse{Router: "router-1", Route: &routerv1.ExplainRouteResponse{
+			if alias := got.GetRouter(); alias == "" || contains(alias, "router-1") {
+				t.Errorf("the router is called %q, want a word that is not its name", alias)
+			}
+			want := &keysv1.PreviewRouteResponse{Router: got.GetRouter(), Route: &routerv1.ExplainRouteResponse{
 				ConfigVersion: 5, Candidates: []*routerv1.RouteCandidate{{Provider: "openai", Model: "openai/gpt-4o", CredentialClass: eventsv1.CredentialClass_CREDENTIAL_CLASS_OWN}},
 			}}
 			if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {

@@ -43,6 +43,9 @@ func (s *routeServer) PreviewRoute(ctx context.Context, req *keysv1.PreviewRoute
 		return nil, fmt.Errorf("decode the route of router %q: %w", told.Router, err)
 	}
 	res.Router = told.Router
+	if !s.operates(ctx) {
+		res.Router = alias(question.OrgID, told.Router)
+	}
 	return res, nil
 }
 

@@ -87,7 +87,8 @@ type PreviewRouteResponse struct {
 	// route is what would be tried. Owners, admins and viewers are told everything but the operator's
 	// credentials; a member is told what the API key would be. Of a long list it has the beginning.
 	Route *v1.ExplainRouteResponse `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
-	// router is the router that planned it. Each router knows what its own calls have taught it.
+	// router is the router that planned it. Each router knows what its own calls have taught it. Only the operator
+	// reads names; for others it is a word that tells routers apart.
 	Router string `protobuf:"bytes,2,opt,name=router,proto3" json:"router,omitempty"`
 	// more_candidates is how many candidates come after those in route.
 	MoreCandidates int32 `protobuf:"varint,3,opt,name=more_candidates,json=moreCandidates,proto3" json:"more_candidates,omitempty"`

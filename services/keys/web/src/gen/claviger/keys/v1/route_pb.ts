@@ -60,7 +60,8 @@ export type PreviewRouteResponse = Message<"claviger.keys.v1.PreviewRouteRespons
   route?: ExplainRouteResponse | undefined;
 
   /**
-   * router is the router that planned it. Each router knows what its own calls have taught it.
+   * router is the router that planned it. Each router knows what its own calls have taught it. Only the operator
+   * reads names; for others it is a word that tells routers apart.
    *
    * @generated from field: string router = 2;
    */
