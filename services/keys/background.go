@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claviger/claviger/services/keys/internal/apikey"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/store"
 )
@@ -48,6 +49,7 @@ func (a *App) Run(ctx context.Context) error {
 		{"end drills", tendEvery, a.endDrills},
 		{"look after the vault", tendEvery, a.lookAfterSealer()},
 		{"announce the token key", announceEvery, a.announce},
+		{"forget API keys", expireEvery, a.forgetAPIKeys},
 		{"expire", expireEvery, func(ctx context.Context) error { return a.store.Expire(ctx, keepVersions) }},
 		{"forget whole configurations", tendEvery, func(context.Context) error { a.feed.Forget(); return nil }},
 	} {
@@ -144,6 +146,26 @@ func (a *App) endDrills(ctx context.Context) error {
 		})
 		if err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// forgetAPIKeys removes keys that were revoked long ago: routers keep those, too.
+func (a *App) forgetAPIKeys(ctx context.Context) error {
+	orgs, err := a.store.DeadAPIKeys(ctx, a.now().Add(-apikey.Retention), apikey.Kept, dueAtOnce)
+	if err != nil {
+		return err
+	}
+	for _, orgID := range orgs {
+		for forgotten := apikey.AtOnce; forgotten == apikey.AtOnce; {
+			_, _, err := a.store.Change(ctx, store.Command{OrgID: orgID, Actor: actor}, func(ctx context.Context, tx *store.Tx) (_ []byte, err error) {
+				forgotten, err = a.api.APIKeys.Forget(ctx, tx)
+				return nil, err
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/label"
@@ -75,12 +76,16 @@ func (k Key) ETag() string { return etag.Of(k.Version) }
 // Tx is what changes of API keys need from the store.
 type Tx interface {
 	audit.Recorder
+	bound.Counter
 	APIKey(ctx context.Context, id string) (Key, error)
 	InsertAPIKey(ctx context.Context, k Key) error
 	// UpdateAPIKey stores what people set of k.
 	UpdateAPIKey(ctx context.Context, k Key) error
 	// RevokeAPIKey ends a key; cut also ends the answers that it is being given.
 	RevokeAPIKey(ctx context.Context, id string, at time.Time, cut bool) error
+	// ForgetAPIKeys removes keys that were revoked before a time, and those beyond the keep that were revoked last;
+	// up to limit of them. It returns how many it was.
+	ForgetAPIKeys(ctx context.Context, before time.Time, keep, limit int) (int, error)
 	policy.Library
 	Group(ctx context.Context, id string) (group.Group, error)
 	Routing(ctx context.Context) (routing.State, error)
@@ -129,7 +134,10 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key
 	if err := mayChoose(ctx, tx, caller, k); err != nil {
 		return err
 	}
-	if err := bound(ctx, tx, k); err != nil {
+	if err := named(ctx, tx, k); err != nil {
+		return err
+	}
+	if err := bound.Room(ctx, tx, bound.APIKeys); err != nil {
 		return err
 	}
 	if err := tx.InsertAPIKey(ctx, k); err != nil {

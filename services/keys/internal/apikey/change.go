@@ -55,7 +55,7 @@ func (s *Service) Update(ctx context.Context, tx Tx, caller member.Caller, in Ed
 		return Key{}, err
 	}
 	if in.restricted() { // what it names may have gone while the key was dead
-		if err := bound(ctx, tx, k); err != nil {
+		if err := named(ctx, tx, k); err != nil {
 			return Key{}, err
 		}
 	}
@@ -104,8 +104,8 @@ func never(t time.Time) *time.Time {
 	return &t
 }
 
-// bound makes sure that the policy and the group that k names are there, and that the policy can serve.
-func bound(ctx context.Context, tx Tx, k Key) error {
+// named makes sure that the policy and the group that k names are there, and that the policy can serve.
+func named(ctx context.Context, tx Tx, k Key) error {
 	if err := policy.CheckDefault(ctx, tx, k.PolicyID, k.Enforce); err != nil {
 		return err
 	}

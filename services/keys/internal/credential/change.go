@@ -13,6 +13,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 	"github.com/claviger/claviger/services/keys/internal/label"
 	"github.com/claviger/claviger/services/keys/internal/member"
@@ -80,7 +81,8 @@ func (s *Service) Create(ctx context.Context, tx Tx, c Credential) error {
 	if err := checkScope(ctx, tx, c.Scope); err != nil {
 		return err
 	}
-	if err := tx.InsertCredential(ctx, c); err != nil {
+	add := func() error { return tx.InsertCredential(ctx, c) }
+	if err := bound.Keep(ctx, tx, add, bound.Credentials, bound.CredentialsOf(c.Provider), bound.ScopeBytes); err != nil {
 		return err
 	}
 	if _, err := s.requestProbe(ctx, tx, c, c.Revision); err != nil {
@@ -135,7 +137,7 @@ func (s *Service) Update(ctx context.Context, tx Tx, caller member.Caller, in Ed
 		return Credential{}, err
 	}
 	noteMove(detail, from, c)
-	if err := tx.UpdateCredential(ctx, c); err != nil {
+	if err := bound.Keep(ctx, tx, func() error { return tx.UpdateCredential(ctx, c) }, bound.ScopeBytes); err != nil {
 		return Credential{}, err
 	}
 	if c.Previous != replaced {

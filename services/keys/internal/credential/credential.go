@@ -15,6 +15,7 @@ import (
 	"github.com/claviger/claviger/pkg/keyform"
 	"github.com/claviger/claviger/pkg/transit"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 )
 
@@ -166,6 +167,7 @@ type Probe struct {
 // Tx is what changes of credentials need from the store.
 type Tx interface {
 	audit.Recorder
+	bound.Counter
 	Credential(ctx context.Context, id string) (Credential, error)
 	InsertCredential(ctx context.Context, c Credential) error
 	UpdateCredential(ctx context.Context, c Credential) error

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 )
 
@@ -31,6 +32,8 @@ type tx struct {
 	answered bool
 }
 
+// Have is none: bounds are the store's tests'.
+func (t *tx) Have(context.Context, bound.Bound) (int64, error)                  { return 0, nil }
 func (t *tx) Credential(context.Context, string) (credential.Credential, error) { return t.c, nil }
 func (t *tx) FinishProbes(context.Context, string, int, time.Time) error        { return nil }
 func (t *tx) StampPrevious(string)                                              { t.stamped++ }

@@ -27,6 +27,8 @@ const (
 	Lateness = time.Hour
 	// Retention is how long a drill is kept.
 	Retention = 90 * 24 * time.Hour
+	// Kept is how many of an organization's drills are, the newest.
+	Kept = 1000
 )
 
 // The errors of this package.
@@ -115,6 +117,8 @@ type Tx interface {
 	// Drill also reads its report.
 	Drill(ctx context.Context, id string) (Drill, error)
 	InsertDrill(ctx context.Context, d Drill) error
+	// ForgetDrills removes drills that are over, the oldest first, but for the newest of all.
+	ForgetDrills(ctx context.Context, keep int) error
 	// EndDrill tells routers no more of a drill that has ended at a time.
 	EndDrill(ctx context.Context, id string, at time.Time) error
 	// EndDrills does so with all whose time is over, and returns how many still run.
@@ -160,6 +164,9 @@ func (s *Service) Start(ctx context.Context, tx Tx, caller member.Caller, in New
 		if errors.Is(err, ErrRunning) {
 			return Drill{}, ErrRunning.With("credential", c.Label).With("api_key", k.Name)
 		}
+		return Drill{}, err
+	}
+	if err := tx.ForgetDrills(ctx, Kept); err != nil {
 		return Drill{}, err
 	}
 	return d, tx.Record(ctx, "drill.start", d.ID, audit.Detail{

@@ -11,6 +11,7 @@ import (
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 	"github.com/claviger/claviger/services/keys/internal/label"
 	"github.com/claviger/claviger/services/keys/internal/member"
@@ -52,6 +53,7 @@ type Users struct {
 // Tx is what changes of groups need from the store.
 type Tx interface {
 	audit.Recorder
+	bound.Counter
 	policy.Library
 	Group(ctx context.Context, id string) (Group, error)
 	InsertGroup(ctx context.Context, g Group) error
@@ -125,7 +127,7 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, in Ne
 		OrgID: caller.OrgID, ID: id.New("grp"), Name: in.Name, PolicyID: in.PolicyID, Enforce: in.Enforce, Approved: in.Approved,
 		CreatedAt: s.Now(), Version: 1,
 	}
-	if err := tx.InsertGroup(ctx, g); err != nil {
+	if err := bound.Keep(ctx, tx, func() error { return tx.InsertGroup(ctx, g) }, bound.Groups, bound.GroupBytes); err != nil {
 		return Group{}, nil, err
 	}
 	losses, err := g.losses(ctx, tx)
@@ -163,7 +165,7 @@ func (s *Service) Update(ctx context.Context, tx Tx, groupID string, in New, tag
 		detail["approved_models"] = audit.Change{From: g.Approved, To: in.Approved}
 	}
 	g.Name, g.PolicyID, g.Enforce, g.Approved, g.Version = in.Name, in.PolicyID, in.Enforce, in.Approved, g.Version+1
-	if err := tx.UpdateGroup(ctx, g); err != nil {
+	if err := bound.Keep(ctx, tx, func() error { return tx.UpdateGroup(ctx, g) }, bound.GroupBytes); err != nil {
 		return Group{}, nil, err
 	}
 	losses, err := g.losses(ctx, tx)

@@ -12,6 +12,7 @@ import (
 	"github.com/claviger/claviger/pkg/id"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 )
 
@@ -70,6 +71,7 @@ type New struct {
 // changes of an organization run one after the other.
 type Tx interface {
 	audit.Recorder
+	bound.Counter
 	Member(ctx context.Context, id string) (Member, error)
 	InsertMember(ctx context.Context, m Member) error
 	// UpdateRole stores role and version, and ends the member's sessions.
@@ -122,6 +124,9 @@ func (s *Service) Draft(ctx context.Context, in New) (Member, error) {
 func (s *Service) Create(ctx context.Context, tx Tx, caller Caller, m Member) error {
 	if m.Role == Owner && caller.Role != Owner {
 		return ErrOwnerOnly
+	}
+	if err := bound.Room(ctx, tx, bound.Members); err != nil {
+		return err
 	}
 	if err := tx.InsertMember(ctx, m); err != nil {
 		return err

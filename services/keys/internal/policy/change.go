@@ -20,20 +20,20 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, name 
 	now := s.Now()
 	p := Policy{OrgID: caller.OrgID, ID: id.New("pol"), Name: name, Revision: 1, CreatedAt: now, UpdatedAt: now, UpdatedBy: caller.MemberID}
 	detail := audit.Detail{"name": p.Name, "spec": spec}
-	if !publish {
+	var v Version
+	if publish {
+		v = s.version(&p, caller, spec)
+		detail["version"] = p.Version
+	} else {
 		p.Draft = &spec
-		if err := tx.InsertPolicy(ctx, p); err != nil {
+	}
+	if err := kept(ctx, tx, func() error { return tx.InsertPolicy(ctx, p) }); err != nil {
+		return Policy{}, nil, err
+	}
+	if publish {
+		if err := tx.InsertPolicyVersion(ctx, p.ID, v); err != nil {
 			return Policy{}, nil, err
 		}
-		return p, warnings, tx.Record(ctx, "policy.create", p.ID, detail)
-	}
-	v := s.version(&p, caller, spec)
-	detail["version"] = p.Version
-	if err := tx.InsertPolicy(ctx, p); err != nil {
-		return Policy{}, nil, err
-	}
-	if err := tx.InsertPolicyVersion(ctx, p.ID, v); err != nil {
-		return Policy{}, nil, err
 	}
 	return p, warnings, tx.Record(ctx, "policy.create", p.ID, detail)
 }
@@ -56,11 +56,11 @@ func (s *Service) open(ctx context.Context, tx Tx, policyID, tag string) (Policy
 // save stores a changed policy.
 func (s *Service) save(ctx context.Context, tx Tx, caller member.Caller, p *Policy) error {
 	p.Revision, p.UpdatedAt, p.UpdatedBy = p.Revision+1, s.Now(), caller.MemberID
-	return tx.UpdatePolicy(ctx, *p)
+	return kept(ctx, tx, func() error { return tx.UpdatePolicy(ctx, *p) })
 }
 
 // publish makes spec the next version that serves, and tells in the audit how it differs from the one
-// before.
+// before. The oldest is forgotten where there are more than are kept.
 func (s *Service) publish(ctx context.Context, tx Tx, caller member.Caller, p *Policy, spec Spec, rolledBackTo int64, action string) error {
 	detail := audit.Detail{"name": p.Name, "version": audit.Change{From: p.Version, To: p.Version + 1}, "changes": Summary(Diff(p.Spec, spec, nil))}
 	if p.Version == 0 {
@@ -75,6 +75,9 @@ func (s *Service) publish(ctx context.Context, tx Tx, caller member.Caller, p *P
 		return err
 	}
 	if err := tx.InsertPolicyVersion(ctx, p.ID, v); err != nil {
+		return err
+	}
+	if err := tx.ForgetPolicyVersions(ctx, p.ID, p.Version-KeptVersions); err != nil {
 		return err
 	}
 	return tx.Record(ctx, action, p.ID, detail)
@@ -165,13 +168,6 @@ func (s *Service) RollBack(ctx context.Context, tx Tx, caller member.Caller, pol
 	}
 	err = s.publish(ctx, tx, caller, &p, old.Spec, old.Version, "policy.roll_back")
 	return p, warnings, err
-}
-
-func at(ctx context.Context, tx Tx, p Policy, version int64) (Version, error) {
-	if version < 1 || version > p.Version {
-		return Version{}, ErrVersion.Saying("policy %s has no version %d: its newest is %d", p.Name, version, p.Version)
-	}
-	return tx.PolicyVersion(ctx, p.ID, version)
 }
 
 // Comparison is how two versions of a policy differ.

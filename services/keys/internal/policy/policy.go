@@ -1,7 +1,7 @@
 // Package policy holds the named, versioned routing rules of an organization.
 //
-// A policy has one draft at most and any number of published versions, of which the newest serves.
-// Versions never change. What is saved is checked first, and all that is wrong is told at once.
+// A policy has one draft at most and published versions, of which the newest serves and the newest hundred
+// are kept. Versions never change. What is saved is checked first, and all that is wrong is told at once.
 package policy
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/keys/internal/audit"
+	"github.com/claviger/claviger/services/keys/internal/bound"
 	"github.com/claviger/claviger/services/keys/internal/etag"
 )
 
@@ -66,6 +67,7 @@ type Version struct {
 // Tx is what changes of policies need from the store.
 type Tx interface {
 	audit.Recorder
+	bound.Counter
 	Facts
 	Policy(ctx context.Context, id string) (Policy, error)
 	InsertPolicy(ctx context.Context, p Policy) error
@@ -77,6 +79,8 @@ type Tx interface {
 	// version before named.
 	InsertPolicyVersion(ctx context.Context, policyID string, v Version) error
 	PolicyVersion(ctx context.Context, policyID string, version int64) (Version, error)
+	// ForgetPolicyVersions removes the versions up to one.
+	ForgetPolicyVersions(ctx context.Context, policyID string, upTo int64) error
 	// PolicyUsers returns what names a policy, up to limit of each kind.
 	PolicyUsers(ctx context.Context, p Policy, at time.Time, limit int) (Users, error)
 }

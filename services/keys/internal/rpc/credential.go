@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/pkg/secret"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
@@ -77,8 +79,8 @@ func (s *credentialServer) read(ctx context.Context, credentialID string) (crede
 func (s *credentialServer) ListCredentials(ctx context.Context, req *keysv1.ListCredentialsRequest) (*keysv1.ListCredentialsResponse, error) {
 	var next string
 	list, err := read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (items []credential.Credential, err error) {
-		items, next, err = page.Of("credentials", req.GetPageSize(), req.GetPageToken(),
-			func(c credential.Credential) string { return c.ID },
+		items, next, err = page.OfLarge("credentials", req.GetPageSize(), req.GetPageToken(),
+			func(c credential.Credential) string { return c.ID }, func(c credential.Credential) int { return proto.Size(credentialToProto(c)) },
 			func(after string, limit int) ([]credential.Credential, error) {
 				return tx.Credentials(ctx, after, limit)
 			})

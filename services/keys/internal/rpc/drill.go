@@ -39,10 +39,12 @@ func (s *drillServer) GetDrill(ctx context.Context, req *keysv1.GetDrillRequest)
 // ListDrills lists the drills, newest first.
 func (s *drillServer) ListDrills(ctx context.Context, req *keysv1.ListDrillsRequest) (*keysv1.ListDrillsResponse, error) {
 	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.ListDrillsResponse, error) {
-		items, next, err := page.Of("drills", req.GetPageSize(), req.GetPageToken(),
-			func(d drill.Drill) string { return d.ID },
-			func(before string, limit int) ([]drill.Drill, error) { return tx.Drills(ctx, before, limit) })
-		return &keysv1.ListDrillsResponse{Drills: each(items, drillToProto), NextPageToken: next}, err
+		items, next, err := page.OfLarge("drills", req.GetPageSize(), req.GetPageToken(), (*keysv1.Drill).GetId, weight[*keysv1.Drill],
+			func(before string, limit int) ([]*keysv1.Drill, error) {
+				found, err := tx.Drills(ctx, before, limit)
+				return each(found, drillToProto), err
+			})
+		return &keysv1.ListDrillsResponse{Drills: items, NextPageToken: next}, err
 	})
 }
 

@@ -53,10 +53,12 @@ func (s *groupServer) GetGroup(ctx context.Context, req *keysv1.GetGroupRequest)
 // ListGroups lists the groups.
 func (s *groupServer) ListGroups(ctx context.Context, req *keysv1.ListGroupsRequest) (*keysv1.ListGroupsResponse, error) {
 	return read(ctx, s.API, func(ctx context.Context, tx *store.Tx) (*keysv1.ListGroupsResponse, error) {
-		items, next, err := page.Of("groups", req.GetPageSize(), req.GetPageToken(),
-			func(g group.Group) string { return g.ID },
-			func(after string, limit int) ([]group.Group, error) { return tx.Groups(ctx, after, limit) })
-		return &keysv1.ListGroupsResponse{Groups: each(items, groupToProto), NextPageToken: next}, err
+		items, next, err := page.OfLarge("groups", req.GetPageSize(), req.GetPageToken(), (*keysv1.Group).GetId, weight[*keysv1.Group],
+			func(after string, limit int) ([]*keysv1.Group, error) {
+				found, err := tx.Groups(ctx, after, limit)
+				return each(found, groupToProto), err
+			})
+		return &keysv1.ListGroupsResponse{Groups: items, NextPageToken: next}, err
 	})
 }
 

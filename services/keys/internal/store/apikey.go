@@ -111,3 +111,40 @@ func (t *Tx) RevokeAPIKey(ctx context.Context, keyID string, at time.Time, cut b
 		Set("revoked_at = ?", micros(at)).Set("cut = ?", cut).Set("version = version + 1").WherePK().Exec(ctx))
 	return orMissing(err, apikey.ErrNotFound, "revoke API key")
 }
+
+// deadKeys are those that were revoked before a time, or before the last so many that were.
+const deadKeys = `
+	SELECT id FROM api_key WHERE org_id = ? AND revoked_at > 0 AND (revoked_at < ? OR revoked_at <=
+		(SELECT revoked_at FROM api_key WHERE org_id = ? AND revoked_at > 0 ORDER BY revoked_at DESC LIMIT 1 OFFSET ?))
+	LIMIT ?`
+
+// ForgetAPIKeys removes keys that were revoked before a time, and those beyond the keep that were revoked last; up
+// to limit of them. It returns how many it was.
+func (t *Tx) ForgetAPIKeys(ctx context.Context, before time.Time, keep, limit int) (int, error) {
+	var dead []string
+	if err := t.tx.NewRaw(deadKeys, t.orgID, micros(before), t.orgID, keep, limit).Scan(ctx, &dead); err != nil {
+		return 0, fmt.Errorf("look for dead API keys: %w", err)
+	}
+	if len(dead) == 0 {
+		return 0, nil
+	}
+	if _, err := t.tx.NewRaw("DELETE FROM api_key WHERE org_id = ? AND id IN (?)", t.orgID, bun.List(dead)).Exec(ctx); err != nil {
+		return 0, fmt.Errorf("forget API keys: %w", err)
+	}
+	for _, id := range dead {
+		t.touch(t.orgID, id)
+	}
+	return len(dead), nil
+}
+
+// DeadAPIKeys returns up to limit organizations that ForgetAPIKeys has something to do for. It reads all keys.
+func (s *Store) DeadAPIKeys(ctx context.Context, before time.Time, keep, limit int) (orgIDs []string, err error) {
+	err = s.db.InReadTx(ctx, func(ctx context.Context, tx bun.Tx) error {
+		return tx.NewRaw(`SELECT org_id FROM api_key WHERE revoked_at > 0 GROUP BY org_id HAVING min(revoked_at) < ? OR count(*) > ? ORDER BY org_id LIMIT ?`,
+			micros(before), keep, limit).Scan(ctx, &orgIDs)
+	})
+	if err != nil {
+		return nil, translate(fmt.Errorf("look for dead API keys: %w", err))
+	}
+	return orgIDs, nil
+}

@@ -116,6 +116,29 @@ func (t *Tx) InsertDrill(ctx context.Context, d drill.Drill) error {
 	return orTaken(err, drill.ErrRunning, "insert drill")
 }
 
+// oldDrills are those that are over, but for the newest of all.
+const oldDrills = `
+	SELECT id FROM drill WHERE org_id = ? AND NOT running
+		AND id <= (SELECT id FROM drill WHERE org_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?)
+	ORDER BY id LIMIT 1000`
+
+// ForgetDrills removes drills that are over, and their reports, but for the newest of all: the oldest thousand.
+func (t *Tx) ForgetDrills(ctx context.Context, keep int) error {
+	var old []string
+	if err := t.tx.NewRaw(oldDrills, t.orgID, t.orgID, keep).Scan(ctx, &old); err != nil {
+		return fmt.Errorf("look for old drills: %w", err)
+	}
+	if len(old) == 0 {
+		return nil
+	}
+	for _, q := range []string{"DELETE FROM drill_report WHERE org_id = ? AND drill_id IN (?)", "DELETE FROM drill WHERE org_id = ? AND id IN (?)"} {
+		if _, err := t.tx.NewRaw(q, t.orgID, bun.List(old)).Exec(ctx); err != nil {
+			return fmt.Errorf("forget old drills: %w", err)
+		}
+	}
+	return nil
+}
+
 // EndDrill tells routers no more of a drill that has ended at a time.
 func (t *Tx) EndDrill(ctx context.Context, drillID string, at time.Time) error {
 	t.touch(t.orgID, drillID)

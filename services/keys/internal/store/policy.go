@@ -185,6 +185,15 @@ func (t *Tx) InsertPolicyVersion(ctx context.Context, policyID string, v policy.
 	return nil
 }
 
+// ForgetPolicyVersions removes the versions up to one.
+func (t *Tx) ForgetPolicyVersions(ctx context.Context, policyID string, upTo int64) error {
+	_, err := t.tx.NewRaw("DELETE FROM policy_version WHERE org_id = ? AND policy_id = ? AND version <= ?", t.orgID, policyID, upTo).Exec(ctx)
+	if err != nil {
+		return fmt.Errorf("forget versions of policy: %w", err)
+	}
+	return nil
+}
+
 // PolicyVersion returns one published version.
 func (t *Tx) PolicyVersion(ctx context.Context, policyID string, version int64) (policy.Version, error) {
 	row := policyVersionRow{OrgID: t.orgID, PolicyID: policyID, Version: version}

@@ -64,6 +64,11 @@ func Run(t *testing.T, open func(t *testing.T) *sqldb.DB) {
 		"WhatWasRemovedAndCutIsInTheWhole":             cutRemovals,
 		"DrillsAreToldWhileTheyRun":                    drills,
 		"OldHeadroomDoesNotReplaceNewer":               oldHeadroom,
+		"NobodyGoesBeyondABound":                       bounds,
+		"LinesAndBytesAreThoseOfTheRules":              policyTotals,
+		"TheNewestHundredVersionsAreKept":              keptVersions,
+		"TheNewestDrillsAreKept":                       keptDrills,
+		"LongRevokedAPIKeysAreForgotten":               deadKeys,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
