@@ -143,6 +143,15 @@ func lastUseFields(uses map[string]*timestamppb.Timestamp, id string) []field {
 	return nil
 }
 
+// usedAt is a credential that says what its row in a list does: keys knows the last use of the current secret
+// alone, metering that of the credential.
+func usedAt(o *keysv1.Credential, uses map[string]*timestamppb.Timestamp) *keysv1.Credential {
+	if at := uses[o.GetId()]; at != nil {
+		o.LastUseTime = at
+	}
+	return o
+}
+
 var stateStyles = map[keysv1.CredentialState]string{
 	keysv1.CredentialState_CREDENTIAL_STATE_ACTIVE:          green,
 	keysv1.CredentialState_CREDENTIAL_STATE_DEGRADED:        yellow,
@@ -159,7 +168,7 @@ type credentialListCommand struct {
 
 // Help is the long help.
 func (credentialListCommand) Help() string {
-	return `With --output json, an object has "lastUseTime" beside the fields of the API, if it was ever used.
+	return `With --output json, "lastUseTime" is of the credential, whichever of its secrets was used.
 
 Examples:
 
@@ -199,7 +208,7 @@ func (c *credentialListCommand) Run(ctx context.Context, t *terminal) error {
 	}}
 	for _, o := range all {
 		if t.structured() {
-			if err := t.emit(o, lastUseFields(uses, o.GetId())...); err != nil {
+			if err := t.emit(usedAt(o, uses)); err != nil {
 				return err
 			}
 			continue
@@ -262,7 +271,7 @@ func (t *terminal) showCredential(ctx context.Context, api *client, o *keysv1.Cr
 	}
 	uses := api.lastUses(ctx, meteringv1.Dimension_DIMENSION_CREDENTIAL, []string{o.GetId()})
 	if t.structured() {
-		return t.emit(o, append(lastUseFields(uses, o.GetId()), extra...)...)
+		return t.emit(usedAt(o, uses), extra...)
 	}
 	now := time.Now()
 	state := word(o.GetState())

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/tools/seed"
 )
@@ -43,6 +45,14 @@ func ShownUsage(ctx context.Context, answer *meteringv1.QueryUsageResponse) (str
 		return "", err
 	}
 	err := t.printCertainty(answer, time.Now())
+	return out.String(), err
+}
+
+// CredentialObject is a credential in a form for programs, with when metering saw credentials last.
+func CredentialObject(form string, o *keysv1.Credential, uses map[string]*timestamppb.Timestamp) (string, error) {
+	var out bytes.Buffer
+	t := &terminal{Streams: Streams{Out: &out}, common: common{Output: form}}
+	err := t.emit(usedAt(o, uses))
 	return out.String(), err
 }
 

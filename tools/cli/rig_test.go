@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect/v2"
+	"github.com/goccy/go-yaml"
 
 	"github.com/claviger/claviger/pkg/llmtest"
 	"github.com/claviger/claviger/pkg/secret"
@@ -257,6 +258,9 @@ func (r result) objects() []map[string]any {
 		var object map[string]any
 		if err := json.Unmarshal([]byte(line), &object); err != nil {
 			r.fail("%q is not a JSON object: %v", line, err)
+		}
+		if _, err := yaml.JSONToYAML([]byte(line)); err != nil { // it refuses a member that is there twice
+			r.fail("%q cannot be written as YAML: %v", line, err)
 		}
 		all = append(all, object)
 	}

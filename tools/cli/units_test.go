@@ -3,8 +3,12 @@ package cli_test
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventsv1 "github.com/claviger/claviger/proto/gen/claviger/events/v1"
+	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
 	"github.com/claviger/claviger/tools/cli"
 )
@@ -93,5 +97,29 @@ func TestUsageShowsUnitsAndWhoseCostsAre(t *testing.T) {
 	answer.Total.Units, answer.Total.ProviderCostNanoUsd = nil, 0
 	if text, err = cli.ShownUsage(t.Context(), answer); err != nil || strings.Contains(text, "UNITS") || strings.Contains(text, "As providers say") {
 		t.Errorf("without units the usage says, %v:\n%s", err, text)
+	}
+}
+
+// TestACredentialSaysOnceWhenItWasUsed: keys knows of the secret, metering of the credential, and a member that
+// is there twice is no JSON that others read alike, and no YAML at all.
+func TestACredentialSaysOnceWhenItWasUsed(t *testing.T) {
+	t.Parallel()
+	told := timestamppb.New(time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC))
+	counted := map[string]*timestamppb.Timestamp{"cred_1": timestamppb.New(told.AsTime().Add(time.Minute))}
+	for name, c := range map[string]struct {
+		form string
+		told *timestamppb.Timestamp
+		uses map[string]*timestamppb.Timestamp
+		want string
+	}{
+		"both, JSON":       {"json", told, counted, `"lastUseTime":"2026-01-01T10:01:00Z"`},
+		"both, YAML":       {"yaml", told, counted, `lastUseTime: "2026-01-01T10:01:00Z"`},
+		"metering alone":   {"json", nil, counted, `"lastUseTime":"2026-01-01T10:01:00Z"`},
+		"metering is away": {"json", told, nil, `"lastUseTime":"2026-01-01T10:00:00Z"`},
+	} {
+		got, err := cli.CredentialObject(c.form, &keysv1.Credential{Id: "cred_1", LastUseTime: c.told}, c.uses)
+		if err != nil || !strings.Contains(got, c.want) || strings.Count(got, "lastUseTime") != 1 {
+			t.Errorf("%s: %s, %v, want %s once", name, got, err, c.want)
+		}
 	}
 }
