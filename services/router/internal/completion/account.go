@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
@@ -31,7 +32,7 @@ func (a *attempt) note(c *Chunk) {
 	a.pieces += c.Pieces
 	a.pieceBytes += c.PieceBytes
 	if c.Usage != nil {
-		a.reported = c.Usage
+		a.report(c.Usage)
 	}
 	if c.Finish != "" {
 		a.finish = c.Finish
@@ -55,6 +56,18 @@ func (a *attempt) note(c *Chunk) {
 	}
 }
 
+// report takes over a provider's count, and says whether it can be. One whose numbers are out of bounds, or
+// whose parts are more than their whole, is not used: what was told before stays. It is kept by value, since
+// whoever read it may reuse it.
+func (a *attempt) report(u *Usage) bool {
+	if counts := (*pricing.Counts)(&u.Tokens); pricing.Validate(*counts) != nil || !counts.Consistent() {
+		return false
+	}
+	a.lastUsage, a.reportedPieces = *u, a.pieces
+	a.reported = &a.lastUsage
+	return true
+}
+
 // keep hands over a job that was submitted, before its caller hears of it.
 func (a *attempt) keep(c *Chunk) {
 	if c.Result == nil || c.Result.Job == nil || a.job != nil {
@@ -76,7 +89,7 @@ func (a *attempt) counted() (*usage.Tokens, usage.Source) {
 		return guess, usage.Estimated
 	}
 	tokens := a.reported.Tokens
-	if a.reported.Final {
+	if a.reported.Final && a.pieces == a.reportedPieces { // what came after it is not in it
 		return &tokens, usage.ProviderFinal
 	}
 	if guess != nil && guess.OutputTotal > tokens.OutputTotal {

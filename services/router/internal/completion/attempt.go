@@ -76,13 +76,15 @@ type attempt struct {
 	credited   bool // the target was told to have answered
 	finish     FinishReason
 	stopped    string         // the stop sequence
-	reported   *Usage         // the provider's last count
+	reported   *Usage         // the provider's last count that can be: lastUsage, told after so many pieces
 	job        *Job           // that was submitted; what it takes is known when it ends
 	settled    bool           // the event says what it took
 	failed     *ProviderError // how it failed; nil if the provider has no part in it
 	pieces     int
 	pieceBytes int
 
+	lastUsage        Usage
+	reportedPieces   int
 	checkpointAt     time.Time
 	checkpointPieces int
 }
@@ -217,7 +219,7 @@ func (a *attempt) read() (err error) {
 	}
 	if err != nil {
 		if a.chunk.Usage != nil { // what failed can have cost something all the same
-			a.reported, a.settled = a.chunk.Usage, false
+			a.settled = !a.report(a.chunk.Usage) && a.settled
 		}
 		a.noteHead(a.answer.Head())
 		return err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/claviger/claviger/services/router/internal/completion"
+	"github.com/claviger/claviger/services/router/internal/dialect/jsonscan"
 	"github.com/claviger/claviger/services/router/internal/provider"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
@@ -49,14 +50,15 @@ func titanBody(in *completion.EmbeddingInput, texts []string) any {
 
 func titanVectors(body []byte) ([][]float32, int64, bool) {
 	var answer struct {
-		Embedding []float32 `json:"embedding"`
-		Tokens    int64     `json:"inputTextTokenCount"`
+		Embedding []float32       `json:"embedding"`
+		Tokens    json.RawMessage `json:"inputTextTokenCount"`
 	}
 	err := json.Unmarshal(body, &answer)
-	if answer.Tokens < 0 || answer.Tokens > maxTokens { // a mistake, and not used
-		answer.Tokens = 0
+	tokens, ok := jsonscan.Int(answer.Tokens)
+	if !ok || tokens < 0 || tokens > maxTokens { // a mistake, and not used
+		tokens = 0
 	}
-	return [][]float32{answer.Embedding}, answer.Tokens, err == nil && len(answer.Embedding) > 0
+	return [][]float32{answer.Embedding}, tokens, err == nil && len(answer.Embedding) > 0
 }
 
 func cohereBody(in *completion.EmbeddingInput, texts []string) any {
@@ -186,7 +188,7 @@ var _ completion.Answer = (*once)(nil)
 // joined puts the answers of several calls together.
 func joined(answers []vectors, m model) completion.Answer {
 	out := &once{head: completion.AnswerHead{Status: 200, Model: m.id, RequestID: answers[0].requestID}}
-	out.chunk = completion.Chunk{Content: true, Pieces: 1, Result: &completion.Result{}}
+	out.chunk = completion.Chunk{Content: true, Result: &completion.Result{}} // no piece: vectors are no output tokens
 	var t usage.Tokens
 	counted := true
 	for _, v := range answers {

@@ -9,7 +9,8 @@ import (
 // maxTokens bounds a count: what is larger is a mistake and not used.
 const maxTokens = 1 << 40
 
-// counted reads a usage object, nil if there is none or its numbers cannot be. What was read from a cache
+// counted reads a usage object, nil if there is none, or it does not tell both totals, or its numbers cannot
+// be. What was read from a cache
 // or written to one is not in inputTokens; totalTokens may hold it or not, and is not read. Writes whose
 // lifetime is not told last five minutes, the default. What was thought is not told.
 func counted(v []byte) *completion.Usage {
@@ -18,7 +19,8 @@ func counted(v []byte) *completion.Usage {
 	}
 	var t usage.Tokens
 	var write int64
-	found, broken, split := false, false, false
+	t.InputUncached, t.OutputTotal = -1, -1
+	broken, split := false, false
 	number := func(v []byte, into *int64) {
 		if !jsonscan.Given(v) {
 			return
@@ -32,10 +34,8 @@ func counted(v []byte) *completion.Usage {
 		switch string(m.Name) {
 		case "inputTokens":
 			number(m.Value, &t.InputUncached)
-			found = true
 		case "outputTokens":
 			number(m.Value, &t.OutputTotal)
-			found = true
 		case "cacheReadInputTokens":
 			number(m.Value, &t.CacheRead)
 		case "cacheWriteInputTokens":
@@ -57,7 +57,7 @@ func counted(v []byte) *completion.Usage {
 	if !split {
 		t.CacheWrite5m = write
 	}
-	if broken || !found {
+	if broken || t.InputUncached < 0 || t.OutputTotal < 0 {
 		return nil
 	}
 	t.InputTotal = t.InputUncached + t.CacheRead + t.CacheWrite5m + t.CacheWrite1h

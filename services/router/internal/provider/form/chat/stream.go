@@ -55,6 +55,7 @@ func (f *format) Look(e sse.Event, chunk *completion.Chunk) (provider.Seen, erro
 	if f.committed && len(e.Name) == 0 && !telling(e.Data) {
 		size := contentSize(e.Data)
 		if size > 0 {
+			f.usage.Final = false // a count of before
 			chunk.Content = true
 			chunk.Pieces++
 			chunk.PieceBytes += size
@@ -174,6 +175,7 @@ func (f *format) note(p *piece, chunk *completion.Chunk) {
 		f.model = answerModel(p.model)
 	}
 	if p.content {
+		f.usage.Final = false // a count of before
 		f.committed, chunk.Content = true, true
 		chunk.Pieces++
 		chunk.PieceBytes += p.size

@@ -70,7 +70,8 @@ func (c *counted) answer(v []byte) {
 // readUsage reads a usage object into u, and reports whether it holds totals that can be.
 //
 // Cached tokens are a part of the prompt's; some vendors give them beside the details. Reasoning tokens are
-// a part of the completion's but where the vendor keeps them apart.
+// a part of the completion's but where the vendor keeps them apart. The total of both says nothing that they
+// do not, and may be wrong.
 func (v *Vendor) readUsage(data []byte, u *completion.Usage, cost *int64) bool {
 	c := counted{prompt: -1, output: -1, total: -1, apart: -1}
 	m := jsonscan.Object(data)
@@ -81,7 +82,9 @@ func (v *Vendor) readUsage(data []byte, u *completion.Usage, cost *int64) bool {
 		case "completion_tokens":
 			c.count(m.Value, &c.output)
 		case "total_tokens":
-			c.count(m.Value, &c.total)
+			if n, ok := jsonscan.Int(m.Value); ok && n >= 0 && n <= maxTokens {
+				c.total = n
+			}
 		case "prompt_cache_hit_tokens":
 			c.count(m.Value, &c.hit)
 		case "cached_tokens":
@@ -111,7 +114,8 @@ func (v *Vendor) readUsage(data []byte, u *completion.Usage, cost *int64) bool {
 	return true
 }
 
-// fill makes neutral counts of what was read.
+// fill makes neutral counts of what was read. The totals are what is billed: a part that is told as more than
+// its whole is all of it.
 func (v *Vendor) fill(c *counted, u *completion.Usage) {
 	t := &u.Tokens
 	cached := c.details
@@ -122,12 +126,13 @@ func (v *Vendor) fill(c *counted, u *completion.Usage) {
 	if reasoning == 0 {
 		reasoning = max(c.apart, 0)
 	}
-	t.CacheRead, t.CacheWrite30m = cached, c.written
-	t.InputUncached = max(0, c.prompt-cached-c.written)
 	if v.CachedApart && cached > c.prompt {
-		t.InputUncached = c.prompt
+		c.prompt += cached
 	}
-	t.InputTotal = t.InputUncached + cached + c.written
+	t.InputTotal = c.prompt
+	t.CacheRead = min(cached, c.prompt)
+	t.CacheWrite30m = min(c.written, c.prompt-t.CacheRead)
+	t.InputUncached = c.prompt - t.CacheRead - t.CacheWrite30m
 	t.Reasoning, t.OutputTotal = reasoning, c.output
 	if v.Apart.adds(c, reasoning) {
 		t.OutputTotal += reasoning

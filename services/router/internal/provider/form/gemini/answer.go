@@ -18,9 +18,9 @@ type format struct {
 	seed  string // of ids of tool calls
 	model string
 	id    string // of the answer, as the provider names it
-	// tools counts the tool calls so far; finished says that a reason to finish came.
-	tools    int
-	finished bool
+	// tools counts the tool calls so far; begun says that content came, finished that a reason to finish did.
+	tools           int
+	begun, finished bool
 	// failed is the failure that a reason to finish is.
 	failed error
 	// mayGoOn says that an answer that is longer than one request gives may be continued, token then where.
@@ -78,6 +78,7 @@ func (f *format) nonsense(message string) *completion.ProviderError {
 // read takes over what a response object says. It is false if that is not JSON.
 func (f *format) read(data []byte, chunk *completion.Chunk) bool {
 	m := jsonscan.Object(data)
+	whole := false // the usage tells all
 	for m.Next() {
 		switch string(m.Name) {
 		case "candidates":
@@ -88,15 +89,16 @@ func (f *format) read(data []byte, chunk *completion.Chunk) bool {
 		case "promptFeedback":
 			f.feedback(m.Value, chunk)
 		case "usageMetadata":
-			chunk.Usage = readUsage(m.Value)
+			chunk.Usage, whole = readUsage(m.Value)
 		case "modelVersion":
 			f.name(m.Value, &f.model)
 		case "responseId":
 			f.name(m.Value, &f.id)
 		}
 	}
-	if chunk.Usage != nil { // a running total, until the end
-		chunk.Usage.Final = f.finished
+	f.begun = f.begun || chunk.Content
+	if chunk.Usage != nil { // a running total, until the end; no output is left out, and so may be one that was forgotten
+		chunk.Usage.Final = f.finished && whole && (chunk.Usage.Tokens.OutputTotal > 0 || !f.begun)
 	}
 	return m.Err() == nil
 }

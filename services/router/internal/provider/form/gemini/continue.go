@@ -25,6 +25,8 @@ type continued struct {
 
 	// taken is what the requests before this one took, last what this one took so far.
 	taken, last usage.Tokens
+	// told says that this request told all that it took, lacks that one before it did not.
+	told, lacks bool
 	hops        int
 	merged      bool // an answer that is not streamed has been given
 
@@ -88,9 +90,9 @@ func (c *continued) next() (completion.Chunk, error) {
 	for {
 		chunk, err := c.current.Next()
 		if chunk.Usage != nil {
-			c.last = chunk.Usage.Tokens
+			c.last, c.told = chunk.Usage.Tokens, chunk.Usage.Final
 			add(&chunk.Usage.Tokens, &c.taken)
-			chunk.Usage.Final = chunk.Usage.Final && c.format.token == ""
+			chunk.Usage.Final = c.told && !c.lacks && c.format.token == ""
 		}
 		switch {
 		case err == nil:
@@ -109,7 +111,8 @@ func (c *continued) next() (completion.Chunk, error) {
 // hop sends the request again.
 func (c *continued) hop() error {
 	add(&c.taken, &c.last)
-	c.last = usage.Tokens{}
+	c.lacks = c.lacks || !c.told
+	c.last, c.told = usage.Tokens{}, false
 	token := c.format.token
 	c.hops++
 	c.format.token, c.format.finished, c.format.mayGoOn = "", false, c.hops+1 < maxHops

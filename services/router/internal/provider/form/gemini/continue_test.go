@@ -102,6 +102,23 @@ func TestLongAnswersAreContinued(t *testing.T) {
 	}
 }
 
+// TestALongAnswerIsNotCountedInPart: where one of its requests did not tell what it took, the sum of the others
+// is not the last word.
+func TestALongAnswerIsNotCountedInPart(t *testing.T) {
+	t.Parallel()
+	for _, stream := range []bool{false, true} {
+		for at := range 2 {
+			took := []string{"5", "6", "7"}
+			took[at] = "-1"
+			h := &hops{stream: stream, answers: []string{hop("one ", "CONTINUATION", "dG9rZW4tMQ==", took[0]), hop("two ", "CONTINUATION", "dG9rZW4tMg==", took[1]), hop("three", "STOP", "", took[2])}}
+			got, err := h.collect(t)
+			if err != nil || got.Delta.Text != "one two three" || got.Usage == nil || got.Usage.Final || got.Usage.Tokens.InputTotal != 20 {
+				t.Errorf("stream %v, request %d tells nothing: %+v, %v", stream, at, got.Usage, err)
+			}
+		}
+	}
+}
+
 func TestContinuationsEnd(t *testing.T) {
 	t.Parallel()
 	for _, stream := range []bool{false, true} {

@@ -190,10 +190,16 @@ func (f *Form) embedSome(ctx context.Context, call completion.Call, route provid
 // readVectors reads the answers of all ways, and how many tokens the texts are: -1 if that is not said.
 func readVectors(body []byte) (out [][]float32, tokens int64) {
 	tokens = -1
-	said := func(v []byte) {
-		if n, ok := jsonscan.Int(v); ok && n >= 0 && n <= maxTokens {
-			tokens = max(tokens, 0) + n
+	wrong := false // one of the counts cannot be, and neither can their sum
+	defer func() {
+		if wrong {
+			tokens = -1
 		}
+	}()
+	said := func(v []byte) {
+		n, ok := jsonscan.Int(v)
+		wrong = wrong || !ok || n < 0 || n > maxTokens
+		tokens = max(tokens, 0) + n
 	}
 	if jsonscan.KindOf(body) != jsonscan.ObjectKind {
 		return nil, tokens
@@ -282,7 +288,7 @@ func (v *vectors) Next() (completion.Chunk, error) {
 		return completion.Chunk{}, io.EOF
 	}
 	v.done = true
-	chunk := completion.Chunk{Content: true, Pieces: 1, Result: &completion.Result{Vectors: v.vectors}}
+	chunk := completion.Chunk{Content: true, Result: &completion.Result{Vectors: v.vectors}} // no piece: vectors are no output tokens
 	if v.known {
 		chunk.Usage = &completion.Usage{Tokens: usage.Tokens{InputTotal: v.tokens, InputUncached: v.tokens}, Final: true}
 	}

@@ -50,13 +50,14 @@ func (c *counts) modalities(v []byte, audio, image *int64) {
 
 // readUsage reads a usageMetadata, which is a running total. What is cached is a part of the prompt;
 // thoughts are no part of the candidates; what tools brought in comes on top of the prompt. It is nil if
-// it does not say the prompt's tokens, or holds numbers that cannot be.
-func readUsage(v []byte) *completion.Usage {
+// it does not say the prompt's tokens, or holds numbers that cannot be. whole says that it tells the output,
+// too: candidates are left out where there are none, and then the total shows it.
+func readUsage(v []byte) (u *completion.Usage, whole bool) {
 	if jsonscan.KindOf(v) != jsonscan.ObjectKind {
-		return nil
+		return nil, false
 	}
 	var c counts
-	var prompt, tools, cached, candidates, thoughts, total int64 = -1, 0, 0, -1, 0, 0
+	var prompt, tools, cached, candidates, thoughts, total int64 = -1, 0, 0, -1, 0, -1
 	var t usage.Tokens
 	m := jsonscan.Object(v)
 	for m.Next() {
@@ -71,23 +72,28 @@ func readUsage(v []byte) *completion.Usage {
 			c.read(m.Value, &candidates)
 		case "thoughtsTokenCount":
 			c.read(m.Value, &thoughts)
-		case "totalTokenCount":
-			c.read(m.Value, &total)
+		case "totalTokenCount": // what the others tell does not need it
+			if n, ok := jsonscan.Int(m.Value); ok && n <= maxTokens {
+				total = n
+			}
 		case "promptTokensDetails", "toolUsePromptTokensDetails":
 			c.modalities(m.Value, &t.AudioIn, &t.ImageIn)
 		case "candidatesTokensDetails":
 			c.modalities(m.Value, &t.AudioOut, &t.ImageOut)
 		}
 	}
-	if candidates < 0 { // left out, or 0: then the total says it
-		candidates = max(0, total-max(prompt, 0)-tools-thoughts)
-	}
 	if c.wrong || prompt < 0 {
-		return nil
+		return nil, false
+	}
+	whole = candidates >= 0
+	if !whole {
+		candidates = total - prompt - tools - thoughts
+		whole = candidates >= 0
+		candidates = max(0, candidates)
 	}
 	t.CacheRead = min(cached, prompt+tools)
 	t.InputUncached = prompt + tools - t.CacheRead
 	t.InputTotal = prompt + tools
 	t.OutputTotal, t.Reasoning = candidates+thoughts, thoughts
-	return &completion.Usage{Tokens: t}
+	return &completion.Usage{Tokens: t}, whole
 }

@@ -221,8 +221,8 @@ func (f *format) delta(data []byte, chunk *completion.Chunk) {
 	}
 	chunk.StopSequence, _ = jsonscan.Text(jsonscan.Get(data, "delta", "stop_sequence"))
 	if v := jsonscan.Get(data, "usage"); jsonscan.Given(v) {
-		f.usage.read(v)
-		chunk.Usage = f.usage.neutral(true)
+		told := f.usage.read(v) // else the output is what it was before the content
+		chunk.Usage = f.usage.neutral(told)
 	}
 }
 
@@ -377,32 +377,37 @@ func (t *thoughts) into(d *completion.Delta) {
 const maxTokens = 1 << 40
 
 // counts are a usage object. Each one that comes is the whole so far: it replaces, and what it does
-// not name stays.
+// not name stays. What cannot be is -1 until it is told again.
 type counts struct {
 	input, cacheRead, cacheWrite, write5m, write1h, output, reasoning int64
-	split, broken                                                     bool
+	hasInput, hasOutput, split                                        bool
 }
 
-func (c *counts) read(v []byte) {
-	number := func(v []byte, into *int64) {
+// read takes over what an object says, and reports whether it names the output.
+func (c *counts) read(v []byte) (output bool) {
+	number := func(v []byte, into *int64) bool {
 		if !jsonscan.Given(v) {
-			return
+			return false
 		}
 		n, ok := jsonscan.Int(v)
-		c.broken = c.broken || !ok || n < 0 || n > maxTokens
+		if !ok || n < 0 || n > maxTokens {
+			n = -1
+		}
 		*into = n
+		return true
 	}
 	m := jsonscan.Object(v)
 	for m.Next() {
 		switch string(m.Name) {
 		case "input_tokens":
-			number(m.Value, &c.input)
+			c.hasInput = number(m.Value, &c.input) || c.hasInput
 		case "cache_read_input_tokens":
 			number(m.Value, &c.cacheRead)
 		case "cache_creation_input_tokens":
 			number(m.Value, &c.cacheWrite)
 		case "output_tokens":
-			number(m.Value, &c.output)
+			output = number(m.Value, &c.output)
+			c.hasOutput = c.hasOutput || output
 		case "cache_creation":
 			if jsonscan.KindOf(m.Value) != jsonscan.ObjectKind {
 				continue
@@ -414,20 +419,21 @@ func (c *counts) read(v []byte) {
 			number(jsonscan.Get(m.Value, "thinking_tokens"), &c.reasoning)
 		}
 	}
+	return output
 }
 
-// neutral is the usage in our classes, or nil if its numbers cannot be. Cached tokens are not in
-// input_tokens here. Writes whose lifetime is not told last five minutes, the default.
+// neutral is the usage in our classes, or nil if its totals were not told or its numbers cannot be. Cached
+// tokens are not in input_tokens here. Writes whose lifetime is not told last five minutes, the default.
 func (c *counts) neutral(final bool) *completion.Usage {
-	if c.broken {
-		return nil
-	}
 	t := usage.Tokens{
 		InputUncached: c.input, CacheRead: c.cacheRead, CacheWrite5m: c.write5m, CacheWrite1h: c.write1h,
-		OutputTotal: c.output, Reasoning: c.reasoning,
+		OutputTotal: c.output, Reasoning: min(c.reasoning, c.output),
 	}
 	if !c.split {
 		t.CacheWrite5m = c.cacheWrite
+	}
+	if !c.hasInput || !c.hasOutput || min(t.InputUncached, t.CacheRead, t.CacheWrite5m, t.CacheWrite1h, t.OutputTotal, t.Reasoning) < 0 {
+		return nil
 	}
 	t.InputTotal = t.InputUncached + t.CacheRead + t.CacheWrite5m + t.CacheWrite1h
 	return &completion.Usage{Tokens: t, Final: final}

@@ -26,8 +26,9 @@ func (c *counts) read(v []byte, fields func(name string) *int64) {
 	}
 }
 
-// usage reads a usage object. Cached, written and reasoning tokens are parts of the totals in it. It is
-// nil if the object does not hold the totals, or holds numbers that cannot be.
+// usage reads a usage object. Cached, written and reasoning tokens are parts of the totals in it, and all of
+// them if they are told as more. It is nil if the object does not hold the totals, or holds numbers that
+// cannot be.
 func (f *format) usage(data []byte) *completion.Usage {
 	if jsonscan.KindOf(data) != jsonscan.ObjectKind {
 		return nil
@@ -81,11 +82,13 @@ func (f *format) usage(data []byte) *completion.Usage {
 	if c.broken || input < 0 || output < 0 {
 		return nil
 	}
-	written = max(written, half+twelve)
-	t.CacheRead, t.CacheWrite12h, t.CacheWrite30m, t.OutputTotal = cached, twelve, written-twelve, output
+	t.InputTotal, t.OutputTotal = input, output
+	t.CacheRead = min(cached, input)
+	written = min(max(written, half+twelve), input-t.CacheRead)
+	t.CacheWrite12h = min(twelve, written)
+	t.CacheWrite30m = written - t.CacheWrite12h
+	t.InputUncached = input - t.CacheRead - written
 	t.Reasoning = min(t.Reasoning, output)
-	t.InputUncached = max(0, input-cached-written)
-	t.InputTotal = t.InputUncached + cached + written
 	out := &completion.Usage{Tokens: t, Final: true}
 	if f.vendor.Cost != nil {
 		if nano, ok := f.vendor.Cost(data); ok {
