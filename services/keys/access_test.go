@@ -190,6 +190,12 @@ func TestOtherOrganizationsObjectsAreMissing(t *testing.T) {
 			})
 			return err
 		},
+		"grp/of members' keys": func(id string) error {
+			_, err := stranger.routing.UpdateRoutingPreferences(t.Context(), &keysv1.UpdateRoutingPreferencesRequest{
+				Preferences: &keysv1.RoutingPreferences{MemberGroupId: id}, Etag: "1", IdempotencyKey: id,
+			})
+			return err
+		},
 		"grp/Get": func(id string) error {
 			_, err := stranger.groups.GetGroup(t.Context(), &keysv1.GetGroupRequest{Id: id})
 			return err

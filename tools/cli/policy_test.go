@@ -182,6 +182,12 @@ func TestGroupsPreferencesAndModelsAreManaged(t *testing.T) {
 	}
 	p.run("", "routing", "update", "--at", "openai=sometimes").exits(2).complains("is no rule")
 	p.run("", "routing", "update").exits(2).complains("nothing to change")
+	p.run("", "routing", "get").ok().says("members' keys", "are in no group")
+	p.run("", "group", "create", "everybody").ok()
+	p.run("", "routing", "update", "--member-group", "everybody").ok().says("join group everybody", "fal")
+	p.run("", "group", "delete", "everybody", "--yes").exits(1).complains("GROUP_IN_USE", "that members create")
+	p.run("", "routing", "update", "--member-group", "nobody").exits(1).complains(`no group "nobody"`)
+	p.run("", "routing", "update", "--member-group", "none").ok().says("are in no group")
 
 	p.run("", "model", "list").ok().complains("Every model may be used.")
 	p.run("", "model", "approve", "openai/*").exits(2).complains("from then on only openai/* could", "--yes")

@@ -37,7 +37,14 @@ func (t *terminal) showPreferences(ctx context.Context, api *client, p *keysv1.R
 	for _, r := range p.GetProviders() {
 		facts = append(facts, [2]string{"  at " + r.GetProvider(), ruleWords[r.GetPlatform()]})
 	}
-	return t.printFacts(append(facts, [2]string{"default policy", defaultText(namesOf(api).policy(ctx, p.GetPolicyId()), p.GetEnforcePolicy())})...)
+	named, joined := namesOf(api), "are in no group"
+	if p.GetMemberGroupId() != "" {
+		joined = "join group " + named.group(ctx, p.GetMemberGroupId())
+	}
+	return t.printFacts(append(facts,
+		[2]string{"default policy", defaultText(named.policy(ctx, p.GetPolicyId()), p.GetEnforcePolicy())},
+		[2]string{"members' keys", joined},
+	)...)
 }
 
 var ruleWords = map[keysv1.PlatformRule]string{
@@ -80,6 +87,8 @@ type routingUpdateCommand struct {
 	Platform string            `enum:",policies,never,after-own,before-own" default:"" placeholder:"RULE" help:"When the operator's keys may serve: policies (only where one says so), never, after-own or before-own."`
 	At       map[string]string `placeholder:"SLUG=RULE" help:"The same for one provider, such as openai=never; openai=none removes the rule."`
 	Default  defaultFlags      `embed:""`
+
+	MemberGroup *string `complete:"group" placeholder:"NAME" help:"The group that API keys join which members create from now on; 'none' for none."`
 }
 
 // Help is the long help.
@@ -91,12 +100,13 @@ Examples:
     claviger routing update --order anthropic,bedrock --ignore fal
     claviger routing update --platform never
     claviger routing update --platform after-own --at openai=never
-    claviger routing update --policy main --enforce`
+    claviger routing update --policy main --enforce
+    claviger routing update --member-group everybody`
 }
 
 // Run changes them.
 func (c *routingUpdateCommand) Run(ctx context.Context, t *terminal) error {
-	if len(c.Order)+len(c.Ignore)+len(c.At) == 0 && c.Platform == "" && !c.Default.given() {
+	if len(c.Order)+len(c.Ignore)+len(c.At) == 0 && c.Platform == "" && c.MemberGroup == nil && !c.Default.given() {
 		return &usageError{message: "nothing to change", hint: "name what to change, such as --order or --platform"}
 	}
 	for _, rule := range c.At {
@@ -150,6 +160,16 @@ func (c *routingUpdateCommand) apply(ctx context.Context, api *client, before *k
 		}
 	}
 	slices.SortFunc(p.Providers, func(a, b *keysv1.ProviderRule) int { return strings.Compare(a.GetProvider(), b.GetProvider()) })
+	if c.MemberGroup != nil {
+		p.MemberGroupId = ""
+		if *c.MemberGroup != none {
+			found, err := api.findGroup(ctx, *c.MemberGroup)
+			if err != nil {
+				return nil, err
+			}
+			p.MemberGroupId = found.GetId()
+		}
+	}
 	var err error
 	p.PolicyId, p.EnforcePolicy, err = c.Default.of(ctx, api, p.GetPolicyId(), p.GetEnforcePolicy())
 	return p, err

@@ -305,6 +305,7 @@ func (t *tenant) whole(ctx context.Context) error {
 		return fmt.Errorf("preferences: %w", err)
 	}
 	wanted, action := t.doc.Preferences.proto(t.policyIDs[t.doc.Preferences.Policy]), Unchanged
+	wanted.MemberGroupId = read.GetPreferences().GetMemberGroupId() // no document says it
 	if !samePreferences(read.GetPreferences(), wanted) {
 		action = Updated
 		if _, err := t.routing.UpdateRoutingPreferences(ctx, &keysv1.UpdateRoutingPreferencesRequest{

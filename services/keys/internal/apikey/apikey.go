@@ -129,19 +129,19 @@ func (s *Service) Draft(ctx context.Context, caller member.Caller, in New) (Key,
 	}, plain, nil
 }
 
-// Create adds a drafted key.
-func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key) error {
-	if err := mayChoose(ctx, tx, caller, k); err != nil {
-		return err
+// Create adds a drafted key. One that a member creates is in the group that the organization has for those.
+func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key) (Key, error) {
+	if err := ofMember(ctx, tx, caller, &k); err != nil {
+		return Key{}, err
 	}
 	if err := named(ctx, tx, k); err != nil {
-		return err
+		return Key{}, err
 	}
 	if err := bound.Room(ctx, tx, bound.APIKeys); err != nil {
-		return err
+		return Key{}, err
 	}
 	if err := tx.InsertAPIKey(ctx, k); err != nil {
-		return err
+		return Key{}, err
 	}
 	detail := audit.Detail{
 		"name": k.Name, "public_id": k.PublicID, "policy_id": k.PolicyID, "enforce_policy": k.Enforce, "group_id": k.GroupID, "provenance": k.Provenance,
@@ -149,7 +149,7 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller member.Caller, k Key
 	if !k.ExpiresAt.IsZero() {
 		detail["expire_time"] = k.ExpiresAt
 	}
-	return tx.Record(ctx, "api_key.create", k.ID, detail)
+	return k, tx.Record(ctx, "api_key.create", k.ID, detail)
 }
 
 // Revoke ends a key for good, and the answers that it is being given if cut. Revoking a revoked key changes

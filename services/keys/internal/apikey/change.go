@@ -116,21 +116,34 @@ func named(ctx context.Context, tx Tx, k Key) error {
 	return err
 }
 
-// mayChoose reports whether the caller may create a key like that. A member chooses no group, and no
-// policy where the organization enforces one: it would take the place of the organization's.
-func mayChoose(ctx context.Context, tx Tx, caller member.Caller, k Key) error {
+// ofMember puts a key that a member creates into the group of such keys. A member chooses no group, and no policy
+// where the organization or that group enforces one: it would take its place.
+func ofMember(ctx context.Context, tx Tx, caller member.Caller, k *Key) error {
 	if caller.Role != member.Ordinary {
 		return nil
 	}
 	if k.GroupID != "" {
 		return ErrRestricted.Saying("only an owner or admin may choose an API key's group")
 	}
-	if k.PolicyID == "" {
-		return nil
-	}
 	state, err := tx.Routing(ctx)
-	if err == nil && state.Preferences.Enforce {
-		return ErrRestricted.Saying("the organization enforces a policy, so only an owner or admin may choose another for an API key")
+	if err != nil {
+		return err
 	}
-	return err
+	enforces := ""
+	if state.Preferences.Enforce {
+		enforces = "the organization"
+	}
+	if k.GroupID = state.Preferences.MemberGroupID; k.GroupID != "" {
+		g, err := tx.Group(ctx, k.GroupID)
+		if err != nil {
+			return err
+		}
+		if g.Enforce {
+			enforces = "group " + g.Name
+		}
+	}
+	if k.PolicyID != "" && enforces != "" {
+		return ErrRestricted.Saying("%s enforces a policy, so only an owner or admin may choose another for an API key", enforces)
+	}
+	return nil
 }

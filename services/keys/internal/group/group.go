@@ -48,6 +48,8 @@ type Users struct {
 	// APIKeys that can still be used are in it; Policies ask for it in a condition of the version that
 	// serves; Credentials are for it alone. All by name.
 	APIKeys, Policies, Credentials []string
+	// Members says that API keys which members create are put into it.
+	Members bool
 }
 
 // Tx is what changes of groups need from the store.
@@ -201,6 +203,10 @@ func (s *Service) Delete(ctx context.Context, tx Tx, groupID string) error {
 			why = append(why, fmt.Sprintf(kind.words, policy.Names(kind.names)))
 			refused = refused.With(kind.fact, policy.Names(kind.names))
 		}
+	}
+	if users.Members {
+		why = append(why, "the organization's preferences put API keys into it that members create")
+		refused = refused.With("preferences", "member_group_id")
 	}
 	if len(why) > 0 {
 		return refused.Saying("group %s is in use: %s", g.Name, strings.Join(why, "; "))

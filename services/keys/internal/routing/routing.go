@@ -12,6 +12,7 @@ import (
 	"github.com/claviger/claviger/pkg/fault"
 	"github.com/claviger/claviger/services/keys/internal/audit"
 	"github.com/claviger/claviger/services/keys/internal/etag"
+	"github.com/claviger/claviger/services/keys/internal/group"
 	"github.com/claviger/claviger/services/keys/internal/policy"
 	"github.com/claviger/claviger/services/keys/internal/provider"
 )
@@ -49,6 +50,8 @@ type Preferences struct {
 	// PolicyID is the default policy; Enforce sends every request through it.
 	PolicyID string `json:"policy_id,omitempty"`
 	Enforce  bool   `json:"enforce_policy,omitempty"`
+	// MemberGroupID is the group of API keys that members create, "" for none.
+	MemberGroupID string `json:"member_group_id,omitempty"`
 }
 
 // State is all of it, with the counts of its changes.
@@ -87,6 +90,7 @@ func (s State) Approves(model string) bool { return policy.Fits(s.Approved, mode
 type Tx interface {
 	audit.Recorder
 	policy.Library
+	Group(ctx context.Context, id string) (group.Group, error)
 	Routing(ctx context.Context) (State, error)
 	// UpdateRouting stores all of s.
 	UpdateRouting(ctx context.Context, s State) error
@@ -110,6 +114,11 @@ func (*Service) UpdatePreferences(ctx context.Context, tx Tx, in Preferences, ta
 	}
 	if err := policy.CheckDefault(ctx, tx, in.PolicyID, in.Enforce); err != nil {
 		return State{}, nil, err
+	}
+	if in.MemberGroupID != "" {
+		if _, err := tx.Group(ctx, in.MemberGroupID); err != nil {
+			return State{}, nil, err
+		}
 	}
 	before := s
 	s.Preferences, s.PreferencesVersion = in, s.PreferencesVersion+1
@@ -201,6 +210,9 @@ func changes(from, to Preferences) audit.Detail {
 	}
 	if from.Enforce != to.Enforce {
 		detail["enforce_policy"] = audit.Change{From: from.Enforce, To: to.Enforce}
+	}
+	if from.MemberGroupID != to.MemberGroupID {
+		detail["member_group_id"] = audit.Change{From: from.MemberGroupID, To: to.MemberGroupID}
 	}
 	return detail
 }

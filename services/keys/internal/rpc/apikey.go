@@ -34,7 +34,8 @@ func (s *apiKeyServer) CreateApiKey(ctx context.Context, req *keysv1.CreateApiKe
 			return err
 		},
 		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.CreateApiKeyResponse, error) {
-			return &keysv1.CreateApiKeyResponse{ApiKey: apiKeyToProto(key)}, s.APIKeys.Create(ctx, tx, caller(ctx), key)
+			k, err := s.APIKeys.Create(ctx, tx, caller(ctx), key)
+			return &keysv1.CreateApiKeyResponse{ApiKey: apiKeyToProto(k)}, err
 		},
 	})
 	if err != nil {

@@ -159,6 +159,7 @@ func (v view) organizationConfig(o snapshot.Organization) *keysv1.OrganizationCo
 	out := &keysv1.OrganizationConfig{Id: o.ID, Slug: o.Slug}
 	if v == routerView {
 		out.Preferences, out.ApprovedModels = preferencesToProto(o.Routing.Preferences), o.Routing.Approved
+		out.Preferences.MemberGroupId = "" // it says something to people who create API keys alone
 	}
 	return out
 }

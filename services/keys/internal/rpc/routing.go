@@ -19,6 +19,7 @@ var platformRules = map[routing.Rule]keysv1.PlatformRule{
 func fromPreferences(p *keysv1.RoutingPreferences) routing.Preferences {
 	out := routing.Preferences{
 		Order: p.GetOrder(), Ignore: p.GetIgnore(), Platform: from(platformRules, p.GetPlatform(), ""), PolicyID: p.GetPolicyId(), Enforce: p.GetEnforcePolicy(),
+		MemberGroupID: p.GetMemberGroupId(),
 	}
 	for _, r := range p.GetProviders() {
 		out.Providers = append(out.Providers, routing.ProviderRule{Provider: r.GetProvider(), Platform: from(platformRules, r.GetPlatform(), "")})
@@ -29,6 +30,7 @@ func fromPreferences(p *keysv1.RoutingPreferences) routing.Preferences {
 func preferencesToProto(p routing.Preferences) *keysv1.RoutingPreferences {
 	return &keysv1.RoutingPreferences{
 		Order: p.Order, Ignore: p.Ignore, Platform: platformRules[p.Platform], PolicyId: p.PolicyID, EnforcePolicy: p.Enforce,
+		MemberGroupId: p.MemberGroupID,
 		Providers: each(p.Providers, func(r routing.ProviderRule) *keysv1.ProviderRule {
 			return &keysv1.ProviderRule{Provider: r.Provider, Platform: platformRules[r.Platform]}
 		}),

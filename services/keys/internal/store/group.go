@@ -109,5 +109,7 @@ func (t *Tx) GroupUsers(ctx context.Context, groupID string, at time.Time, limit
 	if err != nil {
 		return group.Users{}, fmt.Errorf("look for credentials of a group: %w", err)
 	}
-	return users, nil
+	state, err := t.Routing(ctx)
+	users.Members = state.Preferences.MemberGroupID == groupID
+	return users, err
 }

@@ -39,7 +39,7 @@ type DrillServiceClient interface {
 	StartDrill(ctx context.Context, in *StartDrillRequest, opts ...grpc.CallOption) (*StartDrillResponse, error)
 	// GetDrill returns a drill with what routers have told of it.
 	GetDrill(ctx context.Context, in *GetDrillRequest, opts ...grpc.CallOption) (*GetDrillResponse, error)
-	// ListDrills lists the drills, newest first.
+	// ListDrills lists the drills, newest first: the newest thousand are kept, for ninety days.
 	ListDrills(ctx context.Context, in *ListDrillsRequest, opts ...grpc.CallOption) (*ListDrillsResponse, error)
 	// StopDrill ends a drill before its time.
 	StopDrill(ctx context.Context, in *StopDrillRequest, opts ...grpc.CallOption) (*StopDrillResponse, error)
@@ -105,7 +105,7 @@ type DrillServiceServer interface {
 	StartDrill(context.Context, *StartDrillRequest) (*StartDrillResponse, error)
 	// GetDrill returns a drill with what routers have told of it.
 	GetDrill(context.Context, *GetDrillRequest) (*GetDrillResponse, error)
-	// ListDrills lists the drills, newest first.
+	// ListDrills lists the drills, newest first: the newest thousand are kept, for ninety days.
 	ListDrills(context.Context, *ListDrillsRequest) (*ListDrillsResponse, error)
 	// StopDrill ends a drill before its time.
 	StopDrill(context.Context, *StopDrillRequest) (*StopDrillResponse, error)

@@ -38,8 +38,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// PolicyService manages routing rules. A policy has one draft at most and any number of published
-// versions, of which the newest serves. Versions never change.
+// PolicyService manages routing rules. A policy has one draft at most and published versions, of which the
+// newest serves and the newest hundred are kept. Versions never change.
 type PolicyServiceClient interface {
 	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(ctx context.Context, in *CreatePolicyRequest, opts ...grpc.CallOption) (*CreatePolicyResponse, error)
@@ -55,7 +55,7 @@ type PolicyServiceClient interface {
 	DiscardPolicyDraft(ctx context.Context, in *DiscardPolicyDraftRequest, opts ...grpc.CallOption) (*DiscardPolicyDraftResponse, error)
 	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
 	RollBackPolicy(ctx context.Context, in *RollBackPolicyRequest, opts ...grpc.CallOption) (*RollBackPolicyResponse, error)
-	// ListPolicyVersions lists the published versions of a policy, newest first.
+	// ListPolicyVersions lists the published versions of a policy that are kept, newest first.
 	ListPolicyVersions(ctx context.Context, in *ListPolicyVersionsRequest, opts ...grpc.CallOption) (*ListPolicyVersionsResponse, error)
 	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
 	DiffPolicy(ctx context.Context, in *DiffPolicyRequest, opts ...grpc.CallOption) (*DiffPolicyResponse, error)
@@ -187,8 +187,8 @@ func (c *policyServiceClient) DeletePolicy(ctx context.Context, in *DeletePolicy
 // All implementations must embed UnimplementedPolicyServiceServer
 // for forward compatibility.
 //
-// PolicyService manages routing rules. A policy has one draft at most and any number of published
-// versions, of which the newest serves. Versions never change.
+// PolicyService manages routing rules. A policy has one draft at most and published versions, of which the
+// newest serves and the newest hundred are kept. Versions never change.
 type PolicyServiceServer interface {
 	// CreatePolicy creates a policy: as a draft, or published and usable at once as model "policy/<name>".
 	CreatePolicy(context.Context, *CreatePolicyRequest) (*CreatePolicyResponse, error)
@@ -204,7 +204,7 @@ type PolicyServiceServer interface {
 	DiscardPolicyDraft(context.Context, *DiscardPolicyDraftRequest) (*DiscardPolicyDraftResponse, error)
 	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
 	RollBackPolicy(context.Context, *RollBackPolicyRequest) (*RollBackPolicyResponse, error)
-	// ListPolicyVersions lists the published versions of a policy, newest first.
+	// ListPolicyVersions lists the published versions of a policy that are kept, newest first.
 	ListPolicyVersions(context.Context, *ListPolicyVersionsRequest) (*ListPolicyVersionsResponse, error)
 	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
 	DiffPolicy(context.Context, *DiffPolicyRequest) (*DiffPolicyResponse, error)

@@ -157,6 +157,9 @@ type RoutingPreferences struct {
 	PolicyId string `protobuf:"bytes,5,opt,name=policy_id,json=policyId,proto3" json:"policy_id,omitempty"`
 	// enforce_policy sends every request through that policy, whatever model it names.
 	EnforcePolicy bool `protobuf:"varint,6,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
+	// member_group_id is the group that API keys are in which members create: they choose none themselves. Empty is
+	// none, and then what the organization approves is all that binds them. Keys that are there stay where they are.
+	MemberGroupId string `protobuf:"bytes,7,opt,name=member_group_id,json=memberGroupId,proto3" json:"member_group_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -231,6 +234,13 @@ func (x *RoutingPreferences) GetEnforcePolicy() bool {
 		return x.EnforcePolicy
 	}
 	return false
+}
+
+func (x *RoutingPreferences) GetMemberGroupId() string {
+	if x != nil {
+		return x.MemberGroupId
+	}
+	return ""
 }
 
 // GetRoutingPreferencesRequest is the input of GetRoutingPreferences.
@@ -680,14 +690,15 @@ const file_claviger_keys_v1_routing_proto_rawDesc = "" +
 	"\x1eclaviger/keys/v1/routing.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dclaviger/keys/v1/policy.proto\x1a!claviger/options/v1/options.proto\"\x8f\x01\n" +
 	"\fProviderRule\x129\n" +
 	"\bprovider\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\bprovider\x12D\n" +
-	"\bplatform\x18\x02 \x01(\x0e2\x1e.claviger.keys.v1.PlatformRuleB\b\xbaH\x05\x82\x01\x02\x10\x01R\bplatform\"\xed\x02\n" +
+	"\bplatform\x18\x02 \x01(\x0e2\x1e.claviger.keys.v1.PlatformRuleB\b\xbaH\x05\x82\x01\x02\x10\x01R\bplatform\"\x9e\x03\n" +
 	"\x12RoutingPreferences\x12<\n" +
 	"\x05order\x18\x01 \x03(\tB&\xbaH#\x92\x01 \x10@\x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\x05order\x12>\n" +
 	"\x06ignore\x18\x02 \x03(\tB&\xbaH#\x92\x01 \x10@\x18\x01\"\x1ar\x182\x16^[a-z][a-z0-9-]{1,31}$R\x06ignore\x12F\n" +
 	"\tproviders\x18\x03 \x03(\v2\x1e.claviger.keys.v1.ProviderRuleB\b\xbaH\x05\x92\x01\x02\x10@R\tproviders\x12D\n" +
 	"\bplatform\x18\x04 \x01(\x0e2\x1e.claviger.keys.v1.PlatformRuleB\b\xbaH\x05\x82\x01\x02\x10\x01R\bplatform\x12$\n" +
 	"\tpolicy_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bpolicyId\x12%\n" +
-	"\x0eenforce_policy\x18\x06 \x01(\bR\renforcePolicy\"\x1e\n" +
+	"\x0eenforce_policy\x18\x06 \x01(\bR\renforcePolicy\x12/\n" +
+	"\x0fmember_group_id\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\rmemberGroupId\"\x1e\n" +
 	"\x1cGetRoutingPreferencesRequest\"{\n" +
 	"\x1dGetRoutingPreferencesResponse\x12F\n" +
 	"\vpreferences\x18\x01 \x01(\v2$.claviger.keys.v1.RoutingPreferencesR\vpreferences\x12\x12\n" +

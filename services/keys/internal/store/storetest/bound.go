@@ -143,7 +143,8 @@ func bounds(t *testing.T, f *Fixture) {
 			bound.APIKeys, `INSERT INTO api_key (org_id, id, name, public_id, hash, member_id, policy_id, provenance, created_at, expires_at, revoked_at)
 				SELECT ?, 'key_' || i, 'k' || i, 'k' || i, 'aa', '', '', 'basic', 1, 0, 0` + numbers(bound.APIKeys.Most), nil,
 			func(ctx context.Context, tx *store.Tx, orgID string) error {
-				return (&apikey.Service{Now: f.Clock.Now}).Create(ctx, tx, caller(orgID), f.Key(orgID, f.Owner.ID, "fresh"))
+				_, err := (&apikey.Service{Now: f.Clock.Now}).Create(ctx, tx, caller(orgID), f.Key(orgID, f.Owner.ID, "fresh"))
+				return err
 			},
 			"UPDATE api_key SET revoked_at = 1 WHERE org_id = ? AND id = 'key_1'",
 		},

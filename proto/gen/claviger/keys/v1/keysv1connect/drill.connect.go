@@ -72,7 +72,7 @@ type DrillServiceClient interface {
 	StartDrill(context.Context, *v1.StartDrillRequest) (*v1.StartDrillResponse, error)
 	// GetDrill returns a drill with what routers have told of it.
 	GetDrill(context.Context, *v1.GetDrillRequest) (*v1.GetDrillResponse, error)
-	// ListDrills lists the drills, newest first.
+	// ListDrills lists the drills, newest first: the newest thousand are kept, for ninety days.
 	ListDrills(context.Context, *v1.ListDrillsRequest) (*v1.ListDrillsResponse, error)
 	// StopDrill ends a drill before its time.
 	StopDrill(context.Context, *v1.StopDrillRequest) (*v1.StopDrillResponse, error)
@@ -90,7 +90,7 @@ type DrillServiceHandler interface {
 	StartDrill(context.Context, *v1.StartDrillRequest) (*v1.StartDrillResponse, error)
 	// GetDrill returns a drill with what routers have told of it.
 	GetDrill(context.Context, *v1.GetDrillRequest) (*v1.GetDrillResponse, error)
-	// ListDrills lists the drills, newest first.
+	// ListDrills lists the drills, newest first: the newest thousand are kept, for ninety days.
 	ListDrills(context.Context, *v1.ListDrillsRequest) (*v1.ListDrillsResponse, error)
 	// StopDrill ends a drill before its time.
 	StopDrill(context.Context, *v1.StopDrillRequest) (*v1.StopDrillResponse, error)

@@ -149,7 +149,7 @@ type PolicyServiceClient interface {
 	DiscardPolicyDraft(context.Context, *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error)
 	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
 	RollBackPolicy(context.Context, *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error)
-	// ListPolicyVersions lists the published versions of a policy, newest first.
+	// ListPolicyVersions lists the published versions of a policy that are kept, newest first.
 	ListPolicyVersions(context.Context, *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error)
 	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
 	DiffPolicy(context.Context, *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error)
@@ -181,7 +181,7 @@ type PolicyServiceHandler interface {
 	DiscardPolicyDraft(context.Context, *v1.DiscardPolicyDraftRequest) (*v1.DiscardPolicyDraftResponse, error)
 	// RollBackPolicy publishes an older version again, as the next version. The draft stays.
 	RollBackPolicy(context.Context, *v1.RollBackPolicyRequest) (*v1.RollBackPolicyResponse, error)
-	// ListPolicyVersions lists the published versions of a policy, newest first.
+	// ListPolicyVersions lists the published versions of a policy that are kept, newest first.
 	ListPolicyVersions(context.Context, *v1.ListPolicyVersionsRequest) (*v1.ListPolicyVersionsResponse, error)
 	// DiffPolicy tells how two versions of a policy differ, the draft being one of them if wanted.
 	DiffPolicy(context.Context, *v1.DiffPolicyRequest) (*v1.DiffPolicyResponse, error)

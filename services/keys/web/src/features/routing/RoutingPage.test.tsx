@@ -89,6 +89,7 @@ describe("the preferences", () => {
       platform: PlatformRule.BEFORE_OWN,
       policyId: "pol_1",
       enforcePolicy: true,
+      memberGroupId: "grp_1",
     });
     expect(messageOf(preferencesOf(before))).toEqual(before);
     // Nothing is enforced where no policy is named.

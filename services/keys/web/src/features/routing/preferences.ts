@@ -15,6 +15,8 @@ export type Preferences = {
   platform: PlatformRule;
   policyId: string;
   enforce: boolean;
+  /** The group of API keys that members create, "" for none. */
+  memberGroupId: string;
 };
 
 /** platformRules are in the order in which they are offered, as the catalogue names them. */
@@ -38,6 +40,7 @@ export function preferencesOf(from: RoutingPreferences | undefined): Preferences
     platform: from?.platform || PlatformRule.POLICIES,
     policyId: from?.policyId ?? "",
     enforce: from?.enforcePolicy ?? false,
+    memberGroupId: from?.memberGroupId ?? "",
   };
 }
 
@@ -50,6 +53,7 @@ export function messageOf(from: Preferences): RoutingPreferences {
     platform: from.platform,
     policyId: from.policyId,
     enforcePolicy: from.enforce && from.policyId !== "",
+    memberGroupId: from.memberGroupId,
   });
 }
 

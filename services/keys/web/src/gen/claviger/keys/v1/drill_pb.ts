@@ -465,7 +465,7 @@ export const DrillService: GenService<{
     output: typeof GetDrillResponseSchema;
   },
   /**
-   * ListDrills lists the drills, newest first.
+   * ListDrills lists the drills, newest first: the newest thousand are kept, for ninety days.
    *
    * @generated from rpc claviger.keys.v1.DrillService.ListDrills
    */

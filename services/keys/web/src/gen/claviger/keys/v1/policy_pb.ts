@@ -1413,8 +1413,8 @@ export const StrategySchema: GenEnum<Strategy> = /*@__PURE__*/
   enumDesc(file_claviger_keys_v1_policy, 0);
 
 /**
- * PolicyService manages routing rules. A policy has one draft at most and any number of published
- * versions, of which the newest serves. Versions never change.
+ * PolicyService manages routing rules. A policy has one draft at most and published versions, of which the
+ * newest serves and the newest hundred are kept. Versions never change.
  *
  * @generated from service claviger.keys.v1.PolicyService
  */
@@ -1490,7 +1490,7 @@ export const PolicyService: GenService<{
     output: typeof RollBackPolicyResponseSchema;
   },
   /**
-   * ListPolicyVersions lists the published versions of a policy, newest first.
+   * ListPolicyVersions lists the published versions of a policy that are kept, newest first.
    *
    * @generated from rpc claviger.keys.v1.PolicyService.ListPolicyVersions
    */
