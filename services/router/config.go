@@ -22,10 +22,12 @@ import (
 type Deps struct {
 	// Environment names the installation, Name this router.
 	Environment, Name string
-	// DataDir holds the journal and the last configuration.
+	// DataDir holds the journal, the last configuration and the last price book.
 	DataDir string
 	// Keys reaches the ConfigService.
 	Keys connect.Transport
+	// Metering reaches the PriceFeedService; nil reckons with the price book that ships.
+	Metering connect.Transport
 	// ConfigKey verifies the configuration.
 	ConfigKey ed25519.PublicKey
 	// Opener opens credentials; Pepper gives the pepper of API keys.

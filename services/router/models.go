@@ -2,17 +2,12 @@ package router
 
 import (
 	"context"
-	"sync"
 
-	"github.com/claviger/claviger/pkg/pricing"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/rpc"
 )
-
-// knownModels are the models of the shipped price book, sorted.
-var knownModels = sync.OnceValue(pricing.Models)
 
 // models lists what a caller may name.
 func (a *App) models(caller completion.Caller) ([]string, error) {
@@ -20,7 +15,7 @@ func (a *App) models(caller completion.Caller) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.planner.Models(state, caller, knownModels()), nil
+	return a.planner.Models(state, caller, a.prices.Book().Names), nil
 }
 
 // explain tells what would be tried for a request under the newest configuration.

@@ -18,6 +18,7 @@ import (
 	"github.com/claviger/claviger/pkg/catalog"
 	"github.com/claviger/claviger/pkg/egress"
 	"github.com/claviger/claviger/pkg/intercept"
+	"github.com/claviger/claviger/pkg/pricefeed"
 	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/proto/gen/claviger/router/v1/routerv1connect"
 	"github.com/claviger/claviger/services/router/internal/completion"
@@ -51,6 +52,7 @@ type App struct {
 	offline     *offline.Store // nil if nothing opened is kept
 	media       *media.Service
 	webhooks    map[string]httpapi.Webhook
+	prices      *pricefeed.Follower
 }
 
 // New opens the journal and the last configuration, and builds the router. It serves from the
@@ -79,7 +81,8 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	a.ring = keyring.New(d.Environment, a.d.Opener, d.Now, d.Log, d.Telemetry)
 	a.used = uses.Keyring{Ring: a.ring, Log: uses.New(), Now: d.Now}
 	client := snapshot.NewClient(d.Keys)
-	a.planner = &plan.Planner{Providers: adapters, Health: a.learned, Offers: catalog.Offers, Now: d.Now}
+	a.prices = openPrices(d)
+	a.planner = &plan.Planner{Providers: adapters, Health: a.learned, Offers: catalog.Offers, Prices: a.prices.Table, Now: d.Now}
 	a.reporter = report.New(report.Options{
 		Router: d.Name, Client: client, Providers: adapters, BaseURLs: urls, Secret: a.ring.Secret, Out: a.learned.Refused,
 		Credential: a.credential, Uses: a.used.Log, Learned: a.learned.Snapshot, Log: d.Log, Now: d.Now,
@@ -104,7 +107,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Drills: a.reporter.Drills(), Allowed: a.allowed,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
-	if err := a.measure(d.Telemetry); err != nil {
+	if err := errors.Join(a.measure(d.Telemetry), a.measurePrices(d.Telemetry)); err != nil {
 		return nil, errors.Join(err, a.journal.Close())
 	}
 	return a, nil
@@ -259,6 +262,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.follower.Run(ctx) })
 	group.Go(func() error { return a.reporter.Run(ctx) })
 	group.Go(func() error { return a.media.Run(ctx) })
+	group.Go(func() error { return a.prices.Run(ctx) })
 	if a.offline != nil {
 		group.Go(func() error { return a.offline.Run(ctx) })
 	}

@@ -62,6 +62,11 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 		return err
 	}
 	defer func() { _ = keys.Close() }()
+	metering, hangUp, err := dialMetering(s, identity, told)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
 	nc, js, err := connectNATS(ctx, s, log)
 	if err != nil {
 		return err
@@ -85,7 +90,8 @@ func Run(ctx context.Context, s *settingsv1.Router, log *slog.Logger) error {
 	}
 	app, err := New(ctx, Deps{
 		Environment: s.GetEnvironment(), Name: s.GetName(), DataDir: s.GetDataDir(), Keys: intercept.NewTransport(told, rpcmount.NewTransport(keys)), ConfigKey: configKey,
-		Opener: vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
+		Metering: metering,
+		Opener:   vault.Opener(), Pepper: func(ctx context.Context) (secret.Text, error) { return vault.ReadPepper(ctx, pepperPath) },
 		OfflineKeyFile: offlineKey, NATS: nc, JetStream: js, Egress: guard, BaseURLs: s.GetProviderBaseUrls(), Log: log, Now: time.Now,
 		JournalMaxBytes: s.GetJournalMaxBytes(), MaxBodyBytes: s.GetMaxBodyBytes(),
 		Limits: completion.Limits{Streams: int(s.GetMaxStreams()), FirstByte: s.GetFirstByteTimeout().AsDuration(), Idle: s.GetIdleTimeout().AsDuration()},

@@ -104,6 +104,7 @@ var edges = map[string][]technology{
 	"router/httpapi":  {web, wire},
 	"router/snapshot": {wire},
 	"router/report":   {wire},
+	"router/prices":   {wire},
 	"router/keyring":  {},
 	"router/observe":  {},
 	"router/usage":    {wire, broker},

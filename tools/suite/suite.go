@@ -223,6 +223,12 @@ func (s *suite) configFeed(service, instance string, report *telemetry.Telemetry
 	return intercept.NewTransport(report, inProcess{connectinprocess.New(s.keys.Internal(intercept.Fixed(as)))})
 }
 
+// priceFeed is the internal API of metering for one of our services.
+func (s *suite) priceFeed(service, instance string, report *telemetry.Telemetry) connect.Transport {
+	as := authn.Principal{Kind: authn.Service, Service: service, Instance: instance}
+	return intercept.NewTransport(report, inProcess{connectinprocess.New(s.metering.Internal(intercept.Fixed(as)))})
+}
+
 func (s *suite) openMetering(ctx context.Context, o Options, private *secrets, broker *server.Server) error {
 	db, err := s.database(ctx, o, "metering")
 	if err != nil {
@@ -248,7 +254,8 @@ func (s *suite) openRouter(ctx context.Context, o Options, private *secrets, bro
 	s.router, err = router.New(ctx, router.Deps{
 		Environment: Environment, Name: routerName, DataDir: filepath.Join(o.Dir, "router"),
 		Keys: s.configFeed("router", routerName, s.reports.router), ConfigKey: public(private.config),
-		Opener: private.keyset.Opener(), Pepper: private.readPepper,
+		Metering: s.priceFeed("router", routerName, s.reports.router),
+		Opener:   private.keyset.Opener(), Pepper: private.readPepper,
 		NATS: nc, JetStream: js, Egress: guard, BaseURLs: o.ProviderURLs,
 		Media: router.Media{PublicURL: strings.TrimSuffix(o.PublicURL, "/")},
 		Log:   s.logOf("router", s.reports.router), Telemetry: s.reports.router, Now: time.Now,

@@ -153,7 +153,7 @@ func (c *Cluster) metering(change func(*settingsv1.Metering)) *Service {
 	c.tb.Helper()
 	s := &settingsv1.Metering{
 		Environment: transittest.Environment, DataDir: c.data("metering"),
-		HttpListen: c.address(), OpsListen: c.address(),
+		HttpListen: c.address(), InternalListen: c.address(), OpsListen: c.address(),
 		Tls: c.identity("metering", "metering-1"), KeysAddress: c.Keys.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
 		Database: &settingsv1.Database{Url: c.MeteringDB.URL()}, Nats: &settingsv1.Nats{Url: c.NATS.URL()}, LogFormat: "json",
 	}
@@ -161,7 +161,7 @@ func (c *Cluster) metering(change func(*settingsv1.Metering)) *Service {
 		change(s)
 	}
 	service := c.service("metering", "metering", s)
-	service.httpAddress, service.opsAddress = s.GetHttpListen(), s.GetOpsListen()
+	service.Internal, service.httpAddress, service.opsAddress = s.GetInternalListen(), s.GetHttpListen(), s.GetOpsListen()
 	return service
 }
 
@@ -170,7 +170,7 @@ func (c *Cluster) router(name string, change func(*settingsv1.Router)) *Service 
 	s := &settingsv1.Router{
 		Environment: transittest.Environment, Name: name, DataDir: c.data(name),
 		HttpListen: c.address(), GrpcListen: c.address(), OpsListen: c.address(),
-		Tls: c.identity("router", name), KeysAddress: c.Keys.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
+		Tls: c.identity("router", name), KeysAddress: c.Keys.Internal, MeteringAddress: c.Metering.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
 		Vault: c.vault(transittest.Router), Nats: &settingsv1.Nats{Url: c.NATS.URL()},
 		Egress: &settingsv1.Egress{Allow: c.providers}, LogFormat: "json", DrainDelay: durationpb.New(0), // nobody balances loads here
 		ProviderBaseUrls: map[string]string{"openai": c.Provider.OpenAIURL(), "anthropic": c.Provider.AnthropicURL(), "fal": c.Provider.FalURL()},

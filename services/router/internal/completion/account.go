@@ -20,7 +20,7 @@ func (a *attempt) settle() {
 	if a.reported != nil {
 		e.Units, e.CostNanoUSD = a.reported.Units, a.reported.CostNanoUSD
 	}
-	e.Reckon(a.s.o.Prices)
+	e.Reckon(a.r.plan.Prices)
 }
 
 func (a *attempt) noteHead(head AnswerHead) {
@@ -203,7 +203,7 @@ func (a *attempt) faultOf(provider *ProviderError, cause error) error {
 func (a *attempt) tookNothing() {
 	e := &a.event
 	e.Tokens, e.Source, e.Units, e.CostNanoUSD = &usage.Tokens{}, usage.None, nil, nil
-	e.Reckon(a.s.o.Prices)
+	e.Reckon(a.r.plan.Prices)
 }
 
 // providerError finds the provider's failure in err; a call that we ended is one too.

@@ -24,6 +24,7 @@ func TestACallerIsToldWhatTheEventSays(t *testing.T) {
 	reported := counted
 	reported.Usage = &completion.Usage{Final: true, Tokens: counted.Usage.Tokens, CostNanoUSD: &said}
 	priced := int64(10)
+	book := pricing.NewTable([]pricing.Price{{ID: "price_1", Model: "p/known", ValidFrom: time.Unix(0, 0), Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}}})
 	for name, c := range map[string]struct {
 		model string
 		chunk completion.Chunk
@@ -38,8 +39,7 @@ func TestACallerIsToldWhatTheEventSays(t *testing.T) {
 		for _, stream := range []bool{false, true} {
 			r := newRig(map[string]script{"a": {chunks: []completion.Chunk{c.chunk}}}, "a")
 			r.Service = completion.New(completion.Options{
-				Planner: planned{{Provider: "p", Model: c.model, Name: "a", Class: usage.Own, Credential: &completion.Credential{ID: "cred_a", Revision: 4}}},
-				Prices:  pricing.NewTable([]pricing.Price{{ID: "price_1", Model: "p/known", ValidFrom: time.Unix(0, 0), Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}}}),
+				Planner: reckoned{book, planned{{Provider: "p", Model: c.model, Name: "a", Class: usage.Own, Credential: &completion.Credential{ID: "cred_a", Revision: 4}}}},
 				Keyring: r.keys, Recorder: r.recorder, Evidence: r.evidence, Providers: map[string]completion.Provider{"p": r.provider},
 				Log: slog.New(slog.DiscardHandler), Now: time.Now,
 			})
@@ -70,6 +70,18 @@ type planned []completion.Target
 
 func (p planned) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
 	return completion.Plan{ConfigVersion: 7, Targets: p}, nil
+}
+
+// reckoned plans by a price book.
+type reckoned struct {
+	book *pricing.Table
+	planned
+}
+
+func (r reckoned) Plan(caller completion.Caller, req *completion.Request) (completion.Plan, error) {
+	p, err := r.planned.Plan(caller, req)
+	p.Prices = r.book
+	return p, err
 }
 
 // TestAnAttemptThatTookNothingCostsNothing has a provider that refuses before it generates anything: that is

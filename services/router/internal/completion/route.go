@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
@@ -57,6 +58,9 @@ func (r *route) prepare() error {
 		return err
 	}
 	p.MaxAttempts = p.Attempts()
+	if p.Prices == nil {
+		p.Prices = pricing.Book()
+	}
 	r.settle(p)
 	if p.Hedge != nil {
 		r.s.hedges.by(r.caller.OrgID).request()

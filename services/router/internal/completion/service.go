@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
-	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
@@ -123,8 +122,6 @@ type Options struct {
 	// Allowed says whether a target may serve a caller at all, by which version of the configuration. It is asked
 	// before a credential is opened, and must not trust who planned. Nil allows everything.
 	Allowed func(caller *Caller, t *Target) (ok bool, version int64)
-	// Prices are what callers and events are told that attempts cost; nil is the book that ships.
-	Prices *pricing.Table
 }
 
 // Limits bound a request.
@@ -167,9 +164,6 @@ func New(o Options) *Service {
 	}
 	if o.Limits.Whole == 0 {
 		o.Limits.Whole = 10 * time.Minute
-	}
-	if o.Prices == nil {
-		o.Prices = pricing.Book()
 	}
 	if o.Observer == nil {
 		o.Observer = unobserved{}

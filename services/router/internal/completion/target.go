@@ -3,6 +3,7 @@ package completion
 import (
 	"time"
 
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
 
@@ -128,6 +129,9 @@ type Plan struct {
 	MaxAttempts int
 	// Hedge says when a second call is sent; nil is never.
 	Hedge *Hedge
+	// Prices is the book that the plan was made by, and that its attempts are reckoned by, whatever comes meanwhile;
+	// nil is the one that ships.
+	Prices *pricing.Table
 }
 
 // Attempts bounds the calls to providers, retries included.

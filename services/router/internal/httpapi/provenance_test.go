@@ -183,10 +183,10 @@ func TestEveryFaceTellsWhatTheUsageEventSays(t *testing.T) {
 			tg.Credential = &completion.Credential{ID: "cred_" + name, Revision: 2, Label: "prod", Provider: "openai"}
 			return tg
 		}
-		r.Planner = configured{7, []completion.Target{of("busy", usage.Own, 0), of(c.model, c.class, 4)}}
+		r.Planner = configured{7, book, []completion.Target{of("busy", usage.Own, 0), of(c.model, c.class, 4)}}
 		service := completion.New(completion.Options{
 			Planner: r, Keyring: r, Recorder: r, Evidence: r, Providers: map[string]completion.Provider{"openai": openai.New(transport)},
-			BaseURLs: map[string]string{"openai": upstream.OpenAIURL()}, Log: slog.New(slog.DiscardHandler), Now: time.Now, Prices: book,
+			BaseURLs: map[string]string{"openai": upstream.OpenAIURL()}, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		})
 		handler := r.handlerOf(t, service)
 		check := func(face string, told story) {
@@ -302,7 +302,7 @@ func TestEveryOperationTellsWhatTheUsageEventSays(t *testing.T) {
 			return err
 		}},
 	} {
-		r.Planner = configured{7, []completion.Target{of(c.provider, c.model, "cred_busy", 0), of(c.provider, c.model, "cred_1", 1)}}
+		r.Planner = configured{7, nil, []completion.Target{of(c.provider, c.model, "cred_busy", 0), of(c.provider, c.model, "cred_1", 1)}}
 		check := func(face string, told story) {
 			t.Helper()
 			want := ofEvents(r.taken(), "main")
@@ -345,11 +345,12 @@ func (busyKeys) Secret(_ context.Context, c *completion.Credential) (secret.Text
 // configured are the targets of every request, under a version of the configuration.
 type configured struct {
 	version int64
+	prices  *pricing.Table
 	targets []completion.Target
 }
 
 func (c configured) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
-	return completion.Plan{Targets: c.targets, ConfigVersion: c.version}, nil
+	return completion.Plan{Targets: c.targets, ConfigVersion: c.version, Prices: c.prices}, nil
 }
 
 // taken are the events so far, which are then forgotten.

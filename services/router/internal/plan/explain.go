@@ -51,7 +51,7 @@ func (p *Planner) Explain(c Config, caller completion.Caller, req *completion.Re
 		t := &out.Plan.Targets[i]
 		candidate := Candidate{Target: t, Reason: w.reason(i), Latency: p.Health.Latency(t.Credential, t.Model)}
 		given := w.req.InputBytes > 0 || w.req.MaxOutput > 0
-		if cost := p.costOf(t.Model, req.Asks(), inputTokens(req), outputTokens(req, t.Rule), w.now); cost.version != "" {
+		if cost := w.costOf(t.Model, req.Asks(), inputTokens(req), outputTokens(req, t.Rule)); cost.version != "" {
 			candidate.PriceVersion = cost.version
 			if cost.known && given {
 				candidate.Cost = &cost.nano

@@ -151,7 +151,7 @@ func (w *walk) compared(t *completion.Target) cost {
 	if output == 0 {
 		output = assumedOutput
 	}
-	return w.p.costOf(t.Model, w.req.Asks(), inputTokens(w.req), output, w.now)
+	return w.costOf(t.Model, w.req.Asks(), inputTokens(w.req), output)
 }
 
 // reorder moves the targets of segments, which are neighbours, into the order of the segments.

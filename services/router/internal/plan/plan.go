@@ -11,6 +11,7 @@ package plan
 import (
 	"time"
 
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
@@ -81,8 +82,9 @@ type Planner struct {
 	// itself among them if a provider can be called by it; nil for what it does not know. A nil Offers knows
 	// nothing.
 	Offers func(model string) []string
-	// Prices is the price book; nil is the one that ships.
-	Prices Prices
+	// Prices returns the price book; nil is the one that ships. It is asked once for each plan, and the plan's
+	// attempts reckon with the same.
+	Prices func() *pricing.Table
 	// Now is the time by which credentials expire and prices hold; nil is the clock's. It is asked once for
 	// each plan.
 	Now func() time.Time

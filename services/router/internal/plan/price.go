@@ -1,17 +1,9 @@
 package plan
 
 import (
-	"time"
-
 	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
-
-// Prices is the price book.
-type Prices interface {
-	// At returns the price of a model that holds at a time, if there is one.
-	At(model string, t time.Time) (pricing.Price, bool)
-}
 
 // assumedOutput is the size in tokens of an answer that the request does not bound, where costs are compared.
 const assumedOutput = 500
@@ -27,8 +19,8 @@ type cost struct {
 }
 
 // costOf estimates a call from the sizes of its prompt and answer, in tokens.
-func (p *Planner) costOf(model string, op completion.Operation, input, output int64, at time.Time) cost {
-	price, ok := p.price(model, at)
+func (w *walk) costOf(model string, op completion.Operation, input, output int64) cost {
+	price, ok := w.prices.At(model, w.now)
 	if !ok {
 		return cost{}
 	}
@@ -48,16 +40,9 @@ func (p *Planner) costOf(model string, op completion.Operation, input, output in
 	return out
 }
 
-func (p *Planner) price(model string, at time.Time) (pricing.Price, bool) {
-	if p.Prices == nil {
-		return pricing.Book().At(model, at)
-	}
-	return p.Prices.At(model, at)
-}
-
 // dearer says why a model's price is not within the bounds of a request; empty if it is.
-func (p *Planner) dearer(model string, r *completion.Routing, input int64, at time.Time) Reason {
-	price, ok := p.price(model, at)
+func (w *walk) dearer(model string, r *completion.Routing, input int64) Reason {
+	price, ok := w.prices.At(model, w.now)
 	if !ok {
 		return PriceUnknown
 	}

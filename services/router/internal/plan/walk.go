@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/usage"
 )
@@ -19,6 +20,7 @@ type walk struct {
 	prefs  *Preferences
 	group  *Group // nil if the API key is in none
 	now    time.Time
+	prices *pricing.Table
 	// seed is what draws hash, accounts what draws between credentials do.
 	seed, accounts uint64
 
@@ -58,6 +60,11 @@ func (p *Planner) walk(c Config, caller completion.Caller, req *completion.Reque
 		w.now = time.Now()
 	} else {
 		w.now = p.Now()
+	}
+	if p.Prices == nil {
+		w.prices = pricing.Book()
+	} else {
+		w.prices = p.Prices()
 	}
 	return w
 }
@@ -292,7 +299,7 @@ func (w *walk) barred(l *Line) (reason Reason, detail string) {
 	case slices.Contains(r.Ignore, l.Provider):
 		return InIgnore, ""
 	case r.MaxInput != nil || r.MaxOutput != nil:
-		return w.p.dearer(l.Model, r, inputTokens(w.req), w.now), ""
+		return w.dearer(l.Model, r, inputTokens(w.req)), ""
 	}
 	return "", ""
 }
@@ -404,7 +411,7 @@ func (w *walk) rehearse() {
 
 // plan is what came of the walk.
 func (w *walk) plan() completion.Plan {
-	out := completion.Plan{Targets: w.targets, ConfigVersion: w.c.Version()}
+	out := completion.Plan{Targets: w.targets, ConfigVersion: w.c.Version(), Prices: w.prices}
 	if w.first != nil {
 		out.MaxAttempts, out.Hedge = w.first.MaxAttempts, w.first.Hedge
 	}

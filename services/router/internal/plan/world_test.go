@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/claviger/claviger/pkg/fault"
+	"github.com/claviger/claviger/pkg/pricing"
 	"github.com/claviger/claviger/services/router/internal/completion"
 	"github.com/claviger/claviger/services/router/internal/plan"
 	"github.com/claviger/claviger/services/router/internal/usage"
@@ -136,7 +137,7 @@ func planner(w *world) *plan.Planner {
 	for _, slug := range []string{"anthropic", "azure", "groq", "openai"} {
 		providers[slug] = provider{slug: slug}
 	}
-	return &plan.Planner{Providers: providers, Health: w, Now: func() time.Time { return now }, Prices: prices{}, Offers: offers}
+	return &plan.Planner{Providers: providers, Health: w, Now: func() time.Time { return now }, Prices: func() *pricing.Table { return book }, Offers: offers}
 }
 
 func cred(id, provider string) *completion.Credential {

@@ -68,9 +68,10 @@ func (known) Out(*completion.Credential, string) string                         
 func (known) Low(*completion.Credential, string) bool                            { return false }
 func (known) Latency(*completion.Credential, string) time.Duration               { return 250 * time.Millisecond }
 
-func (known) At(model string, _ time.Time) (pricing.Price, bool) {
+// known is the book: one model has a price.
+func (known) book() *pricing.Table {
 	rate := int64(2_000_000)
-	return pricing.Price{ID: "price_1", Model: model, Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}}, model == "openai/m"
+	return pricing.NewTable([]pricing.Price{{ID: "price_1", Model: "openai/m", Tiers: []pricing.Tier{{Input: &rate, Output: &rate}}}})
 }
 
 // explains serves the typed API to callers that are told so much.
@@ -80,7 +81,7 @@ func explains(t *testing.T, level completion.Provenance) *connect.Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	planner := &plan.Planner{Providers: map[string]completion.Provider{"openai": known{}}, Health: known{}, Prices: known{}}
+	planner := &plan.Planner{Providers: map[string]completion.Provider{"openai": known{}}, Health: known{}, Prices: known{}.book}
 	lines := []plan.Line{
 		{Provider: "openai", Model: "openai/m", Name: "m", Class: usage.Own, Weight: 1},
 		{Provider: "openai", Model: "openai/free", Name: "free", Class: usage.Platform, Weight: 1, Index: 1},

@@ -2,8 +2,8 @@ package usage
 
 import "github.com/claviger/claviger/pkg/pricing"
 
-// Reckon sets what the attempt costs by a price book, from what it took so far. Metering decides by the same
-// rules and its own book: ours is what a caller is told at once. What is not known stays nil.
+// Reckon sets what the attempt costs by a price book, from what it took so far. Metering decides, by the same rules
+// and the book that ours follows: ours is what a caller is told at once. What is not known stays nil.
 func (e *Event) Reckon(book *pricing.Table) {
 	bill := pricing.Bill{Model: e.Model, Ended: e.Ended, Reported: e.CostNanoUSD, Nothing: e.Source == None}
 	if e.Tokens != nil {
