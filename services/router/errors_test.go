@@ -55,7 +55,8 @@ func errorTable(t *testing.T) string {
 		"Adapters sort what a provider says into these classes, and everything else is decided by the class. *Again* is whether the same\n" +
 		"credential may be tried again: twice by default, after a pause of 250 ms that doubles, or as long as the provider asks, 10 s at most.\n" +
 		"*Next* is whether another candidate may serve; a line of a policy can say otherwise (`move_on`). Both only before the first content has gone\n" +
-		"out. Of the calls of a provider a fifth are made again at most, or one a second if that is more. The status and code are those of a request that nobody else served.\n\n" +
+		"out. Of the calls of a provider a fifth are made again at most, or one a second if that is more, and of that half at most for one organization\n" +
+		"beside others. The status and code are those of a request that nobody else served.\n\n" +
 		"| class | what it means | whose fault | again | next | what it says of the credential | HTTP | gRPC | reason | what to do |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, h := range completion.Handlings() {
 		http, grpc := surfaces(t, completion.Fault(&completion.ProviderError{Class: h.Class}, target))

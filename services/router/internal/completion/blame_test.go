@@ -65,7 +65,7 @@ func TestAnImpatientPolicyMakesNoProviderLookBroken(t *testing.T) {
 					}
 				}
 				target := &h.plan.Targets[0]
-				if held, latency := h.health.Held(target), h.health.Latency(target.Credential, target.Model); held.Why != completion.NotHeld || latency > time.Second {
+				if held, latency := h.health.Held(target), h.health.Latency(target.Credential, target.Model, true); held.Why != completion.NotHeld || latency > time.Second {
 					t.Errorf("held for %v, latency %v", held.Why, latency)
 				}
 			})
@@ -154,7 +154,7 @@ func TestACutLeavesTheProbesOfABreakerFree(t *testing.T) {
 		for i := range 20 {
 			other := target
 			other.Credential = &completion.Credential{ID: fmt.Sprint("cred_", i), Provider: "openai"}
-			trial, _ := h.health.Begin(&other)
+			trial, _ := h.health.Begin("org_1", &other)
 			h.health.Failed(&other, trial, failure(completion.ServerError), time.Second)
 		}
 		if h.health.Held(&target).Why != completion.Broken {
@@ -167,7 +167,7 @@ func TestACutLeavesTheProbesOfABreakerFree(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if trial, ok := h.health.Begin(&target); !ok {
+		if trial, ok := h.health.Begin("org_1", &target); !ok {
 			t.Error("the place cannot be tried out any more")
 		} else {
 			h.health.Left(trial)
@@ -206,12 +206,12 @@ func TestAnAddressOfOnesOwnUsesUpNobodysRetries(t *testing.T) {
 	for i := range 15 { // each with another credential, or they are left alone
 		h.plan.Targets[0].Credential = &completion.Credential{ID: fmt.Sprint("cred_", i), Provider: "openai", BaseURL: "https://own.example"}
 		own := h.plan.Targets[0]
-		h.health.Again(&own)
+		h.health.Again("org_1", &own)
 		if out, err := h.complete(t.Context()); err != nil || out.served.Target.Name != "b" {
 			t.Fatalf("after %d requests: %v", i, err)
 		}
 	}
-	if !h.health.Again(&h.plan.Targets[1]) {
+	if !h.health.Again("org_1", &h.plan.Targets[1]) {
 		t.Error("the provider may not be asked again, by nobody")
 	}
 }

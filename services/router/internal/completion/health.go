@@ -8,9 +8,9 @@ import "time"
 type Health interface {
 	// Held says whether a target had better not be called now. It neither waits nor allocates.
 	Held(t *Target) Hold
-	// Begin notes a call. It is false if the target is being tried out after failures, by enough calls. What
-	// became of a trial is told once, by one of Answered, Failed and Left.
-	Begin(t *Target) (Trial, bool)
+	// Begin notes a call of an organization's. It is false if the target is being tried out after failures, by
+	// enough calls. What became of a trial is told once, by one of Answered, Failed and Left.
+	Begin(orgID string, t *Target) (Trial, bool)
 	// Answered comes with the first content of an answer, which took so long.
 	Answered(t *Target, trial Trial, took time.Duration, left Headroom)
 	// Failed comes with a provider's error, after so long. An answer that breaks off after its first content
@@ -18,9 +18,9 @@ type Health interface {
 	Failed(t *Target, trial Trial, e *ProviderError, took time.Duration)
 	// Left comes for a call that says nothing of its target: the caller went away, or the request was no good.
 	Left(trial Trial)
-	// Again asks whether a provider may be called once more for a request for which it has failed: retries
-	// must not double a storm.
-	Again(t *Target) bool
+	// Again asks whether a provider may be called once more for an organization's request for which it has failed:
+	// retries must not double a storm, nor those of one organization use up all that may be.
+	Again(orgID string, t *Target) bool
 	// Usual is how long 95 of 100 streams of a target take to their first content; 0 is not known.
 	Usual(t *Target) time.Duration
 }
@@ -56,9 +56,9 @@ type Trial struct {
 type unlearned struct{}
 
 func (unlearned) Held(*Target) Hold                                    { return Hold{} }
-func (unlearned) Begin(*Target) (Trial, bool)                          { return Trial{}, true }
+func (unlearned) Begin(string, *Target) (Trial, bool)                  { return Trial{}, true }
 func (unlearned) Answered(*Target, Trial, time.Duration, Headroom)     {}
 func (unlearned) Failed(*Target, Trial, *ProviderError, time.Duration) {}
 func (unlearned) Left(Trial)                                           {}
-func (unlearned) Again(*Target) bool                                   { return true }
+func (unlearned) Again(string, *Target) bool                           { return true }
 func (unlearned) Usual(*Target) time.Duration                          { return 0 }

@@ -120,7 +120,7 @@ func (r *route) second() *attempt {
 		if !r.s.hedges.by(r.caller.OrgID).allow(r.plan.Hedge.MaxPercent) {
 			return nil
 		}
-		trial, ok := r.s.o.Health.Begin(t)
+		trial, ok := r.s.o.Health.Begin(r.caller.OrgID, t)
 		if !ok {
 			continue
 		}

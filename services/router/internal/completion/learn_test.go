@@ -23,12 +23,30 @@ func TestTheTimeToTheFirstContentIsWhatIsLearned(t *testing.T) {
 		}
 		target := &h.plan.Targets[0]
 		time.Sleep(70 * time.Second) //nolint:forbidigo // the time of a synctest bubble: a half-life after it was measured
-		if got := h.health.Latency(target.Credential, target.Model); got != 1500*time.Millisecond {
+		if got := h.health.Latency(target.Credential, target.Model, true); got != 1500*time.Millisecond {
 			t.Errorf("learned %v, want half of three seconds after two minutes", got)
 		}
 		if e := h.recorder.events[0]; e.FirstContent != 3*time.Second {
 			t.Errorf("the event says %v, want three seconds", e.FirstContent)
 		}
 		h.accounted(t)
+	})
+}
+
+// TestAWholeAnswerIsLearnedAsOne: it comes when all of it was made, and says nothing of when a stream would begin.
+func TestAWholeAnswerIsLearnedAsOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := perform(func(int, completion.Call) scene { return says(40*time.Second, "all of it") }, "a")
+		req := request()
+		req.Stream = false
+		if err := h.Complete(t.Context(), completion.Caller{OrgID: "org_1"}, req, &sink{}); err != nil {
+			t.Fatal(err)
+		}
+		target := &h.plan.Targets[0]
+		streams, wholes := h.health.Latency(target.Credential, target.Model, true), h.health.Latency(target.Credential, target.Model, false)
+		if streams != 0 || wholes != 40*time.Second {
+			t.Errorf("learned %v of streams and %v of whole answers, want nothing and forty seconds", streams, wholes)
+		}
 	})
 }

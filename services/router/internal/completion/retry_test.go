@@ -515,13 +515,58 @@ func TestEachWayThroughTheLoopIsObserved(t *testing.T) {
 			return says(0, "hi")
 		}, "a", "b")
 		for range 20 { // uses up what may be made again
-			h.health.Again(&h.plan.Targets[0])
+			h.health.Again("org_1", &h.plan.Targets[0])
 		}
 		h.plan.Targets[1].Provider = "openai"
 		_, _ = h.complete(t.Context()) // what was seen is what matters here
 		want := []string{"again a", "spent a", "spent b"}
 		if !slices.Equal(h.moves.seen, want) {
 			t.Errorf("seen %v, want %v", h.moves.seen, want)
+		}
+	})
+}
+
+// TestWhoAlwaysFailsLeavesOthersTheirRetries: an organization that has used up its part is not tried again, and another
+// one at the same provider is.
+func TestWhoAlwaysFailsLeavesOthersTheirRetries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		bad := true
+		h := perform(func(int, completion.Call) scene {
+			if bad = !bad; bad {
+				return says(0, "hi")
+			}
+			return fails(completion.ServerError)
+		}, "a")
+		h.health.Begin("org_2", &h.plan.Targets[0])
+		for range 20 {
+			h.health.Again("org_1", &h.plan.Targets[0])
+		}
+		for _, test := range []struct{ orgID, seen, calls string }{{"org_1", "spent a", "a"}, {"org_2", "again a", "a a"}} {
+			bad, h.calls, h.moves.seen = true, nil, nil
+			err := h.Complete(t.Context(), completion.Caller{OrgID: test.orgID}, request(), &sink{})
+			if got := h.moves.seen[len(h.moves.seen)-1]; got != test.seen || h.models() != test.calls || (err == nil) != (test.calls == "a a") {
+				t.Errorf("%s: %v, seen %v, called %s", test.orgID, err, h.moves.seen, h.models())
+			}
+		}
+	})
+}
+
+// TestWhoIsAloneHasAllRetries: calls are counted as their organization's.
+func TestWhoIsAloneHasAllRetries(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, granted := perform(func(int, completion.Call) scene { return says(0, "hi") }, "a"), 0
+		if _, err := h.complete(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if h.health.Again("org_1", &h.plan.Targets[0]) {
+				granted++
+			}
+		}
+		if granted != 10 {
+			t.Errorf("%d calls may be made again, want all 10", granted)
 		}
 	})
 }

@@ -110,11 +110,11 @@ func (r *route) mayCall(i int) bool {
 	if health.Held(t).Why != NotHeld {
 		return false
 	}
-	if r.failedAt(t) && !health.Again(t) {
+	if r.failedAt(t) && !health.Again(r.caller.OrgID, t) {
 		r.s.o.Observer.Spent(t)
 		return false
 	}
-	trial, ok := health.Begin(t)
+	trial, ok := health.Begin(r.caller.OrgID, t)
 	trial.Whole = !r.req.Stream
 	r.trial = trial
 	return ok

@@ -21,8 +21,8 @@ const (
 	ejectAfter   = 5
 	minEjection  = 15 * time.Second
 	maxDoublings = 4
-	// window is that of the average; half of it is forgotten in halfLife.
-	window   = 10 * time.Second
+	// averaged is the time over which the average is taken; half of it is forgotten in halfLife.
+	averaged = 10 * time.Second
 	halfLife = 2 * time.Minute
 	// A limit is low when a twentieth of it is left, or one where it is not told. Where it is not told either when
 	// it is whole again, it is low for a minute.
@@ -65,8 +65,9 @@ type credential struct {
 	model string
 
 	cooling, ejected, low atomic.Int64 // until when
-	// average is the moving average in nanoseconds, and measured when it was taken.
-	average, measured atomic.Int64
+	// streams and wholes are the times to the first content, of answers in pieces and in one piece. They are kept
+	// apart: a whole answer is as late as its last token, and must not make its target look slow to streams.
+	streams, wholes average
 
 	mu        sync.Mutex
 	of        *completion.Credential
@@ -101,10 +102,10 @@ func (c *credential) cool(of *completion.Credential, now, until time.Time) {
 }
 
 // answered notes a good answer.
-func (c *credential) answered(of *completion.Credential, now time.Time, took time.Duration, left completion.Headroom) {
-	c.measure(now, took)
+func (c *credential) answered(of *completion.Credential, now time.Time, whole bool, took time.Duration, left completion.Headroom) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.timesOf(whole).measure(now, took)
 	c.of, c.row, c.ejections = of, 0, 0
 	if !left.Requests.Known && !left.Tokens.Known {
 		return
@@ -141,29 +142,48 @@ func (c *credential) failed(now time.Time) bool {
 	return c.row == ejectAfter
 }
 
-// measure adds a time to the average. One that is longer counts at once, shorter ones by and by (a peak-sensitive
-// average), so that who becomes slow is left at once and has to earn its way back.
-func (c *credential) measure(now time.Time, took time.Duration) {
+// waited notes a silence that was ended. The answer would have taken longer: that can only raise what is known, and
+// of who was never measured says nothing unless it was long.
+func (c *credential) waited(now time.Time, whole bool, took time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	average := float64(c.latency(now))
-	if measured := c.measured.Load(); measured != 0 && float64(took) < average {
-		weight := math.Exp(-float64(now.UnixNano()-measured) / float64(window))
-		c.average.Store(max(1, int64(average*weight+float64(took)*(1-weight))))
-	} else {
-		c.average.Store(max(1, int64(took)))
+	if known := c.timesOf(whole); took > known.at(now) && (took >= patience || known.measured.Load() != 0) {
+		known.measure(now, took)
 	}
-	c.measured.Store(now.UnixNano())
 }
 
-// latency is the average, which fades: who was slow and is not called any more must be tried again some time.
-func (c *credential) latency(now time.Time) time.Duration {
-	measured := c.measured.Load()
+// timesOf are those of whole answers, or of streams.
+func (c *credential) timesOf(whole bool) *average {
+	if whole {
+		return &c.wholes
+	}
+	return &c.streams
+}
+
+// average is a moving average. Whoever measures holds a lock; reading takes none.
+type average struct{ value, measured atomic.Int64 } // nanoseconds, and when it was taken, in unix nanoseconds; 0 is never
+
+// measure adds a time to the average. One that is longer counts at once, shorter ones by and by (a peak-sensitive
+// average), so that who becomes slow is left at once and has to earn its way back.
+func (a *average) measure(now time.Time, took time.Duration) {
+	known := float64(a.at(now))
+	if measured := a.measured.Load(); measured != 0 && float64(took) < known {
+		weight := math.Exp(-float64(now.UnixNano()-measured) / float64(averaged))
+		a.value.Store(max(1, int64(known*weight+float64(took)*(1-weight))))
+	} else {
+		a.value.Store(max(1, int64(took)))
+	}
+	a.measured.Store(now.UnixNano())
+}
+
+// at is the average, which fades: who was slow and is not called any more must be tried again some time.
+func (a *average) at(now time.Time) time.Duration {
+	measured := a.measured.Load()
 	if measured == 0 {
 		return 0
 	}
 	idle := max(0, now.UnixNano()-measured)
-	return time.Duration(max(1, float64(c.average.Load())*math.Exp2(-float64(idle)/float64(halfLife))))
+	return time.Duration(max(1, float64(a.value.Load())*math.Exp2(-float64(idle)/float64(halfLife))))
 }
 
 // news is what was learned since the last call.

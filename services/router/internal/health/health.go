@@ -3,7 +3,7 @@
 // Nothing of it is stored: a router that starts knows nothing, and learns it again by the first calls.
 //
 // Memory is bounded, since callers choose the names of models. Of each kind of thing some 65,000 are known at
-// a time, 25 MiB in all; with 100,000 credentials × models those are forgotten that were not called for the
+// a time, 35 MiB in all; with 100,000 credentials × models those are forgotten that were not called for the
 // longest time. What is lost with them is a preference: they are called as if they were new. Cooldowns go
 // last. Reading takes a shared lock of one of 64 parts, and allocates nothing.
 package health
@@ -50,6 +50,7 @@ type Health struct {
 	credentials *table[credentialKey, credential]
 	places      *table[placeKey, place]
 	budgets     *table[budgetKey, budget]
+	shares      *table[shareKey, share]
 }
 
 var _ completion.Health = (*Health)(nil)
@@ -67,6 +68,7 @@ func New(o Options) *Health {
 		refused:     newTable(o.Capacity, func(secretKey) *refusal { return &refusal{} }),
 		credentials: newTable(o.Capacity, func(k credentialKey) *credential { return &credential{model: k.model} }),
 		budgets:     newTable(o.Capacity, func(budgetKey) *budget { return &budget{} }),
+		shares:      newTable(o.Capacity, func(shareKey) *share { return &share{} }),
 	}
 	h.places = newTable(o.Capacity, func(k placeKey) *place { return newPlace(k, h.expect) })
 	return h
@@ -134,13 +136,14 @@ func (h *Health) Low(c *completion.Credential, model string) bool {
 	return known != nil && known.low.Load() > h.now().UnixNano()
 }
 
-// Latency is the moving average of the time to the first content; 0 is not measured yet.
-func (h *Health) Latency(c *completion.Credential, model string) time.Duration {
+// Latency is the moving average of the time to the first content, of streams or else of whole answers; 0 is not
+// measured yet.
+func (h *Health) Latency(c *completion.Credential, model string, streams bool) time.Duration {
 	known := h.credentials.get(credentialKey{c.ID, model})
 	if known == nil {
 		return 0
 	}
-	return known.latency(h.now())
+	return known.timesOf(!streams).at(h.now())
 }
 
 // Holding says why a credential had better not be called for a model, and until when.
@@ -169,9 +172,9 @@ func (h *Health) Holding(c *completion.Credential, model string) completion.Hold
 func (h *Health) Held(t *completion.Target) completion.Hold { return h.Holding(t.Credential, t.Model) }
 
 // Begin implements completion.Health.
-func (h *Health) Begin(t *completion.Target) (completion.Trial, bool) {
+func (h *Health) Begin(orgID string, t *completion.Target) (completion.Trial, bool) {
 	now := h.now()
-	h.budgets.of(budgetOf(t), now).call(now)
+	h.budgets.of(budgetOf(t), now).call(now, orgID)
 	done, err := h.places.of(placeOf(t.Credential, t.Model), now).breaker.Allow()
 	if err != nil {
 		return completion.Trial{}, false
@@ -186,7 +189,7 @@ func (h *Health) Answered(t *completion.Target, trial completion.Trial, took tim
 	now := h.now()
 	tell(trial, nil)
 	known := h.credentials.of(credentialKey{t.Credential.ID, t.Model}, now)
-	known.answered(t.Credential, now, took, left)
+	known.answered(t.Credential, now, trial.Whole, took, left)
 	h.expect(known.low.Load())
 	if !trial.Whole {
 		h.places.of(placeOf(t.Credential, t.Model), now).first.add(took)
@@ -219,8 +222,8 @@ func (h *Health) broke(t *completion.Target, trial completion.Trial, e *completi
 		if trial.Whole {
 			bound = wholePatience
 		}
-		if before := !begun(trial); before && took > known.latency(now) && (took >= patience || known.measured.Load() != 0) {
-			known.measure(now, took) // it would have taken longer: that can only raise what is known
+		if before := !begun(trial); before {
+			known.waited(now, trial.Whole, took)
 		}
 		if took < bound {
 			tell(trial, errNeutral)
@@ -249,9 +252,9 @@ func begun(trial completion.Trial) bool { return trial.Done == nil && !trial.Who
 func (h *Health) Left(trial completion.Trial) { tell(trial, errNeutral) }
 
 // Again implements completion.Health.
-func (h *Health) Again(t *completion.Target) bool {
-	now := h.now()
-	return h.budgets.of(budgetOf(t), now).again(now)
+func (h *Health) Again(orgID string, t *completion.Target) bool {
+	now, key := h.now(), budgetOf(t)
+	return h.budgets.of(key, now).again(now, orgID, h.shares.of(shareKey{key, orgID}, now))
 }
 
 // Usual implements completion.Health.
@@ -324,3 +327,6 @@ func (h *Health) Counts() map[string]Count {
 func (h *Health) Known() (credentials, places, refused int) {
 	return h.credentials.len(), h.places.len(), h.refused.len()
 }
+
+// Shares is of how many organizations × providers it is known which retries they were granted.
+func (h *Health) Shares() int { return h.shares.len() }

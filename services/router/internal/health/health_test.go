@@ -28,7 +28,7 @@ func failure(class completion.Class, retryAfter time.Duration) *completion.Provi
 // call is one whole call. It is false if the target is being tried out by others.
 func call(t *testing.T, h *health.Health, at *completion.Target, class completion.Class) bool {
 	t.Helper()
-	trial, ok := h.Begin(at)
+	trial, ok := h.Begin("org_1", at)
 	if !ok {
 		return false
 	}
@@ -62,7 +62,7 @@ func TestACooldownIsTheLatestThatWasAskedForWithinBounds(t *testing.T) {
 				h := health.New(health.Options{Now: time.Now, Jitter: func() float64 { return test.draw }})
 				at, begun := target("cred_1"), time.Now()
 				for _, asked := range test.asked {
-					trial, _ := h.Begin(at)
+					trial, _ := h.Begin("org_1", at)
 					h.Failed(at, trial, failure(completion.RateLimited, asked), 0)
 				}
 				held := h.Held(at)
@@ -131,7 +131,7 @@ func TestTheBreakerOpensAtHalfOfTwentyAndIsTriedOutByThree(t *testing.T) {
 		if n := h.Counts()["openai"]; n.Open != 1 {
 			t.Errorf("counts %+v", n)
 		}
-		if _, ok := h.Begin(target("cred_new")); ok {
+		if _, ok := h.Begin("org_1", target("cred_new")); ok {
 			t.Error("an open breaker lets a call through")
 		}
 		time.Sleep(15*time.Second + 1) //nolint:forbidigo // the time of a synctest bubble
@@ -140,20 +140,20 @@ func TestTheBreakerOpensAtHalfOfTwentyAndIsTriedOutByThree(t *testing.T) {
 		}
 		var trials []completion.Trial
 		for range 3 {
-			trial, ok := h.Begin(target("cred_new"))
+			trial, ok := h.Begin("org_1", target("cred_new"))
 			if !ok {
 				t.Fatal("a probe is refused")
 			}
 			trials = append(trials, trial)
 		}
-		if _, ok := h.Begin(target("cred_new")); ok {
+		if _, ok := h.Begin("org_1", target("cred_new")); ok {
 			t.Error("a fourth call comes in while three try it out")
 		}
 		h.Left(trials[0]) // whose caller went away: another may try
 		if n := h.Counts()["openai"]; n.Trying != 1 || n.Open != 0 {
 			t.Errorf("counts %+v", n)
 		}
-		fourth, ok := h.Begin(target("cred_new"))
+		fourth, ok := h.Begin("org_1", target("cred_new"))
 		if !ok {
 			t.Fatal("no probe in place of the one that said nothing")
 		}
@@ -230,7 +230,7 @@ func TestALongAnswerThatBreaksOffCounts(t *testing.T) {
 	h := learn()
 	for i := range 10 {
 		at := target(fmt.Sprintf("cred_%d", i))
-		trial, _ := h.Begin(at)
+		trial, _ := h.Begin("org_1", at)
 		h.Answered(at, trial, time.Second, completion.Headroom{})
 		h.Failed(at, completion.Trial{}, failure(completion.Network, 0), time.Minute)
 	}
@@ -327,7 +327,7 @@ func TestSlownessCountsAtOnceAndFades(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h, at := learn(), target("cred_1")
-		latency := func() time.Duration { return h.Latency(at.Credential, at.Model) }
+		latency := func() time.Duration { return h.Latency(at.Credential, at.Model, true) }
 		answer := func(took time.Duration) { h.Answered(at, completion.Trial{}, took, completion.Headroom{}) }
 		if latency() != 0 {
 			t.Fatal("something is known of who was never called")
@@ -352,7 +352,7 @@ func TestSlownessCountsAtOnceAndFades(t *testing.T) {
 			t.Errorf("after two minutes without a call %v, want half of %v", got, before)
 		}
 		timesOut := func(took time.Duration) {
-			trial, _ := h.Begin(at)
+			trial, _ := h.Begin("org_1", at)
 			h.Failed(at, trial, failure(completion.TimedOut, 0), took)
 		}
 		timesOut(60 * time.Second)
@@ -367,16 +367,53 @@ func TestSlownessCountsAtOnceAndFades(t *testing.T) {
 	})
 }
 
+// TestAWholeAnswerMakesNobodyLookSlow to streams, nor a stream quick to whole answers: each kind has its own average,
+// silences that were ended included.
+func TestAWholeAnswerMakesNobodyLookSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, at := learn(), target("cred_1")
+		want := func(when string, streams, wholes time.Duration) {
+			t.Helper()
+			if s, w := h.Latency(at.Credential, at.Model, true), h.Latency(at.Credential, at.Model, false); s != streams || w != wholes {
+				t.Errorf("%s: streams %v, whole answers %v, want %v and %v", when, s, w, streams, wholes)
+			}
+		}
+		answer := func(whole bool, took time.Duration) {
+			h.Answered(at, completion.Trial{Whole: whole}, took, completion.Headroom{})
+		}
+		timesOut := func(whole bool, took time.Duration) {
+			trial, _ := h.Begin("org_1", at)
+			trial.Whole = whole
+			h.Failed(at, trial, failure(completion.TimedOut, 0), took)
+		}
+		answer(true, 40*time.Second)
+		want("after a whole answer", 0, 40*time.Second)
+		answer(false, time.Second)
+		want("after a stream", time.Second, 40*time.Second)
+		answer(true, 50*time.Second)
+		want("after a slower whole answer", time.Second, 50*time.Second)
+		timesOut(true, 55*time.Second)
+		want("after a whole answer that was not waited for", time.Second, 55*time.Second)
+		timesOut(false, 12*time.Second)
+		want("after a stream that was not waited for", 12*time.Second, 55*time.Second)
+		time.Sleep(2 * time.Minute) //nolint:forbidigo // the time of a synctest bubble
+		want("after a half-life", 6*time.Second, 27500*time.Millisecond)
+		answer(false, 8*time.Second)
+		want("after a slower stream", 8*time.Second, 27500*time.Millisecond)
+	})
+}
+
 // TestImpatienceMakesNobodyLookQuick, nor broken who makes a whole answer: what was waited for is the least that it
 // would have taken.
 func TestImpatienceMakesNobodyLookQuick(t *testing.T) {
 	t.Parallel()
 	h, at := learn(), target("cred_1")
 	for range 40 {
-		trial, _ := h.Begin(at)
+		trial, _ := h.Begin("org_1", at)
 		h.Failed(at, trial, failure(completion.TimedOut, 0), time.Millisecond)
 	}
-	if got := h.Latency(at.Credential, at.Model); got != 0 {
+	if got := h.Latency(at.Credential, at.Model, true); got != 0 {
 		t.Errorf("latency %v of who has never answered", got)
 	}
 	for _, test := range []struct {
@@ -385,7 +422,7 @@ func TestImpatienceMakesNobodyLookQuick(t *testing.T) {
 	}{{59 * time.Second, completion.NotHeld}, {time.Minute, completion.Broken}} {
 		h, at := learn(), target("cred_1")
 		for range 40 {
-			if trial, ok := h.Begin(at); ok {
+			if trial, ok := h.Begin("org_1", at); ok {
 				trial.Whole = true
 				h.Failed(at, trial, failure(completion.TimedOut, 0), test.took)
 			}
@@ -445,11 +482,11 @@ func TestRetriesAreAFifthOfCallsOrOneASecond(t *testing.T) {
 			first, again := 0, 0
 			for range 60 {
 				for range perSecond {
-					h.Begin(at)
+					h.Begin("org_1", at)
 					first++
 					for range 2 {
-						if h.Again(at) {
-							h.Begin(at)
+						if h.Again("org_1", at) {
+							h.Begin("org_1", at)
 							again++
 						}
 					}
@@ -556,7 +593,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 100_000 {
 		at := target(fmt.Sprintf("cred_%d", i))
 		at.Model = fmt.Sprintf("openai/model-%d", i)
-		trial, ok := h.Begin(at)
+		trial, ok := h.Begin("org_1", at)
 		if !ok {
 			t.Fatal("a new place is not called")
 		}
@@ -584,14 +621,14 @@ func TestReadingAllocatesNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		h.Out(at.Credential, at.Model)
 		h.Low(at.Credential, at.Model)
-		h.Latency(at.Credential, at.Model)
+		h.Latency(at.Credential, at.Model, true)
 		h.Until(at.Credential, at.Model)
 		h.Held(at)
 	}); n != 0 {
 		t.Errorf("reading allocates %v times", n)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		trial, _ := h.Begin(at)
+		trial, _ := h.Begin("org_1", at)
 		h.Answered(at, trial, time.Second, completion.Headroom{})
 	}); n > 1 { // the breaker's promise to be told
 		t.Errorf("a call allocates %v times", n)
@@ -603,14 +640,14 @@ func BenchmarkRead(b *testing.B) {
 	targets := make([]*completion.Target, 1000)
 	for i := range targets {
 		targets[i] = target(fmt.Sprintf("cred_%d", i))
-		trial, _ := h.Begin(targets[i])
+		trial, _ := h.Begin("org_1", targets[i])
 		h.Answered(targets[i], trial, time.Second, completion.Headroom{})
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			at := targets[i%len(targets)]
-			if h.Out(at.Credential, at.Model) != "" || h.Low(at.Credential, at.Model) || h.Latency(at.Credential, at.Model) == 0 || h.Held(at).Why != completion.NotHeld {
+			if h.Out(at.Credential, at.Model) != "" || h.Low(at.Credential, at.Model) || h.Latency(at.Credential, at.Model, true) == 0 || h.Held(at).Why != completion.NotHeld {
 				b.Fail()
 			}
 		}
@@ -621,7 +658,7 @@ func BenchmarkCall(b *testing.B) {
 	h, at := learn(), target("cred_1")
 	b.ReportAllocs()
 	for b.Loop() {
-		trial, ok := h.Begin(at)
+		trial, ok := h.Begin("org_1", at)
 		if !ok {
 			b.Fatal("held")
 		}

@@ -382,7 +382,7 @@ func (healthy) Out(*completion.Credential, string) string { return "" }
 
 func (healthy) Low(*completion.Credential, string) bool { return false }
 
-func (healthy) Latency(*completion.Credential, string) time.Duration { return 0 }
+func (healthy) Latency(*completion.Credential, string, bool) time.Duration { return 0 }
 
 // TestWhoCannotCountTokensIsNamed: the caller's model is refused before anything is sent, with the provider
 // and what it has not; a policy counts by the first of its models that can.

@@ -34,7 +34,8 @@ type Candidate struct {
 	// price.
 	Cost         *int64
 	PriceVersion string
-	// Latency is the moving average of the time to the first token; 0 is not measured yet.
+	// Latency is the moving average of the time to the first token, by answers of the request's kind (streams, or
+	// whole ones) if there were any; 0 is not measured yet.
 	Latency time.Duration
 }
 
@@ -49,7 +50,10 @@ func (p *Planner) Explain(c Config, caller completion.Caller, req *completion.Re
 	out := Explanation{Plan: w.plan(), Policy: w.first, Exclusions: w.told.exclusions}
 	for i := range out.Plan.Targets {
 		t := &out.Plan.Targets[i]
-		candidate := Candidate{Target: t, Reason: w.reason(i), Latency: p.Health.Latency(t.Credential, t.Model)}
+		candidate := Candidate{Target: t, Reason: w.reason(i), Latency: w.latency(t, req.Stream)}
+		if candidate.Latency == 0 {
+			candidate.Latency = w.latency(t, !req.Stream)
+		}
 		given := w.req.InputBytes > 0 || w.req.MaxOutput > 0
 		if cost := w.costOf(t.Model, req.Asks(), inputTokens(req), outputTokens(req, t.Rule)); cost.version != "" {
 			candidate.PriceVersion = cost.version
@@ -90,7 +94,7 @@ func (w *walk) tell(g *TargetGroup, segments []segment, explored int) {
 			stands.alone = len(segments) == 1
 			_, stands.sticks = w.stuck(g)
 			first := &w.targets[s.from]
-			stands.latency, stands.cost = w.p.Health.Latency(first.Credential, first.Model), w.compared(first)
+			stands.latency, stands.streams, stands.cost = w.latency(first, s.streams), s.streams, w.compared(first)
 		}
 	}
 }
@@ -148,7 +152,11 @@ func (s *standing) strategyWords() string {
 		if s.latency == 0 {
 			return "its latency is not measured yet"
 		}
-		return fmt.Sprintf("by latency: %v to the first token", s.latency.Round(time.Millisecond))
+		until := "the first token"
+		if !s.streams {
+			until = "a whole answer"
+		}
+		return fmt.Sprintf("by latency: %v to %s", s.latency.Round(time.Millisecond), until)
 	case LowestCost:
 		if !s.cost.known {
 			return "its price is unknown, so it comes last"

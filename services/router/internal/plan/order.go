@@ -23,6 +23,7 @@ type segment struct {
 	from, to int
 	class    int
 	rank     float64
+	streams  bool // whose latency the rank is
 }
 
 // standing is why a target stands where it does.
@@ -39,6 +40,7 @@ type standing struct {
 	sticks   bool
 	explored bool
 	latency  time.Duration
+	streams  bool // whose latency it is
 	cost     cost
 	// Of the request.
 	wished string // "order", "price" or "latency"
@@ -106,17 +108,18 @@ func (w *walk) arrange(g *TargetGroup, segments []segment, seed uint64) {
 // low reports whether a target's credential has next to nothing left of its limits.
 func (w *walk) low(t *completion.Target) bool { return w.p.Health.Low(t.Credential, t.Model) }
 
+// latency is that of a target, by the streams or by the whole answers that it gave. A whole answer is as late as its
+// last token: the two are never compared with each other. A request is planned by its own kind, and by the other
+// where none of the targets that are compared has an own one yet.
+func (w *walk) latency(t *completion.Target, streams bool) time.Duration {
+	return w.p.Health.Latency(t.Credential, t.Model, streams)
+}
+
 // byLatency ranks lines by the latency of their first targets. It returns the line that is explored, or -1.
 func (w *walk) byLatency(segments []segment, seed uint64) int {
-	unmeasured := 0
-	for i := range segments {
-		s, t := &segments[i], &w.targets[segments[i].from]
-		if latency := w.p.Health.Latency(t.Credential, t.Model); latency > 0 {
-			s.class, s.rank = 1, float64(latency)
-		} else {
-			s.class, s.rank = 2, float64(i)
-			unmeasured++
-		}
+	unmeasured := w.measured(segments, w.req.Stream)
+	if unmeasured == len(segments) {
+		unmeasured = w.measured(segments, !w.req.Stream)
 	}
 	draw := mix(seed ^ fnvPrime)
 	explored := -1
@@ -143,6 +146,21 @@ func (w *walk) byLatency(segments []segment, seed uint64) int {
 		segments[explored].class = 0
 	}
 	return explored
+}
+
+// measured ranks lines by their latency in one kind of answers, and says how many have none.
+func (w *walk) measured(segments []segment, streams bool) (unmeasured int) {
+	for i := range segments {
+		s := &segments[i]
+		s.streams = streams
+		if latency := w.latency(&w.targets[s.from], streams); latency > 0 {
+			s.class, s.rank = 1, float64(latency)
+		} else {
+			s.class, s.rank = 2, float64(i)
+			unmeasured++
+		}
+	}
+	return unmeasured
 }
 
 // compared is the cost by which a target is compared with others.
@@ -213,14 +231,14 @@ type wish struct {
 	value    int64
 }
 
-func (w *walk) wishFor(t *completion.Target) (out wish) {
+func (w *walk) wishFor(t *completion.Target, streams bool) (out wish) {
 	out.provider = rank(w.req.Routing.Order, t.Provider)
 	switch w.req.Routing.Sort {
 	case "price":
 		c := w.compared(t)
 		out.unknown, out.value = !c.known, c.nano
 	case "latency":
-		latency := w.p.Health.Latency(t.Credential, t.Model)
+		latency := w.latency(t, streams)
 		out.unknown, out.value = latency == 0, int64(latency)
 	}
 	return out
@@ -229,9 +247,12 @@ func (w *walk) wishFor(t *completion.Target) (out wish) {
 // sortRun sorts stably, by insertion: runs are short, and where they stand has to move with them.
 func (w *walk) sortRun(from, to int) {
 	var room [16]wish
-	wishes := room[:0]
+	wishes, streams := room[:0], w.req.Stream
+	if w.req.Routing.Sort == "latency" && !w.anyMeasured(from, to, streams) {
+		streams = !streams
+	}
 	for i := from; i < to; i++ {
-		wishes = append(wishes, w.wishFor(&w.targets[i]))
+		wishes = append(wishes, w.wishFor(&w.targets[i], streams))
 		if w.told != nil {
 			w.told.standing[i].wished = w.wished()
 		}
@@ -243,6 +264,16 @@ func (w *walk) sortRun(from, to int) {
 			}
 		}
 	}
+}
+
+// anyMeasured reports whether one of the targets has a latency in a kind of answers.
+func (w *walk) anyMeasured(from, to int, streams bool) bool {
+	for i := from; i < to; i++ {
+		if w.latency(&w.targets[i], streams) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func compareWish(a, b wish) int {

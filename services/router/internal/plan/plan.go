@@ -55,8 +55,9 @@ type Health interface {
 	// Low reports whether the provider's last answers left next to nothing of its limits for a model, so that
 	// others should be tried first.
 	Low(c *completion.Credential, model string) bool
-	// Latency is the moving average of the time to the first token; 0 is not measured yet.
-	Latency(c *completion.Credential, model string) time.Duration
+	// Latency is the moving average of the time to the first token of streams, or else of whole answers; 0 is not
+	// measured yet.
+	Latency(c *completion.Credential, model string, streams bool) time.Duration
 }
 
 // Resting is a Health that also knows until when a credential is out: callers are then told to come back, and when.

@@ -218,6 +218,59 @@ func TestTheQuickestComesFirst(t *testing.T) {
 	within2(t, "nothing measured", firsts(t, w, fewer, ids("policy/main")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 1, "openai/m@cred_po": 1})
 }
 
+// TestTimesOfStreamsAndOfWholeAnswersAreNeverCompared with each other: a request is planned by its own kind, and by the
+// other one where no line has an own one yet.
+func TestTimesOfStreamsAndOfWholeAnswersAreNeverCompared(t *testing.T) {
+	t.Parallel()
+	ms := func(c, l int) map[string]time.Duration {
+		out := map[string]time.Duration{}
+		for model, n := range map[string]int{"anthropic/c": c, "groq/l": l} {
+			if n > 0 {
+				out[model] = time.Duration(n) * time.Millisecond
+			}
+		}
+		return out
+	}
+	for name, test := range map[string]struct {
+		streams, wholes       map[string]time.Duration
+		stream                bool
+		want                  map[string]int
+		told, latency, sorted string
+	}{
+		"a stream":                           {ms(300, 100), ms(1000, 9000), true, map[string]int{"groq/l@cred_g": 99, "anthropic/c@cred_a": 1}, "100ms to the first token", "100ms", "groq/l"},
+		"a whole answer":                     {ms(300, 100), ms(1000, 9000), false, map[string]int{"groq/l@cred_g": 1, "anthropic/c@cred_a": 99}, "9s to a whole answer", "9s", "anthropic/c"},
+		"a stream, and none was measured":    {ms(0, 0), ms(9000, 1000), true, map[string]int{"groq/l@cred_g": 99, "anthropic/c@cred_a": 1}, "1s to a whole answer", "1s", "groq/l"},
+		"a whole one, and none was measured": {ms(100, 300), ms(0, 0), false, map[string]int{"groq/l@cred_g": 1, "anthropic/c@cred_a": 99}, "300ms to the first token", "300ms", "anthropic/c"},
+		// Not nine seconds against three: one of the lines gave no streams yet, and is tried for one request in ten.
+		"a stream, measured of one": {ms(3000, 0), ms(0, 1000), true, map[string]int{"groq/l@cred_g": 10, "anthropic/c@cred_a": 90}, "its latency is not measured yet", "1s", "anthropic/c"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := basic()
+			w.latency, w.wholes = test.streams, test.wholes
+			w.policies = []*plan.Policy{policy("main", group(plan.LowestLatency, own("anthropic/c"), own("groq/l"))), policy("plain", group(plan.Fallback, own("anthropic/c"), own("groq/l")))}
+			within2(t, "first", firsts(t, w, fewer, func(i int) *completion.Request {
+				req := ids("policy/main")(i)
+				req.Stream = test.stream
+				return req
+			}), test.want)
+			e, err := planner(w).Explain(w, app, &completion.Request{ID: "req_1", Model: "policy/main", Stream: test.stream})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range e.Candidates {
+				if c.Target.Model == "groq/l" && (!strings.Contains(c.Reason, test.told) || c.Latency.String() != test.latency) {
+					t.Errorf("told %q and %v, want %q and %s", c.Reason, c.Latency, test.told, test.latency)
+				}
+			}
+			sorted := &completion.Request{ID: "req_1", Model: "policy/plain", Stream: test.stream, Routing: completion.Routing{Sort: "latency"}}
+			if got := planned(t, w, app, sorted); !strings.HasPrefix(got, test.sorted) {
+				t.Errorf("sorted by latency: %s, want %s first", got, test.sorted)
+			}
+		})
+	}
+}
+
 // TestTheCheapestForTheRequestComesFirst, and what has no known price last, never as if it cost nothing.
 func TestTheCheapestForTheRequestComesFirst(t *testing.T) {
 	t.Parallel()

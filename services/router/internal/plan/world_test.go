@@ -24,7 +24,8 @@ type world struct {
 	out     map[string]string // by credential's id
 	until   map[string]time.Time
 	low     map[string]bool
-	latency map[string]time.Duration // by model
+	latency map[string]time.Duration // of streams, by model
+	wholes  map[string]time.Duration // of whole answers
 	held    map[string]completion.Hold
 }
 
@@ -75,8 +76,11 @@ func (w *world) Out(c *completion.Credential, _ string) string { return w.out[c.
 
 func (w *world) Until(c *completion.Credential, _ string) time.Time { return w.until[c.ID] }
 
-func (w *world) Latency(_ *completion.Credential, model string) time.Duration {
-	return w.latency[model]
+func (w *world) Latency(_ *completion.Credential, model string, streams bool) time.Duration {
+	if streams {
+		return w.latency[model]
+	}
+	return w.wholes[model]
 }
 
 func (w *world) Held(t *completion.Target) completion.Hold { return w.held[t.Credential.ID] }

@@ -38,7 +38,8 @@ func plannedOf(id string, in *routerv1.ExplainRouteRequest) (*completion.Request
 		return nil, err
 	}
 	return &completion.Request{
-		ID: id, Dialect: completion.Typed, Operation: completion.Operation(in.GetOperation()), Model: in.GetModel(), Routing: routing,
+		ID: id, Dialect: completion.Typed, Stream: true, // as most are: latency is told of streams where there were any
+		Operation: completion.Operation(in.GetOperation()), Model: in.GetModel(), Routing: routing,
 		Tags: in.GetTags(), Session: in.GetSession(), User: in.GetUser(),
 		InputBytes: int(in.GetInputTokens()) * bytesPerToken, MaxOutput: in.GetMaxOutputTokens(),
 	}, nil

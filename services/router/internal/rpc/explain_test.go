@@ -66,7 +66,9 @@ type known struct{ completion.Provider }
 func (known) Serves(completion.Operation, string, *completion.Credential) string { return "" }
 func (known) Out(*completion.Credential, string) string                          { return "" }
 func (known) Low(*completion.Credential, string) bool                            { return false }
-func (known) Latency(*completion.Credential, string) time.Duration               { return 250 * time.Millisecond }
+func (known) Latency(*completion.Credential, string, bool) time.Duration {
+	return 250 * time.Millisecond
+}
 
 // known is the book: one model has a price.
 func (known) book() *pricing.Table {

@@ -38,7 +38,7 @@ func TestAQuestionIsPlannedForItsKeyAndToldAsAsked(t *testing.T) {
 	theirs := &completion.Credential{ID: "cred_p", OrgID: "org_p", Provider: "openai", Label: "operator's"}
 	explain := func(caller completion.Caller, req *completion.Request) (plan.Explanation, error) {
 		want := completion.Request{
-			ID: "rq_1", Dialect: completion.Typed, Operation: "chat", Model: "openai/m", Tags: map[string]string{"env": "prod"},
+			ID: "rq_1", Dialect: completion.Typed, Stream: true, Operation: "chat", Model: "openai/m", Tags: map[string]string{"env": "prod"},
 			Session: "s", User: "u", InputBytes: 4000, MaxOutput: 100, Routing: completion.Routing{NoFallbacks: true},
 		}
 		if diff := cmp.Diff(fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", *req)); diff != "" || caller.APIKeyID != "key_1" {
