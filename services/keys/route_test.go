@@ -157,6 +157,12 @@ func TestAPreviewIsOfKeysThatTheCallerSees(t *testing.T) {
 	r.clock.Advance(2 * time.Second)
 	_, err = r.owner.preview(res.GetApiKey().GetId(), "openai/gpt-4o")
 	refused(t, "a preview of an expired key", err, connect.CodeFailedPrecondition, "API_KEY_EXPIRED")
+	suspect := r.add("suspect", plain)
+	key := suspect.apiKey("suspect's", "").GetApiKey()
+	_, err = r.owner.set(suspect.id, true, false, "disable")
+	r.must(err)
+	_, err = r.owner.preview(key.GetId(), "openai/gpt-4o")
+	refused(t, "a preview of a suspended key", err, connect.CodeFailedPrecondition, "API_KEY_SUSPENDED")
 }
 
 func TestWhatARouterRefusesToPlanIsSaidAsItWouldBe(t *testing.T) {

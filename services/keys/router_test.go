@@ -120,6 +120,16 @@ var switchOffs = map[string]func(t *testing.T, r *rig, p *person) *keysv1.Receip
 		p.r.must(err)
 		return res.GetReceipt()
 	},
+	"UpdateMember": func(t *testing.T, r *rig, p *person) *keysv1.Receipt {
+		t.Helper()
+		suspect := r.add("suspect", plain)
+		suspect.apiKey("suspect's", "")
+		res, err := p.members.UpdateMember(t.Context(), &keysv1.UpdateMemberRequest{
+			Id: suspect.id, Disabled: new(true), CutStreams: true, Etag: "1", IdempotencyKey: "suspect",
+		})
+		p.r.must(err)
+		return res.GetReceipt()
+	},
 	"DeleteMember": func(t *testing.T, r *rig, p *person) *keysv1.Receipt {
 		t.Helper()
 		leaving := r.add("leaving", plain)

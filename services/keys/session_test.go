@@ -149,6 +149,10 @@ func TestEndedSessionCannotBeRefreshedAndChangesNothing(t *testing.T) {
 			_, err := r.owner.members.UpdateMember(ctx, &keysv1.UpdateMemberRequest{Id: p.id, Role: viewer, Etag: "1", IdempotencyKey: p.id})
 			return err
 		},
+		"disabled": func(p *person) error {
+			_, err := r.owner.members.UpdateMember(ctx, &keysv1.UpdateMemberRequest{Id: p.id, Disabled: new(true), Etag: "1", IdempotencyKey: p.id})
+			return err
+		},
 		"removed": func(p *person) error {
 			_, err := r.owner.members.DeleteMember(ctx, &keysv1.DeleteMemberRequest{Id: p.id, IdempotencyKey: p.id})
 			return err

@@ -268,6 +268,7 @@ func TestWhatCannotBeUndoneNeedsAWord(t *testing.T) {
 		{"policy", "delete", "main"},
 		{"key", "revoke", "app"},
 		{"member", "remove", "owner@acme.example"},
+		{"member", "disable", "owner@acme.example"},
 		{"credential", "update", "main", "--base-url", "https://example.com/v1"},
 	} {
 		p.run("y\n", args...).exits(2).complains("nobody is there to ask", "--yes")
@@ -355,7 +356,7 @@ func TestHelpShowsGroupsAndExamples(t *testing.T) {
 		"policy versions", "policy diff", "policy rollback", "group list", "group get", "group create", "group update", "group delete",
 		"routing get", "routing update", "model list", "model approve", "model withdraw", "drill start", "drill list", "drill show", "drill stop", "explain",
 		"key list", "key create", "key update", "key revoke",
-		"member list", "member add", "member update", "member remove", "usage", "request list", "request get", "tail",
+		"member list", "member add", "member update", "member disable", "member enable", "member remove", "usage", "request list", "request get", "tail",
 	} {
 		p.run("", append(strings.Fields(args), "--help")...).ok().says("Examples:", "    claviger "+strings.Fields(args)[0])
 	}

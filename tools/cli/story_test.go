@@ -89,6 +89,13 @@ func TestMembersComeAndGo(t *testing.T) {
 	dev.run(newPassword, "sign-in", "--password-stdin").exits(1).complains("organization, address or password is wrong")
 	dev.signIn("dev@acme.example", password)
 
+	p.run("", "member", "disable", "dev@acme.example", "--yes", "--cut").ok().says("dev@acme.example is disabled", "1 of 1 router confirmed after")
+	p.run("", "member", "list").ok().says("disabled")
+	dev.run("", "credential", "list").exits(1).complains("session", "has ended", "claviger sign-in")
+	dev.run(password, "sign-in", "--password-stdin").exits(1).complains("this member is disabled", "an owner or admin")
+	p.run("", "member", "enable", "dev@acme.example").ok().says("dev@acme.example is enabled")
+	dev.signIn("dev@acme.example", password)
+
 	p.run("", "member", "remove", "dev@acme.example", "--yes").ok()
 	dev.run("", "credential", "list").exits(1).complains("session", "has ended", "claviger sign-in")
 	p.run("", "member", "remove", "owner@acme.example", "--yes").exits(1).complains("last owner")

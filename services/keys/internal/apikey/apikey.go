@@ -26,6 +26,8 @@ var (
 	ErrExpiry   = fault.New(fault.Invalid, "EXPIRE_TIME_INVALID", "the expire time is not in the future")
 	// ErrRevoked means that a key is dead for good.
 	ErrRevoked = fault.New(fault.Precondition, "API_KEY_REVOKED", "the API key is revoked").Hinting("create another")
+	// ErrSuspended means that a key is refused for now.
+	ErrSuspended = fault.New(fault.Precondition, "API_KEY_SUSPENDED", "the API key is suspended: its member is disabled").Hinting("enable the member")
 	// ErrRestricted means that a member asked for what owners and admins decide.
 	ErrRestricted = fault.New(fault.Denied, "ADMIN_ONLY", "only an owner or admin may choose an API key's policy, group or expiry").
 			Hinting("ask an owner or admin of your organization")
@@ -66,7 +68,9 @@ type Key struct {
 	RevokedAt time.Time
 	// Version counts the changes, from 1.
 	Version int64
-	// Cut says that it was revoked together with the answers that it is being given.
+	// Suspended says that its member is disabled.
+	Suspended bool
+	// Cut says that it was revoked or suspended together with the answers that it is being given.
 	Cut bool
 }
 

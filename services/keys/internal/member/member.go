@@ -53,7 +53,9 @@ type Member struct {
 	PasswordHash string
 	CreatedAt    time.Time
 	LastSignInAt time.Time
-	Version      int64
+	// DisabledAt is zero for one who is not disabled.
+	DisabledAt time.Time
+	Version    int64
 }
 
 // ETag names the state of m. Signing in does not change it.
@@ -74,12 +76,27 @@ type Tx interface {
 	bound.Counter
 	Member(ctx context.Context, id string) (Member, error)
 	InsertMember(ctx context.Context, m Member) error
-	// UpdateRole stores role and version, and ends the member's sessions.
-	UpdateRole(ctx context.Context, m Member) error
+	// UpdateMember stores role, DisabledAt and version, and ends the member's sessions.
+	UpdateMember(ctx context.Context, m Member) error
+	// SuspendAPIKeys suspends the member's API keys that are not revoked, or ends that, and returns their ids; cut
+	// ends the answers that they are being given.
+	SuspendAPIKeys(ctx context.Context, memberID string, suspended, cut bool) (ids []string, err error)
 	// DeleteMember also ends the member's sessions and revokes their API keys, whose ids it returns; cut ends
 	// the answers that those are being given.
 	DeleteMember(ctx context.Context, id string, at time.Time, cut bool) (revoked []string, err error)
+	// Owners counts the owners who are not disabled.
 	Owners(ctx context.Context) (int, error)
+}
+
+// Edit is the input of Update.
+type Edit struct {
+	ID string
+	// Role is the new role; empty stays.
+	Role Role
+	// Disabled is nil where it stays; Cut ends the answers that the API keys of one who is disabled are being given.
+	Disabled *bool
+	Cut      bool
+	ETag     string
 }
 
 // Hasher hashes passwords.
@@ -134,28 +151,50 @@ func (s *Service) Create(ctx context.Context, tx Tx, caller Caller, m Member) er
 	return tx.Record(ctx, "member.create", m.ID, audit.Detail{"email": m.Email, "role": m.Role})
 }
 
-// SetRole gives a member another role. Their sessions end, so that no token with the old role can
-// be renewed.
-func (s *Service) SetRole(ctx context.Context, tx Tx, caller Caller, memberID string, role Role, tag string) (Member, error) {
-	m, err := tx.Member(ctx, memberID)
-	if err != nil {
-		return Member{}, err
+// Update gives a member another role, disables or enables them. Their sessions end, so that no token with the old
+// role can be renewed. Suspended are the API keys that it has suspended or given back.
+func (s *Service) Update(ctx context.Context, tx Tx, caller Caller, edit Edit) (m Member, suspended []string, err error) {
+	if m, err = tx.Member(ctx, edit.ID); err != nil {
+		return Member{}, nil, err
+	}
+	before, role := m, m.Role
+	if edit.Role != "" {
+		role = edit.Role
 	}
 	if caller.Role != Owner && (m.Role == Owner || role == Owner) {
-		return Member{}, ErrOwnerOnly
+		return Member{}, nil, ErrOwnerOnly
 	}
-	if err := etag.Check("member", m.Version, tag); err != nil {
-		return Member{}, err
+	if err := etag.Check("member", m.Version, edit.ETag); err != nil {
+		return Member{}, nil, err
 	}
-	if err := s.notLast(ctx, tx, m, role); err != nil {
-		return Member{}, err
+	disabled := !m.DisabledAt.IsZero()
+	if edit.Disabled != nil {
+		disabled = *edit.Disabled
 	}
-	before := m.Role
+	if err := s.notLast(ctx, tx, m, role == Owner && !disabled); err != nil {
+		return Member{}, nil, err
+	}
 	m.Role, m.Version = role, m.Version+1
-	if err := tx.UpdateRole(ctx, m); err != nil {
-		return Member{}, err
+	switch {
+	case !disabled:
+		m.DisabledAt = time.Time{}
+	case m.DisabledAt.IsZero():
+		m.DisabledAt = s.Now()
 	}
-	return m, tx.Record(ctx, "member.update", m.ID, audit.Detail{"role": audit.Change{From: before, To: role}})
+	if err := tx.UpdateMember(ctx, m); err != nil {
+		return Member{}, nil, err
+	}
+	detail, cut := audit.Detail{}, disabled && edit.Cut
+	if m.Role != before.Role || edit.Disabled == nil {
+		detail["role"] = audit.Change{From: before.Role, To: m.Role}
+	}
+	if was := !before.DisabledAt.IsZero(); edit.Disabled != nil && (was != disabled || cut) {
+		if suspended, err = tx.SuspendAPIKeys(ctx, m.ID, disabled, cut); err != nil {
+			return Member{}, nil, err
+		}
+		detail["disabled"], detail["api_keys"], detail["cut_streams"] = audit.Change{From: was, To: disabled}, suspended, cut
+	}
+	return m, suspended, tx.Record(ctx, "member.update", m.ID, detail)
 }
 
 // Delete removes a member, their sessions and their API keys, whose ids it returns. Cut ends the answers that
@@ -168,7 +207,7 @@ func (s *Service) Delete(ctx context.Context, tx Tx, caller Caller, memberID str
 	if caller.Role != Owner && m.Role == Owner {
 		return nil, ErrOwnerOnly
 	}
-	if err := s.notLast(ctx, tx, m, ""); err != nil {
+	if err := s.notLast(ctx, tx, m, false); err != nil {
 		return nil, err
 	}
 	if revoked, err = tx.DeleteMember(ctx, m.ID, s.Now(), cut); err != nil {
@@ -179,9 +218,9 @@ func (s *Service) Delete(ctx context.Context, tx Tx, caller Caller, memberID str
 	})
 }
 
-// notLast refuses to take the role of owner from the only one who has it.
-func (s *Service) notLast(ctx context.Context, tx Tx, m Member, role Role) error {
-	if m.Role != Owner || role == Owner {
+// notLast refuses to take the only owner who can sign in. Stays says that the member goes on as one.
+func (s *Service) notLast(ctx context.Context, tx Tx, m Member, stays bool) error {
+	if m.Role != Owner || !m.DisabledAt.IsZero() || stays {
 		return nil
 	}
 	owners, err := tx.Owners(ctx)

@@ -114,6 +114,8 @@ func (s *Service) Draft(ctx context.Context, tx Tx, caller member.Caller, keyID 
 		return Question{}, apikey.ErrNotFound
 	case !key.RevokedAt.IsZero():
 		return Question{}, apikey.ErrRevoked
+	case key.Suspended:
+		return Question{}, apikey.ErrSuspended
 	case !key.ExpiresAt.IsZero() && !now.Before(key.ExpiresAt):
 		return Question{}, ErrExpired
 	}

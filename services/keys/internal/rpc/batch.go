@@ -195,7 +195,7 @@ func (v view) apiKeyConfig(k apikey.Key) *keysv1.ApiKeyConfig {
 		ExpireTime: timestamp(k.ExpiresAt), Revoked: !k.RevokedAt.IsZero(), Name: k.Name,
 	}
 	if v == routerView {
-		out.Hash, out.GroupId, out.EnforcePolicy, out.Cut = k.Hash, k.GroupID, k.Enforce, k.Cut
+		out.Hash, out.GroupId, out.EnforcePolicy, out.Cut, out.Suspended = k.Hash, k.GroupID, k.Enforce, k.Cut, k.Suspended
 	}
 	return out
 }

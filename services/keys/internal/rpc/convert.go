@@ -81,7 +81,7 @@ func organizationToProto(o organization.Organization) *keysv1.Organization {
 func memberToProto(m member.Member) *keysv1.Member {
 	return &keysv1.Member{
 		Id: m.ID, Email: m.Email, Role: roles[m.Role], CreateTime: timestamp(m.CreatedAt),
-		LastSignInTime: timestamp(m.LastSignInAt), Etag: m.ETag(),
+		LastSignInTime: timestamp(m.LastSignInAt), DisableTime: timestamp(m.DisabledAt), Etag: m.ETag(),
 	}
 }
 
@@ -134,7 +134,7 @@ func apiKeyToProto(k apikey.Key) *keysv1.ApiKey {
 	return &keysv1.ApiKey{
 		Id: k.ID, Name: k.Name, Display: keyformat.Display(k.PublicID), MemberId: k.MemberID, PolicyId: k.PolicyID,
 		Provenance: provenances[k.Provenance], CreateTime: timestamp(k.CreatedAt), ExpireTime: timestamp(k.ExpiresAt), RevokeTime: timestamp(k.RevokedAt),
-		GroupId: k.GroupID, EnforcePolicy: k.Enforce, Etag: k.ETag(),
+		GroupId: k.GroupID, EnforcePolicy: k.Enforce, Etag: k.ETag(), Suspended: k.Suspended,
 	}
 }
 

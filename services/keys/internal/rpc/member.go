@@ -6,6 +6,7 @@ import (
 	"github.com/claviger/claviger/pkg/secret"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	"github.com/claviger/claviger/proto/gen/claviger/keys/v1/keysv1connect"
+	optionsv1 "github.com/claviger/claviger/proto/gen/claviger/options/v1"
 	"github.com/claviger/claviger/services/keys/internal/member"
 	"github.com/claviger/claviger/services/keys/internal/page"
 	"github.com/claviger/claviger/services/keys/internal/store"
@@ -50,14 +51,24 @@ func (s *memberServer) ListMembers(ctx context.Context, req *keysv1.ListMembersR
 	})
 }
 
-// UpdateMember changes a member's role.
+// UpdateMember changes a member's role, disables or enables them.
 func (s *memberServer) UpdateMember(ctx context.Context, req *keysv1.UpdateMemberRequest) (*keysv1.UpdateMemberResponse, error) {
-	return answer(change(ctx, s.API, req, steps[*keysv1.UpdateMemberResponse]{
-		Apply: func(ctx context.Context, tx *store.Tx) (*keysv1.UpdateMemberResponse, error) {
-			m, err := s.Members.SetRole(ctx, tx, caller(ctx), req.GetId(), fromRole(req.GetRole()), req.GetEtag())
+	edit := member.Edit{ID: req.GetId(), Disabled: req.Disabled, Cut: req.GetCutStreams(), ETag: req.GetEtag()}
+	if req.GetRole() != optionsv1.Role_ROLE_UNSPECIFIED {
+		edit.Role = fromRole(req.GetRole())
+	}
+	var suspended []string // of a retry they are not known
+	res, err := answer(change(ctx, s.API, req, steps[*keysv1.UpdateMemberResponse]{
+		Apply: func(ctx context.Context, tx *store.Tx) (_ *keysv1.UpdateMemberResponse, err error) {
+			var m member.Member
+			m, suspended, err = s.Members.Update(ctx, tx, caller(ctx), edit)
 			return &keysv1.UpdateMemberResponse{Member: memberToProto(m)}, err
 		},
 	}))
+	if err == nil && req.Disabled != nil {
+		res.Receipt, err = s.receipt(ctx, suspended...)
+	}
+	return res, err
 }
 
 // DeleteMember removes a member, ends their sessions and revokes their API keys.

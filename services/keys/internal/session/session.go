@@ -1,8 +1,8 @@
 // Package session signs people in and out.
 //
 // A session is a random token that is stored hashed; it ends after 12 hours without use, after
-// seven days, when its person signs out, changes the password elsewhere, gets another role or is
-// removed. A session gives access tokens of five minutes, which every service verifies offline:
+// seven days, when its person signs out, changes the password elsewhere, gets another role, is
+// disabled or is removed. A session gives access tokens of five minutes, which every service verifies offline:
 // reads trust such a token until it expires, and keys itself refuses changes from a session that
 // has ended.
 package session
@@ -39,8 +39,10 @@ const (
 // The errors of this package.
 var (
 	ErrSignIn = fault.New(fault.Unauthenticated, "SIGN_IN_FAILED", "organization, address or password is wrong")
-	ErrEnded  = fault.New(fault.Unauthenticated, "SESSION_ENDED", "the session has ended").Hinting("sign in again")
-	ErrNobody = fault.New(fault.Unauthenticated, "NOT_SIGNED_IN", "this browser is not signed in to that organization").
+	// ErrDisabled is told to who has proven the password alone.
+	ErrDisabled = fault.New(fault.Denied, "MEMBER_DISABLED", "this member is disabled").Hinting("an owner or admin of your organization can enable them again")
+	ErrEnded    = fault.New(fault.Unauthenticated, "SESSION_ENDED", "the session has ended").Hinting("sign in again")
+	ErrNobody   = fault.New(fault.Unauthenticated, "NOT_SIGNED_IN", "this browser is not signed in to that organization").
 			Hinting("sign in; browsers keep the sign-in over https only, or on the machine itself")
 	ErrWrong = fault.New(fault.Denied, "PASSWORD_WRONG", "the old password is wrong")
 	ErrSame  = fault.New(fault.Invalid, "PASSWORD_UNCHANGED", "the new password is the old one")
@@ -140,6 +142,9 @@ func (s *Service) Authenticate(ctx context.Context, in SignIn) (Proof, error) {
 		return Proof{}, ErrSignIn
 	}
 	guard.succeeded()
+	if !account.Member.DisabledAt.IsZero() {
+		return Proof{}, ErrDisabled
+	}
 	proof := Proof{Account: account}
 	if outdated {
 		if proof.rehashed, err = s.passwords.Hash(ctx, in.Password); err != nil {
@@ -154,6 +159,9 @@ func (s *Service) Start(ctx context.Context, tx Tx, proof Proof) (Session, secre
 	m, err := tx.Member(ctx, proof.Member.ID)
 	if err != nil || m.PasswordHash != proof.Member.PasswordHash { // removed or changed since it was checked
 		return Session{}, secret.Text{}, ErrSignIn.Because(err)
+	}
+	if !m.DisabledAt.IsZero() {
+		return Session{}, secret.Text{}, ErrDisabled
 	}
 	raw := make([]byte, tokenBytes)
 	_, _ = rand.Read(raw) // never fails, as documented

@@ -29,6 +29,7 @@ type apiKeyRow struct {
 	Enforce    bool   `bun:"enforce_policy"`
 	Version    int64  `bun:"version"`
 	Cut        bool   `bun:"cut"`
+	Suspended  bool   `bun:"suspended"`
 }
 
 func (r apiKeyRow) domain() apikey.Key {
@@ -37,7 +38,7 @@ func (r apiKeyRow) domain() apikey.Key {
 	return apikey.Key{
 		OrgID: r.OrgID, ID: r.ID, Name: r.Name, PublicID: r.PublicID, Hash: hash, MemberID: r.MemberID, PolicyID: r.PolicyID,
 		Provenance: apikey.Provenance(r.Provenance), CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicros(r.ExpiresAt),
-		RevokedAt: fromMicros(r.RevokedAt), GroupID: r.GroupID, Enforce: r.Enforce, Version: r.Version, Cut: r.Cut,
+		RevokedAt: fromMicros(r.RevokedAt), GroupID: r.GroupID, Enforce: r.Enforce, Version: r.Version, Cut: r.Cut, Suspended: r.Suspended,
 	}
 }
 
@@ -45,7 +46,7 @@ func toAPIKeyRow(k apikey.Key) *apiKeyRow {
 	return &apiKeyRow{
 		OrgID: k.OrgID, ID: k.ID, Name: k.Name, PublicID: k.PublicID, Hash: hex.EncodeToString(k.Hash), MemberID: k.MemberID,
 		PolicyID: k.PolicyID, Provenance: string(k.Provenance), CreatedAt: micros(k.CreatedAt), ExpiresAt: micros(k.ExpiresAt),
-		RevokedAt: micros(k.RevokedAt), GroupID: k.GroupID, Enforce: k.Enforce, Version: k.Version, Cut: k.Cut,
+		RevokedAt: micros(k.RevokedAt), GroupID: k.GroupID, Enforce: k.Enforce, Version: k.Version, Cut: k.Cut, Suspended: k.Suspended,
 	}
 }
 

@@ -110,7 +110,7 @@ func fill(b *builder, batch *keysv1.ConfigBatch) {
 				OrgID: k.GetOrgId(), APIKeyID: k.GetId(), MemberID: k.GetMemberId(), KeyName: k.GetName(),
 				PolicyID: k.GetPolicyId(), EnforcePolicy: k.GetEnforcePolicy(), GroupID: k.GetGroupId(), Provenance: provenanceOf(k.GetProvenance()),
 			},
-			hash: k.GetHash(), revoked: k.GetRevoked(), cut: k.GetCut(),
+			hash: k.GetHash(), revoked: k.GetRevoked(), suspended: k.GetSuspended(), cut: k.GetCut(),
 		}
 		if k.GetExpireTime() != nil {
 			key.expires = k.GetExpireTime().AsTime()

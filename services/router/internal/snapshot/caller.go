@@ -13,12 +13,15 @@ import (
 	"github.com/claviger/claviger/services/router/internal/completion"
 )
 
-// The errors of Caller. Only who holds a whole key is told that it was revoked or has expired;
+// The errors of Caller. Only who holds a whole key is told that it was revoked or suspended or has expired;
 // anything else, known or not, gets the same answer.
 var (
 	ErrKeyMissing = fault.New(fault.Unauthenticated, "API_KEY_MISSING", "the request has no API key").Hinting(`send "Authorization: Bearer clv_live_…"`)
 	ErrKeyInvalid = fault.New(fault.Unauthenticated, "API_KEY_INVALID", "the API key is not valid").Hinting("check that the whole key was copied; provider keys do not work here")
 	ErrKeyRevoked = fault.New(fault.Unauthenticated, "API_KEY_REVOKED", "the API key was revoked").Hinting("create a new one")
+	// ErrKeySuspended passes when the member is enabled again.
+	ErrKeySuspended = fault.New(fault.Unauthenticated, "API_KEY_SUSPENDED", "the member who owns the API key is disabled").
+			Hinting("an owner or admin of your organization can enable them again")
 	ErrKeyExpired = fault.New(fault.Unauthenticated, "API_KEY_EXPIRED", "the API key has expired").Hinting("create a new one")
 )
 
@@ -61,6 +64,8 @@ func (s *State) caller(h *hasher, presented string, now time.Time) (completion.C
 	switch {
 	case key.revoked:
 		return completion.Caller{}, ErrKeyRevoked.With("api_key", key.caller.KeyName)
+	case key.suspended:
+		return completion.Caller{}, ErrKeySuspended.With("api_key", key.caller.KeyName)
 	case !key.expires.IsZero() && !now.Before(key.expires):
 		return completion.Caller{}, ErrKeyExpired.With("api_key", key.caller.KeyName).With("expired", key.expires.Format(time.RFC3339))
 	}

@@ -20,6 +20,9 @@ func TestWhatIsSwitchedOffIsCutOnceHoweverItIsHeardOf(t *testing.T) {
 		batch *keysv1.ConfigBatch
 		want  Off
 	}
+	suspended := func(cut bool) []*keysv1.ApiKeyConfig {
+		return []*keysv1.ApiKeyConfig{{OrgId: "org_a", Id: "key_2", PublicId: "two", Suspended: true, Cut: cut}}
+	}
 	for name, changes := range map[string][]change{
 		"disabled, later told again": {
 			{batch: &keysv1.ConfigBatch{Credentials: disabled(true)}, want: credential},
@@ -34,6 +37,12 @@ func TestWhatIsSwitchedOffIsCutOnceHoweverItIsHeardOf(t *testing.T) {
 			{batch: &keysv1.ConfigBatch{Credentials: enabled}},
 			{batch: &keysv1.ConfigBatch{Credentials: disabled(false)}},
 			{batch: &keysv1.ConfigBatch{Credentials: disabled(true)}, want: credential},
+		},
+		"a member who is disabled, enabled and disabled again": {
+			{batch: &keysv1.ConfigBatch{ApiKeys: suspended(true)}, want: Off{APIKeys: []string{"key_2"}}},
+			{batch: &keysv1.ConfigBatch{ApiKeys: []*keysv1.ApiKeyConfig{{OrgId: "org_a", Id: "key_2", PublicId: "two"}}}},
+			{batch: &keysv1.ConfigBatch{ApiKeys: suspended(false)}},
+			{batch: &keysv1.ConfigBatch{ApiKeys: suspended(true)}, want: Off{APIKeys: []string{"key_2"}}},
 		},
 		"removed": {
 			{batch: &keysv1.ConfigBatch{Removed: []*keysv1.RemovedConfig{{OrgId: "org_a", Id: "cred_1"}}}},

@@ -234,10 +234,11 @@ func TestOnlyTheHolderOfAWholeKeyLearnsWhyItIsRefused(t *testing.T) {
 	batch := &keysv1.ConfigBatch{ToVersion: 1, Last: true, Organizations: []*keysv1.OrganizationConfig{{Id: "org_a", Slug: "acme"}}}
 	keys := map[string]string{}
 	for name, change := range map[string]func(*keysv1.ApiKeyConfig){
-		"live":    func(*keysv1.ApiKeyConfig) {},
-		"revoked": func(k *keysv1.ApiKeyConfig) { k.Revoked = true },
-		"expired": func(k *keysv1.ApiKeyConfig) { k.ExpireTime = timestamppb.New(now.Add(-time.Second)) },
-		"fresh":   func(k *keysv1.ApiKeyConfig) { k.ExpireTime = timestamppb.New(now.Add(time.Hour)) },
+		"live":      func(*keysv1.ApiKeyConfig) {},
+		"revoked":   func(k *keysv1.ApiKeyConfig) { k.Revoked = true },
+		"suspended": func(k *keysv1.ApiKeyConfig) { k.Suspended = true },
+		"expired":   func(k *keysv1.ApiKeyConfig) { k.ExpireTime = timestamppb.New(now.Add(-time.Second)) },
+		"fresh":     func(k *keysv1.ApiKeyConfig) { k.ExpireTime = timestamppb.New(now.Add(time.Hour)) },
 	} {
 		key, publicID := apikey.Generate()
 		keys[name] = key.Reveal()
@@ -254,14 +255,14 @@ func TestOnlyTheHolderOfAWholeKeyLearnsWhyItIsRefused(t *testing.T) {
 	publicID, _ := apikey.Parse(impostor.Reveal())
 	state.keys[publicID] = &apiKey{revoked: true, hash: make([]byte, 32)} // same id, other secret
 	for presented, want := range map[string]error{
-		keys["live"]: nil, keys["fresh"]: nil, keys["revoked"]: ErrKeyRevoked, keys["expired"]: ErrKeyExpired,
+		keys["live"]: nil, keys["fresh"]: nil, keys["revoked"]: ErrKeyRevoked, keys["suspended"]: ErrKeySuspended, keys["expired"]: ErrKeyExpired,
 		unknown.Reveal(): ErrKeyInvalid, impostor.Reveal(): ErrKeyInvalid, "sk-proj-something": ErrKeyInvalid, keys["live"] + "x": ErrKeyInvalid,
 	} {
 		if _, err := f.Caller(presented); !errors.Is(err, want) {
 			t.Errorf("Caller = %v, want %v", err, want)
 		}
 	}
-	for id, want := range map[string]bool{"key_live": true, "key_fresh": true, "key_revoked": false, "key_expired": false, "key_gone": false, "": false} {
+	for id, want := range map[string]bool{"key_live": true, "key_fresh": true, "key_revoked": false, "key_suspended": false, "key_expired": false, "key_gone": false, "": false} {
 		if got, ok := state.Caller(id, now); ok != want || ok && (got.APIKeyID != id || got.OrgID != "org_a") {
 			t.Errorf("Caller(%q) = %+v, %v, want %v", id, got, ok, want)
 		}

@@ -48,7 +48,9 @@ type apiKey struct {
 	hash    []byte
 	expires time.Time // zero is never
 	revoked bool
-	// cut says that it was revoked together with the answers that it was being given.
+	// suspended says that its member is disabled.
+	suspended bool
+	// cut says that it was revoked or suspended together with the answers that it was being given.
 	cut bool
 }
 
@@ -142,7 +144,7 @@ func (s *State) Credential(orgID, credentialID string) (*completion.Credential, 
 // Caller is who an API key stands for that was valid a moment ago; false if it may not be used any more.
 func (s *State) Caller(keyID string, now time.Time) (completion.Caller, bool) {
 	key := s.keys[s.keyByID[keyID]]
-	if key == nil || key.revoked || !key.expires.IsZero() && !now.Before(key.expires) {
+	if key == nil || key.revoked || key.suspended || !key.expires.IsZero() && !now.Before(key.expires) {
 		return completion.Caller{}, false
 	}
 	return key.caller, true

@@ -109,7 +109,9 @@ type ApiKey struct {
 	// enforce_policy sends every request through policy_id, whatever model it names.
 	EnforcePolicy bool `protobuf:"varint,11,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
 	// etag changes with every change.
-	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
+	// suspended says that it is refused because its member is disabled.
+	Suspended     bool `protobuf:"varint,13,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -226,6 +228,13 @@ func (x *ApiKey) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *ApiKey) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
 }
 
 // CreateApiKeyRequest is the input of CreateApiKey.
@@ -789,7 +798,7 @@ var File_claviger_keys_v1_api_key_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"\n" +
-	"\x1eclaviger/keys/v1/api_key.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x03\n" +
+	"\x1eclaviger/keys/v1/api_key.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x03\n" +
 	"\x06ApiKey\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -808,7 +817,8 @@ const file_claviger_keys_v1_api_key_proto_rawDesc = "" +
 	"\bgroup_id\x18\n" +
 	" \x01(\tR\agroupId\x12%\n" +
 	"\x0eenforce_policy\x18\v \x01(\bR\renforcePolicy\x12\x12\n" +
-	"\x04etag\x18\f \x01(\tR\x04etag\"\xe4\x02\n" +
+	"\x04etag\x18\f \x01(\tR\x04etag\x12\x1c\n" +
+	"\tsuspended\x18\r \x01(\bR\tsuspended\"\xe4\x02\n" +
 	"\x13CreateApiKeyRequest\x12\x1d\n" +
 	"\x04name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\x04name\x12$\n" +
 	"\tpolicy_id\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18@R\bpolicyId\x12;\n" +

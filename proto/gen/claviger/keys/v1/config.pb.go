@@ -642,8 +642,10 @@ type ApiKeyConfig struct {
 	GroupId string `protobuf:"bytes,11,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
 	// enforce_policy sends every request through policy_id. Not for metering.
 	EnforcePolicy bool `protobuf:"varint,12,opt,name=enforce_policy,json=enforcePolicy,proto3" json:"enforce_policy,omitempty"`
-	// cut ends the answers that it is being given, once it is revoked. Not for metering.
-	Cut           bool `protobuf:"varint,13,opt,name=cut,proto3" json:"cut,omitempty"`
+	// cut ends the answers that it is being given, once it is revoked or suspended. Not for metering.
+	Cut bool `protobuf:"varint,13,opt,name=cut,proto3" json:"cut,omitempty"`
+	// suspended keys are refused while their member is disabled. Not for metering.
+	Suspended     bool `protobuf:"varint,14,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -765,6 +767,13 @@ func (x *ApiKeyConfig) GetEnforcePolicy() bool {
 func (x *ApiKeyConfig) GetCut() bool {
 	if x != nil {
 		return x.Cut
+	}
+	return false
+}
+
+func (x *ApiKeyConfig) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
 	}
 	return false
 }
@@ -2397,7 +2406,7 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	"\x0fapproved_models\x18\x04 \x03(\tR\x0eapprovedModels\"5\n" +
 	"\fMemberConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
-	"\x02id\x18\x02 \x01(\tR\x02id\"\xa2\x03\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xc0\x03\n" +
 	"\fApiKeyConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1b\n" +
@@ -2415,7 +2424,8 @@ const file_claviger_keys_v1_config_proto_rawDesc = "" +
 	" \x01(\tR\x04name\x12\x19\n" +
 	"\bgroup_id\x18\v \x01(\tR\agroupId\x12%\n" +
 	"\x0eenforce_policy\x18\f \x01(\bR\renforcePolicy\x12\x10\n" +
-	"\x03cut\x18\r \x01(\bR\x03cut\"\xbb\x04\n" +
+	"\x03cut\x18\r \x01(\bR\x03cut\x12\x1c\n" +
+	"\tsuspended\x18\x0e \x01(\bR\tsuspended\"\xbb\x04\n" +
 	"\x10CredentialConfig\x12\x15\n" +
 	"\x06org_id\x18\x01 \x01(\tR\x05orgId\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x1a\n" +

@@ -40,7 +40,9 @@ type Member struct {
 	// last_sign_in_time is when the person last signed in.
 	LastSignInTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_sign_in_time,json=lastSignInTime,proto3" json:"last_sign_in_time,omitempty"`
 	// etag changes with every change.
-	Etag          string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	// disable_time is when they were disabled; absent is not.
+	DisableTime   *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=disable_time,json=disableTime,proto3" json:"disable_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -115,6 +117,13 @@ func (x *Member) GetEtag() string {
 		return x.Etag
 	}
 	return ""
+}
+
+func (x *Member) GetDisableTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DisableTime
+	}
+	return nil
 }
 
 // CreateMemberRequest is the input of CreateMember.
@@ -443,14 +452,18 @@ type UpdateMemberRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// id is "mem_…".
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// role is the new role.
+	// role is the new role; unspecified stays.
 	Role v1.Role `protobuf:"varint,2,opt,name=role,proto3,enum=claviger.options.v1.Role" json:"role,omitempty"`
 	// etag is the one that was read.
 	Etag string `protobuf:"bytes,3,opt,name=etag,proto3" json:"etag,omitempty"`
 	// idempotency_key makes a retry return the first answer.
 	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// disabled ends their sessions and suspends their API keys, until it is taken back. Absent stays.
+	Disabled *bool `protobuf:"varint,5,opt,name=disabled,proto3,oneof" json:"disabled,omitempty"`
+	// cut_streams ends answers that their API keys are being given, if it disables.
+	CutStreams    bool `protobuf:"varint,6,opt,name=cut_streams,json=cutStreams,proto3" json:"cut_streams,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateMemberRequest) Reset() {
@@ -511,11 +524,27 @@ func (x *UpdateMemberRequest) GetIdempotencyKey() string {
 	return ""
 }
 
+func (x *UpdateMemberRequest) GetDisabled() bool {
+	if x != nil && x.Disabled != nil {
+		return *x.Disabled
+	}
+	return false
+}
+
+func (x *UpdateMemberRequest) GetCutStreams() bool {
+	if x != nil {
+		return x.CutStreams
+	}
+	return false
+}
+
 // UpdateMemberResponse is the answer of UpdateMember.
 type UpdateMemberResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// member is the changed member.
-	Member        *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Member *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// receipt says which routers have heard of it, if the request says something of disabled.
+	Receipt       *Receipt `protobuf:"bytes,2,opt,name=receipt,proto3" json:"receipt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -553,6 +582,13 @@ func (*UpdateMemberResponse) Descriptor() ([]byte, []int) {
 func (x *UpdateMemberResponse) GetMember() *Member {
 	if x != nil {
 		return x.Member
+	}
+	return nil
+}
+
+func (x *UpdateMemberResponse) GetReceipt() *Receipt {
+	if x != nil {
+		return x.Receipt
 	}
 	return nil
 }
@@ -671,7 +707,7 @@ var File_claviger_keys_v1_member_proto protoreflect.FileDescriptor
 
 const file_claviger_keys_v1_member_proto_rawDesc = "" +
 	"\n" +
-	"\x1dclaviger/keys/v1/member.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf5\x01\n" +
+	"\x1dclaviger/keys/v1/member.proto\x12\x10claviger.keys.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1eclaviger/keys/v1/receipt.proto\x1a!claviger/options/v1/options.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb4\x02\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05email\x18\x02 \x01(\tR\x05email\x12-\n" +
@@ -679,7 +715,8 @@ const file_claviger_keys_v1_member_proto_rawDesc = "" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12E\n" +
 	"\x11last_sign_in_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x0elastSignInTime\x12\x12\n" +
-	"\x04etag\x18\x06 \x01(\tR\x04etag\"\xd2\x01\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etag\x12=\n" +
+	"\fdisable_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vdisableTime\"\xd2\x01\n" +
 	"\x13CreateMemberRequest\x12 \n" +
 	"\x05email\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x18\xfe\x01`\x01R\x05email\x129\n" +
@@ -701,16 +738,20 @@ const file_claviger_keys_v1_member_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"q\n" +
 	"\x13ListMembersResponse\x122\n" +
 	"\amembers\x18\x01 \x03(\v2\x18.claviger.keys.v1.MemberR\amembers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbf\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x02\n" +
 	"\x13UpdateMemberRequest\x12\x19\n" +
-	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x129\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x19.claviger.options.v1.RoleB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12\x1d\n" +
+	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x127\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x19.claviger.options.v1.RoleB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04role\x12\x1d\n" +
 	"\x04etag\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x04etag\x123\n" +
 	"\x0fidempotency_key\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\"H\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80\x01R\x0eidempotencyKey\x12\x1f\n" +
+	"\bdisabled\x18\x05 \x01(\bH\x00R\bdisabled\x88\x01\x01\x12\x1f\n" +
+	"\vcut_streams\x18\x06 \x01(\bR\n" +
+	"cutStreamsB\v\n" +
+	"\t_disabled\"}\n" +
 	"\x14UpdateMemberResponse\x120\n" +
-	"\x06member\x18\x01 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\"\x86\x01\n" +
+	"\x06member\x18\x01 \x01(\v2\x18.claviger.keys.v1.MemberR\x06member\x123\n" +
+	"\areceipt\x18\x02 \x01(\v2\x19.claviger.keys.v1.ReceiptR\areceipt\"\x86\x01\n" +
 	"\x13DeleteMemberRequest\x12\x19\n" +
 	"\x02id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x02id\x123\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tB\n" +
@@ -763,28 +804,30 @@ var file_claviger_keys_v1_member_proto_depIdxs = []int32{
 	11, // 0: claviger.keys.v1.Member.role:type_name -> claviger.options.v1.Role
 	12, // 1: claviger.keys.v1.Member.create_time:type_name -> google.protobuf.Timestamp
 	12, // 2: claviger.keys.v1.Member.last_sign_in_time:type_name -> google.protobuf.Timestamp
-	11, // 3: claviger.keys.v1.CreateMemberRequest.role:type_name -> claviger.options.v1.Role
-	0,  // 4: claviger.keys.v1.CreateMemberResponse.member:type_name -> claviger.keys.v1.Member
-	0,  // 5: claviger.keys.v1.GetMemberResponse.member:type_name -> claviger.keys.v1.Member
-	0,  // 6: claviger.keys.v1.ListMembersResponse.members:type_name -> claviger.keys.v1.Member
-	11, // 7: claviger.keys.v1.UpdateMemberRequest.role:type_name -> claviger.options.v1.Role
-	0,  // 8: claviger.keys.v1.UpdateMemberResponse.member:type_name -> claviger.keys.v1.Member
-	13, // 9: claviger.keys.v1.DeleteMemberResponse.receipt:type_name -> claviger.keys.v1.Receipt
-	1,  // 10: claviger.keys.v1.MemberService.CreateMember:input_type -> claviger.keys.v1.CreateMemberRequest
-	3,  // 11: claviger.keys.v1.MemberService.GetMember:input_type -> claviger.keys.v1.GetMemberRequest
-	5,  // 12: claviger.keys.v1.MemberService.ListMembers:input_type -> claviger.keys.v1.ListMembersRequest
-	7,  // 13: claviger.keys.v1.MemberService.UpdateMember:input_type -> claviger.keys.v1.UpdateMemberRequest
-	9,  // 14: claviger.keys.v1.MemberService.DeleteMember:input_type -> claviger.keys.v1.DeleteMemberRequest
-	2,  // 15: claviger.keys.v1.MemberService.CreateMember:output_type -> claviger.keys.v1.CreateMemberResponse
-	4,  // 16: claviger.keys.v1.MemberService.GetMember:output_type -> claviger.keys.v1.GetMemberResponse
-	6,  // 17: claviger.keys.v1.MemberService.ListMembers:output_type -> claviger.keys.v1.ListMembersResponse
-	8,  // 18: claviger.keys.v1.MemberService.UpdateMember:output_type -> claviger.keys.v1.UpdateMemberResponse
-	10, // 19: claviger.keys.v1.MemberService.DeleteMember:output_type -> claviger.keys.v1.DeleteMemberResponse
-	15, // [15:20] is the sub-list for method output_type
-	10, // [10:15] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 3: claviger.keys.v1.Member.disable_time:type_name -> google.protobuf.Timestamp
+	11, // 4: claviger.keys.v1.CreateMemberRequest.role:type_name -> claviger.options.v1.Role
+	0,  // 5: claviger.keys.v1.CreateMemberResponse.member:type_name -> claviger.keys.v1.Member
+	0,  // 6: claviger.keys.v1.GetMemberResponse.member:type_name -> claviger.keys.v1.Member
+	0,  // 7: claviger.keys.v1.ListMembersResponse.members:type_name -> claviger.keys.v1.Member
+	11, // 8: claviger.keys.v1.UpdateMemberRequest.role:type_name -> claviger.options.v1.Role
+	0,  // 9: claviger.keys.v1.UpdateMemberResponse.member:type_name -> claviger.keys.v1.Member
+	13, // 10: claviger.keys.v1.UpdateMemberResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	13, // 11: claviger.keys.v1.DeleteMemberResponse.receipt:type_name -> claviger.keys.v1.Receipt
+	1,  // 12: claviger.keys.v1.MemberService.CreateMember:input_type -> claviger.keys.v1.CreateMemberRequest
+	3,  // 13: claviger.keys.v1.MemberService.GetMember:input_type -> claviger.keys.v1.GetMemberRequest
+	5,  // 14: claviger.keys.v1.MemberService.ListMembers:input_type -> claviger.keys.v1.ListMembersRequest
+	7,  // 15: claviger.keys.v1.MemberService.UpdateMember:input_type -> claviger.keys.v1.UpdateMemberRequest
+	9,  // 16: claviger.keys.v1.MemberService.DeleteMember:input_type -> claviger.keys.v1.DeleteMemberRequest
+	2,  // 17: claviger.keys.v1.MemberService.CreateMember:output_type -> claviger.keys.v1.CreateMemberResponse
+	4,  // 18: claviger.keys.v1.MemberService.GetMember:output_type -> claviger.keys.v1.GetMemberResponse
+	6,  // 19: claviger.keys.v1.MemberService.ListMembers:output_type -> claviger.keys.v1.ListMembersResponse
+	8,  // 20: claviger.keys.v1.MemberService.UpdateMember:output_type -> claviger.keys.v1.UpdateMemberResponse
+	10, // 21: claviger.keys.v1.MemberService.DeleteMember:output_type -> claviger.keys.v1.DeleteMemberResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_claviger_keys_v1_member_proto_init() }
@@ -793,6 +836,7 @@ func file_claviger_keys_v1_member_proto_init() {
 		return
 	}
 	file_claviger_keys_v1_receipt_proto_init()
+	file_claviger_keys_v1_member_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

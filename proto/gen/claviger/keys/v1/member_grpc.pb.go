@@ -40,7 +40,8 @@ type MemberServiceClient interface {
 	GetMember(ctx context.Context, in *GetMemberRequest, opts ...grpc.CallOption) (*GetMemberResponse, error)
 	// ListMembers lists the members.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
-	// UpdateMember changes a member's role. Only an owner may make or unmake an owner; the last owner stays.
+	// UpdateMember changes a member's role, or disables or enables them. Only an owner may change an owner; an
+	// organization keeps one who is not disabled. A disabled member cannot sign in, and their API keys are refused.
 	UpdateMember(ctx context.Context, in *UpdateMemberRequest, opts ...grpc.CallOption) (*UpdateMemberResponse, error)
 	// DeleteMember removes a member, ends their sessions and revokes their API keys.
 	DeleteMember(ctx context.Context, in *DeleteMemberRequest, opts ...grpc.CallOption) (*DeleteMemberResponse, error)
@@ -116,7 +117,8 @@ type MemberServiceServer interface {
 	GetMember(context.Context, *GetMemberRequest) (*GetMemberResponse, error)
 	// ListMembers lists the members.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
-	// UpdateMember changes a member's role. Only an owner may make or unmake an owner; the last owner stays.
+	// UpdateMember changes a member's role, or disables or enables them. Only an owner may change an owner; an
+	// organization keeps one who is not disabled. A disabled member cannot sign in, and their API keys are refused.
 	UpdateMember(context.Context, *UpdateMemberRequest) (*UpdateMemberResponse, error)
 	// DeleteMember removes a member, ends their sessions and revokes their API keys.
 	DeleteMember(context.Context, *DeleteMemberRequest) (*DeleteMemberResponse, error)

@@ -43,7 +43,7 @@ func (c Config) Apply(o snapshot.Objects) {
 			x.Weight, x.Scope, x.ExpiresAt, x.Cut, x.Models, staged(x.Next))
 	}
 	for _, x := range o.APIKeys {
-		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt, x.GroupID, x.Enforce, x.Cut)
+		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = fmt.Sprint(x.Name, x.PublicID, string(x.Hash), x.MemberID, x.PolicyID, x.Provenance, x.ExpiresAt, x.RevokedAt, x.GroupID, x.Enforce, x.Cut, x.Suspended)
 	}
 	for _, x := range o.Groups {
 		c[snapshot.Ref{OrgID: x.OrgID, ID: x.ID}] = printed(x)
@@ -281,6 +281,13 @@ func deltas(t *testing.T, f *Fixture) {
 						return err
 					}
 					_, err = tx.DeleteMember(ctx, x.ID, f.Clock.Now(), false)
+					return err
+				})
+			},
+			"suspend the keys of a member": func(rt *rapid.T) {
+				suspended, cut := rapid.Bool().Draw(rt, "suspended"), rapid.Bool().Draw(rt, "cut")
+				m.change(rt, func(ctx context.Context, tx *store.Tx, _ string) error {
+					_, err := tx.SuspendAPIKeys(ctx, "mem_x", suspended, cut)
 					return err
 				})
 			},

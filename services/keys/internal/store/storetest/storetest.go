@@ -250,7 +250,7 @@ func otherOrganizations(t *testing.T, f *Fixture) {
 		want error
 	}{
 		"read member": {func(ctx context.Context, tx *store.Tx) error { _, err := tx.Member(ctx, m.ID); return err }, member.ErrNotFound},
-		"change role": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateRole(ctx, m) }, member.ErrNotFound},
+		"change role": {func(ctx context.Context, tx *store.Tx) error { return tx.UpdateMember(ctx, m) }, member.ErrNotFound},
 		"delete member": {func(ctx context.Context, tx *store.Tx) error {
 			_, err := tx.DeleteMember(ctx, m.ID, f.Clock.Now(), false)
 			return err

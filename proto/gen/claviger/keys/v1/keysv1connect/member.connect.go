@@ -83,7 +83,8 @@ type MemberServiceClient interface {
 	GetMember(context.Context, *v1.GetMemberRequest) (*v1.GetMemberResponse, error)
 	// ListMembers lists the members.
 	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
-	// UpdateMember changes a member's role. Only an owner may make or unmake an owner; the last owner stays.
+	// UpdateMember changes a member's role, or disables or enables them. Only an owner may change an owner; an
+	// organization keeps one who is not disabled. A disabled member cannot sign in, and their API keys are refused.
 	UpdateMember(context.Context, *v1.UpdateMemberRequest) (*v1.UpdateMemberResponse, error)
 	// DeleteMember removes a member, ends their sessions and revokes their API keys.
 	DeleteMember(context.Context, *v1.DeleteMemberRequest) (*v1.DeleteMemberResponse, error)
@@ -103,7 +104,8 @@ type MemberServiceHandler interface {
 	GetMember(context.Context, *v1.GetMemberRequest) (*v1.GetMemberResponse, error)
 	// ListMembers lists the members.
 	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
-	// UpdateMember changes a member's role. Only an owner may make or unmake an owner; the last owner stays.
+	// UpdateMember changes a member's role, or disables or enables them. Only an owner may change an owner; an
+	// organization keeps one who is not disabled. A disabled member cannot sign in, and their API keys are refused.
 	UpdateMember(context.Context, *v1.UpdateMemberRequest) (*v1.UpdateMemberResponse, error)
 	// DeleteMember removes a member, ends their sessions and revokes their API keys.
 	DeleteMember(context.Context, *v1.DeleteMemberRequest) (*v1.DeleteMemberResponse, error)

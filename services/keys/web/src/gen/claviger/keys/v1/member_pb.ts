@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file claviger/keys/v1/member.proto.
  */
 export const file_claviger_keys_v1_member: GenFile = /*@__PURE__*/
-  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL21lbWJlci5wcm90bxIQY2xhdmlnZXIua2V5cy52MSLCAQoGTWVtYmVyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEicKBHJvbGUYAyABKA4yGS5jbGF2aWdlci5vcHRpb25zLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAYgASgJIn0KE0NyZWF0ZU1lbWJlclJlcXVlc3QSDQoFZW1haWwYASABKAkSJwoEcm9sZRgCIAEoDjIZLmNsYXZpZ2VyLm9wdGlvbnMudjEuUm9sZRIVCghwYXNzd29yZBgDIAEoCUIDgAEBEhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSJAChRDcmVhdGVNZW1iZXJSZXNwb25zZRIoCgZtZW1iZXIYASABKAsyGC5jbGF2aWdlci5rZXlzLnYxLk1lbWJlciIeChBHZXRNZW1iZXJSZXF1ZXN0EgoKAmlkGAEgASgJIj0KEUdldE1lbWJlclJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuTWVtYmVyIjsKEkxpc3RNZW1iZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJZChNMaXN0TWVtYmVyc1Jlc3BvbnNlEikKB21lbWJlcnMYASADKAsyGC5jbGF2aWdlci5rZXlzLnYxLk1lbWJlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkicQoTVXBkYXRlTWVtYmVyUmVxdWVzdBIKCgJpZBgBIAEoCRInCgRyb2xlGAIgASgOMhkuY2xhdmlnZXIub3B0aW9ucy52MS5Sb2xlEgwKBGV0YWcYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIkAKFFVwZGF0ZU1lbWJlclJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuTWVtYmVyIk8KE0RlbGV0ZU1lbWJlclJlcXVlc3QSCgoCaWQYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEhMKC2N1dF9zdHJlYW1zGAMgASgIIkIKFERlbGV0ZU1lbWJlclJlc3BvbnNlEioKB3JlY2VpcHQYASABKAsyGS5jbGF2aWdlci5rZXlzLnYxLlJlY2VpcHQynAQKDU1lbWJlclNlcnZpY2USaQoMQ3JlYXRlTWVtYmVyEiUuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVNZW1iZXJSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5DcmVhdGVNZW1iZXJSZXNwb25zZSIKqrsYBggDEgIBAhJhCglHZXRNZW1iZXISIi5jbGF2aWdlci5rZXlzLnYxLkdldE1lbWJlclJlcXVlc3QaIy5jbGF2aWdlci5rZXlzLnYxLkdldE1lbWJlclJlc3BvbnNlIguquxgHCAMSAwECBBJnCgtMaXN0TWVtYmVycxIkLmNsYXZpZ2VyLmtleXMudjEuTGlzdE1lbWJlcnNSZXF1ZXN0GiUuY2xhdmlnZXIua2V5cy52MS5MaXN0TWVtYmVyc1Jlc3BvbnNlIguquxgHCAMSAwECBBJpCgxVcGRhdGVNZW1iZXISJS5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZU1lbWJlclJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLlVwZGF0ZU1lbWJlclJlc3BvbnNlIgqquxgGCAMSAgECEmkKDERlbGV0ZU1lbWJlchIlLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlTWVtYmVyUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuRGVsZXRlTWVtYmVyUmVzcG9uc2UiCqq7GAYIAxICAQJiBnByb3RvMw", [file_claviger_keys_v1_receipt, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
+  fileDesc("Ch1jbGF2aWdlci9rZXlzL3YxL21lbWJlci5wcm90bxIQY2xhdmlnZXIua2V5cy52MSL0AQoGTWVtYmVyEgoKAmlkGAEgASgJEg0KBWVtYWlsGAIgASgJEicKBHJvbGUYAyABKA4yGS5jbGF2aWdlci5vcHRpb25zLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWxhc3Rfc2lnbl9pbl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAYgASgJEjAKDGRpc2FibGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAifQoTQ3JlYXRlTWVtYmVyUmVxdWVzdBINCgVlbWFpbBgBIAEoCRInCgRyb2xlGAIgASgOMhkuY2xhdmlnZXIub3B0aW9ucy52MS5Sb2xlEhUKCHBhc3N3b3JkGAMgASgJQgOAAQESFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIkAKFENyZWF0ZU1lbWJlclJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuTWVtYmVyIh4KEEdldE1lbWJlclJlcXVlc3QSCgoCaWQYASABKAkiPQoRR2V0TWVtYmVyUmVzcG9uc2USKAoGbWVtYmVyGAEgASgLMhguY2xhdmlnZXIua2V5cy52MS5NZW1iZXIiOwoSTGlzdE1lbWJlcnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIlkKE0xpc3RNZW1iZXJzUmVzcG9uc2USKQoHbWVtYmVycxgBIAMoCzIYLmNsYXZpZ2VyLmtleXMudjEuTWVtYmVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKqAQoTVXBkYXRlTWVtYmVyUmVxdWVzdBIKCgJpZBgBIAEoCRInCgRyb2xlGAIgASgOMhkuY2xhdmlnZXIub3B0aW9ucy52MS5Sb2xlEgwKBGV0YWcYAyABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJEhUKCGRpc2FibGVkGAUgASgISACIAQESEwoLY3V0X3N0cmVhbXMYBiABKAhCCwoJX2Rpc2FibGVkImwKFFVwZGF0ZU1lbWJlclJlc3BvbnNlEigKBm1lbWJlchgBIAEoCzIYLmNsYXZpZ2VyLmtleXMudjEuTWVtYmVyEioKB3JlY2VpcHQYAiABKAsyGS5jbGF2aWdlci5rZXlzLnYxLlJlY2VpcHQiTwoTRGVsZXRlTWVtYmVyUmVxdWVzdBIKCgJpZBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSEwoLY3V0X3N0cmVhbXMYAyABKAgiQgoURGVsZXRlTWVtYmVyUmVzcG9uc2USKgoHcmVjZWlwdBgBIAEoCzIZLmNsYXZpZ2VyLmtleXMudjEuUmVjZWlwdDKcBAoNTWVtYmVyU2VydmljZRJpCgxDcmVhdGVNZW1iZXISJS5jbGF2aWdlci5rZXlzLnYxLkNyZWF0ZU1lbWJlclJlcXVlc3QaJi5jbGF2aWdlci5rZXlzLnYxLkNyZWF0ZU1lbWJlclJlc3BvbnNlIgqquxgGCAMSAgECEmEKCUdldE1lbWJlchIiLmNsYXZpZ2VyLmtleXMudjEuR2V0TWVtYmVyUmVxdWVzdBojLmNsYXZpZ2VyLmtleXMudjEuR2V0TWVtYmVyUmVzcG9uc2UiC6q7GAcIAxIDAQIEEmcKC0xpc3RNZW1iZXJzEiQuY2xhdmlnZXIua2V5cy52MS5MaXN0TWVtYmVyc1JlcXVlc3QaJS5jbGF2aWdlci5rZXlzLnYxLkxpc3RNZW1iZXJzUmVzcG9uc2UiC6q7GAcIAxIDAQIEEmkKDFVwZGF0ZU1lbWJlchIlLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlTWVtYmVyUmVxdWVzdBomLmNsYXZpZ2VyLmtleXMudjEuVXBkYXRlTWVtYmVyUmVzcG9uc2UiCqq7GAYIAxICAQISaQoMRGVsZXRlTWVtYmVyEiUuY2xhdmlnZXIua2V5cy52MS5EZWxldGVNZW1iZXJSZXF1ZXN0GiYuY2xhdmlnZXIua2V5cy52MS5EZWxldGVNZW1iZXJSZXNwb25zZSIKqrsYBggDEgIBAmIGcHJvdG8z", [file_claviger_keys_v1_receipt, file_claviger_options_v1_options, file_google_protobuf_timestamp]);
 
 /**
  * Member is a person in an organization. Accounts belong to one organization.
@@ -67,6 +67,13 @@ export type Member = Message<"claviger.keys.v1.Member"> & {
    * @generated from field: string etag = 6;
    */
   etag: string;
+
+  /**
+   * disable_time is when they were disabled; absent is not.
+   *
+   * @generated from field: google.protobuf.Timestamp disable_time = 7;
+   */
+  disableTime?: Timestamp | undefined;
 };
 
 /**
@@ -251,7 +258,7 @@ export type UpdateMemberRequest = Message<"claviger.keys.v1.UpdateMemberRequest"
   id: string;
 
   /**
-   * role is the new role.
+   * role is the new role; unspecified stays.
    *
    * @generated from field: claviger.options.v1.Role role = 2;
    */
@@ -270,6 +277,20 @@ export type UpdateMemberRequest = Message<"claviger.keys.v1.UpdateMemberRequest"
    * @generated from field: string idempotency_key = 4;
    */
   idempotencyKey: string;
+
+  /**
+   * disabled ends their sessions and suspends their API keys, until it is taken back. Absent stays.
+   *
+   * @generated from field: optional bool disabled = 5;
+   */
+  disabled?: boolean | undefined;
+
+  /**
+   * cut_streams ends answers that their API keys are being given, if it disables.
+   *
+   * @generated from field: bool cut_streams = 6;
+   */
+  cutStreams: boolean;
 };
 
 /**
@@ -291,6 +312,13 @@ export type UpdateMemberResponse = Message<"claviger.keys.v1.UpdateMemberRespons
    * @generated from field: claviger.keys.v1.Member member = 1;
    */
   member?: Member | undefined;
+
+  /**
+   * receipt says which routers have heard of it, if the request says something of disabled.
+   *
+   * @generated from field: claviger.keys.v1.Receipt receipt = 2;
+   */
+  receipt?: Receipt | undefined;
 };
 
 /**
@@ -393,7 +421,8 @@ export const MemberService: GenService<{
     output: typeof ListMembersResponseSchema;
   },
   /**
-   * UpdateMember changes a member's role. Only an owner may make or unmake an owner; the last owner stays.
+   * UpdateMember changes a member's role, or disables or enables them. Only an owner may change an owner; an
+   * organization keeps one who is not disabled. A disabled member cannot sign in, and their API keys are refused.
    *
    * @generated from rpc claviger.keys.v1.MemberService.UpdateMember
    */
