@@ -29,7 +29,7 @@ func TestWhatAnOrganizationDecidesHoldsAtEveryRouter(t *testing.T) {
 		keys  map[string]secret.Text
 		holds func(*testing.T, *pair, *cluster.Organization)
 	}{
-		{"who leaves is refused at once, and nobody else", "leaving", map[string]secret.Text{"openai": secret.New("sk-leaving-0123456789")}, whoLeavesIsRefused},
+		{"who is disabled is refused at once, and nobody else", "careful", map[string]secret.Text{"openai": secret.New("sk-careful-0123456789")}, whoIsDisabledIsRefused},
 		{"the platform's keys serve by the organization's word alone", "wary", map[string]secret.Text{"anthropic": secret.New("sk-wary-0123456789")}, platformByItsWordAlone},
 		{"the narrowest default policy decides, and a wider one can enforce that", "strict", map[string]secret.Text{"openai": secret.New("sk-strict-0123456789")}, defaultsDecide},
 		{"a slow provider is rehearsed without calling it", "rehearsing", map[string]secret.Text{

@@ -118,41 +118,61 @@ func (p *pair) start(t *testing.T, router *cluster.Service, key func(n int) secr
 	})
 }
 
-// whoLeavesIsRefused: all API keys of a member who is removed are refused by every router that the receipt counts,
-// running answers end with an error inside and are counted once, and other members notice nothing.
-func whoLeavesIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
+// whoIsDisabledIsRefused: all API keys of a member who is disabled are refused by every router that the receipt
+// counts, running answers end with an error inside and are counted once, and other members notice nothing. Enabled,
+// the keys serve again; removed, they never do.
+func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	members := keysv1connect.NewMemberServiceClient(org.Session.Keys)
-	leaver, stayer := p.newPerson(t, org, "leaver", 2), p.newPerson(t, org, "stayer", 1)
+	suspect, colleague := p.newPerson(t, org, "suspect", 2), p.newPerson(t, org, "colleague", 1)
 	var cut []running
 	var others []*listener
 	for _, router := range p.Routers {
-		cut = append(cut, p.start(t, router, func(n int) secret.Text { return leaver.keys[n%2] })...)
-		res := p.begin(t, router, "/v1/chat/completions", stayer.keys[0], `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(dialects["chat"].body, endless)+`}`)
+		cut = append(cut, p.start(t, router, func(n int) secret.Text { return suspect.keys[n%2] })...)
+		res := p.begin(t, router, "/v1/chat/completions", colleague.keys[0], `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(dialects["chat"].body, endless)+`}`)
 		others = append(others, listen(res.Body))
 	}
+	set := func(disabled bool) *keysv1.Receipt {
+		t.Helper()
+		now, err := members.GetMember(t.Context(), &keysv1.GetMemberRequest{Id: suspect.id})
+		must(t, err)
+		changed, err := members.UpdateMember(t.Context(), &keysv1.UpdateMemberRequest{
+			Id: suspect.id, Disabled: &disabled, CutStreams: disabled, Etag: now.GetMember().GetEtag(), IdempotencyKey: rand.Text(),
+		})
+		must(t, err)
+		confirmed(t, changed.GetReceipt(), 2)
+		return changed.GetReceipt()
+	}
+	refused := func(code, says string) {
+		t.Helper()
+		for _, router := range p.Routers {
+			for i, key := range suspect.keys {
+				got := p.chat(t, router, key, "openai/gpt-4o-mini")
+				if told, message := got.failure(); got.status != 401 || told != code || !strings.Contains(message, says) {
+					t.Errorf("%s has confirmed and says %d %s to API key %d, want %s", router.Name, got.status, got.body, i, code)
+				}
+				if err := ask(t.Context(), router, key); status.Code(err) != codes.Unauthenticated {
+					t.Errorf("%s has confirmed and says %v over gRPC", router.Name, err)
+				}
+			}
+		}
+	}
+	serves := func(whose string, keys ...secret.Text) {
+		t.Helper()
+		for _, router := range p.Routers {
+			for _, key := range keys {
+				if got := p.chat(t, router, key, "openai/gpt-4o-mini"); got.status != 200 {
+					t.Errorf("%s says %s to %s API key", router.Name, got.body, whose)
+				}
+			}
+		}
+	}
 
-	left, err := members.DeleteMember(t.Context(), &keysv1.DeleteMemberRequest{Id: leaver.id, CutStreams: true, IdempotencyKey: rand.Text()})
-	must(t, err)
-	confirmed(t, left.GetReceipt(), 2)
-	if r := left.GetReceipt(); r.GetStreamsCut() != int32(len(cut)) || r.GetElapsed().AsDuration() <= 0 {
-		t.Errorf("the receipt tells of %d answers that were ended after %s, want %d and how long it took", r.GetStreamsCut(), r.GetElapsed().AsDuration(), len(cut))
+	if r := set(true); r.GetStreamsCut() != int32(len(cut)) || r.GetElapsed().AsDuration() <= 0 {
+		t.Fatalf("the receipt tells of %d answers that were ended after %s, want %d and how long it took", r.GetStreamsCut(), r.GetElapsed().AsDuration(), len(cut))
 	}
-	for _, router := range p.Routers {
-		for i, key := range leaver.keys {
-			got := p.chat(t, router, key, "openai/gpt-4o-mini")
-			if code, message := got.failure(); got.status != 401 || code != "api_key_revoked" || !strings.Contains(message, "revoked") {
-				t.Errorf("%s has confirmed and says %d %s to API key %d, want that it was revoked", router.Name, got.status, got.body, i)
-			}
-			if err := ask(t.Context(), router, key); status.Code(err) != codes.Unauthenticated {
-				t.Errorf("%s has confirmed and says %v over gRPC", router.Name, err)
-			}
-		}
-		for whose, key := range map[string]secret.Text{"the stayer's": stayer.keys[0], "the owner's": org.APIKey} {
-			if got := p.chat(t, router, key, "openai/gpt-4o-mini"); got.status != 200 {
-				t.Errorf("%s says %s to %s API key", router.Name, got.body, whose)
-			}
-		}
-	}
+	refused("api_key_suspended", "the member who owns the API key is disabled")
+	serves("the colleague's", colleague.keys...)
+	serves("the owner's", org.APIKey)
 	for _, r := range cut {
 		if text, err := r.rest(); !r.broken(text, err) || !strings.Contains(text, "the API key was switched off") {
 			t.Errorf("%s ends with %q, %v, want an error of its dialect that says why", r.what, text[max(0, len(text)-300):], err)
@@ -163,16 +183,23 @@ func whoLeavesIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	}
 	for i, other := range others {
 		heard := other.bytes.Load()
-		cluster.Eventually(t, 30*time.Second, "the stayer's answer at "+p.Routers[i].Name+" goes on", func() error {
+		cluster.Eventually(t, 30*time.Second, "the colleague's answer at "+p.Routers[i].Name+" goes on", func() error {
 			if n := other.bytes.Load(); n < heard+4<<10 {
 				return fmt.Errorf("%d bytes came since", n-heard)
 			}
 			return nil
 		})
 		if text := other.text(); strings.Contains(text, `"error"`) {
-			t.Errorf("the stayer's answer at %s has an error inside: %s", p.Routers[i].Name, text)
+			t.Errorf("the colleague's answer at %s has an error inside: %s", p.Routers[i].Name, text)
 		}
 	}
+
+	set(false)
+	serves("the suspect's", suspect.keys...)
+	left, err := members.DeleteMember(t.Context(), &keysv1.DeleteMemberRequest{Id: suspect.id, IdempotencyKey: rand.Text()})
+	must(t, err)
+	confirmed(t, left.GetReceipt(), 2)
+	refused("api_key_revoked", "revoked")
 }
 
 // listener reads an answer as it comes.
