@@ -56,6 +56,9 @@ func (explainCommand) Help() string {
 	return `A router plans the request as it would for the application that has the API key, and calls no provider. The
 API key is read from CLAVIGER_API_KEY, --key-stdin or --key-file, or typed without showing it.
 
+COST is of --in and --out. FIRST TOKEN is what the router reckons with: what it has measured, half of it after each
+two minutes without a call, so that a line that was slow is tried again.
+
 Examples:
 
     claviger explain policy/main --key-file app.key

@@ -80,9 +80,14 @@ func Run(ctx context.Context, o Options) (err error) {
 			keep = true
 			return fmt.Errorf("%w\nthe log is in %s", err, filepath.Join(dir, logName))
 		}
-		step.Note("%s, gRPC on %s, data in %s", running.BaseURL, running.GRPCAddress, dir)
+		kept := "kept"
+		if o.Dir == "" {
+			kept = "removed at the end"
+		}
+		step.Note("%s, gRPC on %s, data in %s, %s", running.BaseURL, running.GRPCAddress, dir, kept)
 		if scripted != nil {
 			step.Note("a scripted provider answers at http://%s; with OPENAI_API_KEY or ANTHROPIC_API_KEY set, the real one does", scripted.Address)
+			step.Note("it takes %s to its first word and %s to each further one, which is in the times below", duration(answer.FirstByte+answer.Delay), duration(answer.Delay))
 		} else {
 			step.Note("the provider is %s itself, with the key from the environment", providers[0].Slug)
 		}
@@ -248,7 +253,7 @@ EOF
 `, running.BaseURL, keyFile))
 	console.Example("What would serve a request, and what it would cost, without asking a provider", fmt.Sprintf(`.bin/claviger explain policy/main --key-file %s --address %s --in 1000 --out 200
 `, keyFile, running.BaseURL))
-	console.Example("gRPC, with grpcurl (make tools puts it into .bin)", fmt.Sprintf(`grpcurl -plaintext -H "Authorization: Bearer $(cat %s)" \
+	console.Example("gRPC, with grpcurl (make tools puts it into .bin)", fmt.Sprintf(`.bin/grpcurl -plaintext -H "Authorization: Bearer $(cat %s)" \
   -d '{"input": {"model": "policy/main", "messages": [{"role": "MESSAGE_ROLE_USER", "parts": [{"text": "Hello"}]}]}}' \
   %s claviger.router.v1.CompletionService/StreamCompletion
 `, keyFile, running.GRPCAddress))

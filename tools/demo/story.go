@@ -90,7 +90,7 @@ func (s *Story) Tell(ctx context.Context) error {
 		steps = append(steps, step{s.Provider.Slug + " answers 429, and the application gets its answer all the same", s.fallBack})
 	}
 	steps = append(
-		steps, step{"The usage of it is counted and priced", s.awaitUsage},
+		steps, step{"The usage is counted and priced", s.awaitUsage},
 		step{"The last request in full, with each attempt", s.showRequest},
 	)
 	for _, step := range steps {
@@ -243,7 +243,7 @@ func (s *Story) awaitUsage(ctx context.Context, step *Step) error {
 			})
 		}
 		step.Table(rows)
-		step.Note("complete through %s: nothing is still under way", through.AsTime().Local().Format("15:04:05.000"))
+		step.Note("complete through %s: whatever ended before is in these sums", through.AsTime().Local().Format("15:04:05.000"))
 		return true, nil
 	})
 }
