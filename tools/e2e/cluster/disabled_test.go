@@ -33,6 +33,7 @@ type person struct {
 	id    string
 	login seed.Login
 	keys  []secret.Text
+	ids   []string // of the API keys
 }
 
 // newPerson adds a member who makes API keys.
@@ -48,7 +49,7 @@ func (p *pair) newPerson(t *testing.T, org *cluster.Organization, name string, k
 	for i := range keys {
 		key, err := own.CreateApiKey(t.Context(), &keysv1.CreateApiKeyRequest{Name: fmt.Sprint(name, " ", i), IdempotencyKey: rand.Text()})
 		must(t, err)
-		who.keys = append(who.keys, secret.New(key.GetSecret()))
+		who.keys, who.ids = append(who.keys, secret.New(key.GetSecret())), append(who.ids, key.GetApiKey().GetId())
 	}
 	for _, router := range p.Routers {
 		for _, key := range who.keys {
@@ -120,7 +121,7 @@ func (p *pair) start(t *testing.T, router *cluster.Service, key func(n int) secr
 
 // whoIsDisabledIsRefused: all API keys of a member who is disabled are refused by every router that the receipt
 // counts, running answers end with an error inside and are counted once, and other members notice nothing. Enabled,
-// the keys serve again; removed, they never do.
+// the keys serve again; removed, they never do. The same in short for one API key that is revoked.
 func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	members := keysv1connect.NewMemberServiceClient(org.Session.Keys)
 	suspect, colleague := p.newPerson(t, org, "suspect", 2), p.newPerson(t, org, "colleague", 1)
@@ -142,10 +143,10 @@ func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 		confirmed(t, changed.GetReceipt(), 2)
 		return changed.GetReceipt()
 	}
-	refused := func(code, says string) {
+	refused := func(who *person, code, says string) {
 		t.Helper()
 		for _, router := range p.Routers {
-			for i, key := range suspect.keys {
+			for i, key := range who.keys {
 				got := p.chat(t, router, key, "openai/gpt-4o-mini")
 				if told, message := got.failure(); got.status != 401 || told != code || !strings.Contains(message, says) {
 					t.Errorf("%s has confirmed and says %d %s to API key %d, want %s", router.Name, got.status, got.body, i, code)
@@ -170,7 +171,7 @@ func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	if r := set(true); r.GetStreamsCut() != int32(len(cut)) || r.GetElapsed().AsDuration() <= 0 {
 		t.Fatalf("the receipt tells of %d answers that were ended after %s, want %d and how long it took", r.GetStreamsCut(), r.GetElapsed().AsDuration(), len(cut))
 	}
-	refused("api_key_suspended", "the member who owns the API key is disabled")
+	refused(suspect, "api_key_suspended", "the member who owns the API key is disabled")
 	serves("the colleague's", colleague.keys...)
 	serves("the owner's", org.APIKey)
 	for _, r := range cut {
@@ -199,20 +200,41 @@ func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	left, err := members.DeleteMember(t.Context(), &keysv1.DeleteMemberRequest{Id: suspect.id, IdempotencyKey: rand.Text()})
 	must(t, err)
 	confirmed(t, left.GetReceipt(), 2)
-	refused("api_key_revoked", "revoked")
+	refused(suspect, "api_key_revoked", "revoked")
+
+	revoked, err := keysv1connect.NewApiKeyServiceClient(org.Session.Keys).RevokeApiKey(t.Context(), &keysv1.RevokeApiKeyRequest{
+		Id: colleague.ids[0], CutStreams: true, IdempotencyKey: rand.Text(),
+	})
+	must(t, err)
+	confirmed(t, revoked.GetReceipt(), 2)
+	if n := revoked.GetReceipt().GetStreamsCut(); n != int32(len(others)) {
+		t.Fatalf("the receipt tells of %d answers that were ended with one API key, want %d", n, len(others))
+	}
+	for i, other := range others {
+		<-other.ended
+		if text := other.text(); strings.Count(text, dialects["chat"].fails) != 1 || strings.Contains(text, dialects["chat"].whole) {
+			t.Errorf("the answer to a revoked API key at %s ends with %q", p.Routers[i].Name, text[max(0, len(text)-300):])
+		}
+	}
+	refused(colleague, "api_key_revoked", "revoked")
+	serves("the owner's", org.APIKey)
 }
 
 // listener reads an answer as it comes.
 type listener struct {
 	bytes atomic.Int64
+	ended chan struct{} // closed when nothing comes any more
 	mu    sync.Mutex
 	heard bytes.Buffer
 }
 
 // listen reads until the answer ends, or its body is closed.
 func listen(answer io.Reader) *listener {
-	l := &listener{}
-	go func() { _, _ = io.Copy(l, answer) }()
+	l := &listener{ended: make(chan struct{})}
+	go func() {
+		defer close(l.ended)
+		_, _ = io.Copy(l, answer)
+	}()
 	return l
 }
 
