@@ -32,18 +32,24 @@ func (r *rig) request(ctx context.Context, target, script string, stream bool) (
 	if target == "router" || target == "quiet" {
 		model = modelName
 	}
-	return r.post(ctx, target, r.key[target], model, script, stream)
+	return r.post(ctx, question{target: target, key: r.key[target], model: model, script: script, stream: stream})
 }
 
-// post builds a call to a target with a key and a model of its own.
-func (r *rig) post(ctx context.Context, target, key, model, script string, stream bool) (*http.Request, error) {
-	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s Say something short about keys, please."}],"stream":%v}`, model, script, stream)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base[target]+"/chat/completions", strings.NewReader(body))
+// question is a call to a target. The provider plays the script.
+type question struct {
+	target, key, model, script string
+	stream                     bool
+}
+
+// post builds a call.
+func (r *rig) post(ctx context.Context, q question) (*http.Request, error) {
+	body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"%s Say something short about keys, please."}],"stream":%v}`, q.model, q.script, q.stream)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base[q.target]+"/chat/completions", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("Authorization", "Bearer "+q.key)
 	return req, nil
 }
 

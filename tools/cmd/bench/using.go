@@ -22,14 +22,14 @@ const (
 	callsBefore, callsAfter = 3, 3
 	// streamsEach is how many answers a victim is being given on each router.
 	streamsEach = 2
-	// openScript takes a minute.
-	openScript = "script:tokens=1200,delay=50ms"
+	// openScript takes a minute, and victimScript begins sooner and takes longer than its victim is watched.
+	openScript, victimScript = "script:tokens=1200,delay=50ms", "script:tokens=3000,delay=10ms"
 )
 
 // served makes one request of the victim and reports whether it was served. What is neither an answer nor
 // the refusal that is due is an error.
 func (r *rig) served(ctx context.Context, router string, v *victim) (bool, error) {
-	req, err := r.post(ctx, router, v.key, v.model, "script:tokens=5", false)
+	req, err := r.post(ctx, question{target: router, key: v.key, model: v.model, script: "script:tokens=5"})
 	if err != nil {
 		return false, err
 	}
@@ -113,8 +113,9 @@ type stream struct {
 }
 
 // open begins an answer and returns when it has begun.
-func (r *rig) open(ctx context.Context, router, key, model string, reading *sync.WaitGroup) (*stream, error) {
-	req, err := r.post(ctx, router, key, model, openScript, true)
+func (r *rig) open(ctx context.Context, q question, reading *sync.WaitGroup) (*stream, error) {
+	q.stream = true
+	req, err := r.post(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +127,9 @@ func (r *rig) open(ctx context.Context, router, key, model string, reading *sync
 	n, err := res.Body.Read(buf)
 	if err != nil || res.StatusCode != http.StatusOK {
 		_ = res.Body.Close()
-		return nil, errors.Join(fmt.Errorf("%s: an answer did not begin: %s: %s", router, res.Status, buf[:n]), err)
+		return nil, errors.Join(fmt.Errorf("%s: an answer did not begin: %s: %s", q.target, res.Status, buf[:n]), err)
 	}
-	s := &stream{router: router, ended: make(chan struct{})}
+	s := &stream{router: q.target, ended: make(chan struct{})}
 	reading.Go(func() {
 		defer func() { _ = res.Body.Close() }()
 		defer close(s.ended)
@@ -173,7 +174,7 @@ func (r *rig) use(ctx context.Context, v *victim, using *sync.WaitGroup) (caller
 	streams = make([]*stream, streamsEach*len(through))
 	for i := range streams {
 		opening.Go(func() (err error) {
-			streams[i], err = r.open(ctx, through[i%len(through)], v.key, v.model, using)
+			streams[i], err = r.open(ctx, question{target: through[i%len(through)], key: v.key, model: v.model, script: victimScript}, using)
 			return err
 		})
 	}
@@ -237,7 +238,8 @@ func (r *rig) load(ctx context.Context) (*load, error) {
 
 // stream keeps one answer open: when it is at its end another begins.
 func (l *load) stream(ctx context.Context, r *rig, router string) error {
-	s, err := r.open(ctx, router, r.key[router], modelName, &l.work)
+	q := question{target: router, key: r.key[router], model: modelName, script: openScript}
+	s, err := r.open(ctx, q, &l.work)
 	if err != nil {
 		return err
 	}
@@ -251,7 +253,7 @@ func (l *load) stream(ctx context.Context, r *rig, router string) error {
 				l.fail(ctx, fmt.Errorf("%s: an answer broke off: %w (after %q)", router, s.err, s.tail))
 				return
 			}
-			if s, err = r.open(ctx, router, r.key[router], modelName, &l.work); err != nil {
+			if s, err = r.open(ctx, q, &l.work); err != nil {
 				l.fail(ctx, err)
 				return
 			}

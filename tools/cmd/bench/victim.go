@@ -115,8 +115,16 @@ func (o *office) member(ctx context.Context, v *victim) error {
 	if err != nil {
 		return err
 	}
+	id, etag := answer.GetMember().GetId(), ""
+	v.before = func(ctx context.Context) error {
+		answer, err := o.members.GetMember(ctx, &keysv1.GetMemberRequest{Id: id})
+		etag = answer.GetMember().GetEtag()
+		return err
+	}
 	v.off = func(ctx context.Context) (*keysv1.Receipt, error) {
-		answer, err := o.members.DeleteMember(ctx, &keysv1.DeleteMemberRequest{Id: answer.GetMember().GetId(), CutStreams: v.cut, IdempotencyKey: rand.Text()})
+		answer, err := o.members.UpdateMember(ctx, &keysv1.UpdateMemberRequest{
+			Id: id, Disabled: new(true), CutStreams: v.cut, Etag: etag, IdempotencyKey: rand.Text(),
+		})
 		return answer.GetReceipt(), err
 	}
 	_, err = o.newKey(ctx, keysv1connect.NewApiKeyServiceClient(client), v)
