@@ -259,7 +259,7 @@ func TestTypedStreamsCarryEverything(t *testing.T) {
 func TestTextsAreEmbedded(t *testing.T) {
 	t.Parallel()
 	w := &world{chunks: []completion.Chunk{{
-		Content: true, Result: &completion.Result{Vectors: [][]float32{{1, 2}, {3}}}, Usage: &completion.Usage{Final: true, Tokens: usage.Tokens{InputTotal: 9}},
+		Content: true, Result: &completion.Result{Vectors: [][]float32{{1, 2}, {3}}}, Usage: &completion.Usage{Final: true, Tokens: usage.Tokens{InputTotal: 9, InputUncached: 9}},
 	}}}
 	got, err := w.client(t).Embed(t.Context(), &routerv1.EmbedRequest{Model: "p/m", Texts: []string{"a", "b"}, Dimensions: new(int64(2)), Purpose: new("query"), User: "u"})
 	if err != nil {
