@@ -22,6 +22,9 @@ type kept struct {
 
 // load reads the last book; nil is that there is none.
 func load(path string) (*pricing.Table, string, error) {
+	if path == "" {
+		return nil, "", nil
+	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", nil

@@ -49,11 +49,11 @@ type Stream interface {
 	Close() error
 }
 
-// Options configures a Follower. All fields are required.
+// Options configures a Follower. All fields but Path are required.
 type Options struct {
 	// Open watches from a book on; an empty etag is none.
 	Open func(ctx context.Context, sinceEtag string) (Stream, error)
-	// Path is the file that keeps the last book.
+	// Path is the file that keeps the last book; empty keeps none.
 	Path string
 	Log  *slog.Logger
 	Now  func() time.Time
@@ -221,6 +221,9 @@ func (f *Follower) take(m Message) error {
 	}
 	f.book.Store(newBook(table, Followed, m.To))
 	f.o.Log.Info("price book taken", "versions", len(table.Rows()), "models", len(f.Book().Names))
+	if f.o.Path == "" {
+		return nil
+	}
 	if err := save(f.o.Path, table, m.To); err != nil { // it counts all the same
 		f.o.Log.Error("price book not kept on disk", "error", err)
 	}

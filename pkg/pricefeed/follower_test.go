@@ -146,6 +146,20 @@ func TestABookIsFollowedFromPartToPartAndFromVersionToVersion(t *testing.T) {
 	})
 }
 
+// TestABookThatIsToBeKeptNowhereIsFollowedAllTheSame is a service without a data folder.
+func TestABookThatIsToBeKeptNowhereIsFollowedAllTheSame(t *testing.T) {
+	t.Parallel()
+	a := row("a", "p/a", 1)
+	synctest.Test(t, func(t *testing.T) {
+		r := follow(t, "")
+		(<-r.metering.streams).whole(a)
+		r.want(t, pricefeed.Followed, a)
+		if r.Refused() != 0 || strings.Contains(r.log.String(), "ERROR") {
+			t.Errorf("%d refused, and the log says\n%s", r.Refused(), r.log.String())
+		}
+	})
+}
+
 // TestWhatCannotBeAPriceBookIsRefusedAndTheLastOneHolds has every way in which a message can be wrong. Each is
 // counted and logged, changes nothing in memory or on disk, and is asked for again, but not in a hurry.
 func TestWhatCannotBeAPriceBookIsRefusedAndTheLastOneHolds(t *testing.T) {

@@ -39,6 +39,7 @@ func (a *App) Run(ctx context.Context) error {
 	tasks.Go(func() { a.probes.Run(ctx) })
 	tasks.Go(func() { a.asked.Run(ctx) })
 	tasks.Go(func() { a.routers.Run(ctx) })
+	tasks.Go(func() { _ = a.prices.Run(ctx) }) // ends with ctx alone
 	for _, task := range []struct {
 		name  string
 		every time.Duration

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"connectrpc.com/connect/v2"
+
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/sqldb"
 	"github.com/claviger/claviger/pkg/telemetry"
@@ -24,6 +26,10 @@ type Deps struct {
 	Pepper func(ctx context.Context) (secret.Text, error)
 	// Guard checks base URLs; it is an *egress.Guard.
 	Guard credential.Endpoints
+	// Metering reaches the PriceFeedService; nil checks policies by the price book that ships.
+	Metering connect.Transport
+	// DataDir is where the last price book is kept; empty keeps none.
+	DataDir string
 	// ConfigKey signs the configuration and TokenKey access tokens.
 	ConfigKey, TokenKey ed25519.PrivateKey
 	Environment         string

@@ -18,6 +18,7 @@ import (
 	keyformat "github.com/claviger/claviger/pkg/apikey"
 	"github.com/claviger/claviger/pkg/authn"
 	"github.com/claviger/claviger/pkg/intercept"
+	"github.com/claviger/claviger/pkg/pricefeed"
 	"github.com/claviger/claviger/pkg/secret"
 	"github.com/claviger/claviger/pkg/token"
 	"github.com/claviger/claviger/services/keys/internal/apikey"
@@ -61,6 +62,7 @@ type App struct {
 	feed     *rpc.Feed
 	api      *rpc.API
 	web      http.Handler
+	prices   *pricefeed.Follower
 	platform string // id of the operator's organization
 
 	ownKey snapshot.TokenKey
@@ -76,6 +78,8 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		return nil, errors.New("keys: a dependency is missing")
 	}
 	a := &App{deps: d, now: clock(d.Now), news: &snapshot.Feed{}}
+	d.Now = a.now
+	a.prices = openPrices(d)
 	a.store = store.New(d.DB, a.now)
 	a.probes = dispatch.New("key tests", a.store.ClaimProbes, d.Log)
 	a.asked = dispatch.New("questions", a.store.ClaimQuestions, d.Log)
@@ -94,7 +98,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 		Store: a.store, Members: a.members, Credentials: a.creds, Probes: a.probes, Routers: a.routers,
 		Organizations: &organization.Service{Now: a.now},
 		Sessions:      session.New(a.store, passwords, a.now),
-		Policies:      &policy.Service{Prices: book{a.now}, Now: a.now},
+		Policies:      &policy.Service{Prices: book{a.prices, a.now}, Now: a.now},
 		Groups:        &group.Service{Now: a.now},
 		Routing:       &routing.Service{},
 		Routes:        &route.Service{Store: a.store, Routers: a.routers, Questions: a.asked, Now: a.now},

@@ -55,6 +55,7 @@ type rig struct {
 	tokenKey  ed25519.PrivateKey
 	app       *keys.App
 	log       *lockedBuffer
+	metering  connect.Transport    // of replicas that are started from now on
 	tel       *telemetry.Telemetry // of replicas that are started from now on
 	owner     *person              // of acme
 	operator  *person
@@ -147,7 +148,7 @@ func (r *rig) idle(db *sqldb.DB) *keys.App {
 			return secret.New(pepper), nil
 		},
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: r.clock.Now,
-		PasswordCost: password.Params{MemoryKiB: 64, Time: 1, Threads: 1}, Telemetry: r.tel,
+		PasswordCost: password.Params{MemoryKiB: 64, Time: 1, Threads: 1}, Telemetry: r.tel, Metering: r.metering,
 	})
 	r.must(err)
 	return app

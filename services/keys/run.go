@@ -41,7 +41,12 @@ func Run(ctx context.Context, s *settingsv1.Keys, log *slog.Logger) (err error) 
 	if err != nil {
 		return err
 	}
-	deps := Deps{Environment: s.GetEnvironment(), Log: log, Telemetry: tel}
+	deps := Deps{Environment: s.GetEnvironment(), Log: log, Telemetry: tel, DataDir: s.GetDataDir()}
+	var hangUp func()
+	if deps.Metering, hangUp, err = dialMetering(s, identity, tel); err != nil {
+		return err
+	}
+	defer hangUp()
 	if deps.ConfigKey, err = config.LoadEd25519(s.GetConfigSigningKeyFile()); err != nil {
 		return err
 	}

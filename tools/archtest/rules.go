@@ -100,6 +100,7 @@ var edges = map[string][]technology{
 	"keys/rpc":        {wire},
 	"keys/cookie":     {web},
 	"keys/store":      {table},
+	"keys/prices":     {wire},
 	"router/rpc":      {wire},
 	"router/httpapi":  {web, wire},
 	"router/snapshot": {wire},

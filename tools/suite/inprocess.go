@@ -30,3 +30,11 @@ func (s refusable) Send(msg any) error {
 	}
 	return nil
 }
+
+// later is a transport to a server that is opened later than who calls it.
+type later struct{ open func() connect.Transport }
+
+// NewClientStream begins a call.
+func (t later) NewClientStream(ctx context.Context, spec connect.Spec) (connect.ClientStream, error) {
+	return t.open().NewClientStream(ctx, spec)
+}

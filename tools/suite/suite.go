@@ -209,6 +209,7 @@ func (s *suite) openKeys(ctx context.Context, o Options, private *secrets, guard
 	s.keys, err = keys.New(ctx, keys.Deps{
 		DB: db, Sealer: private.keyset.Sealer(), Pepper: private.readPepper, Guard: guard,
 		ConfigKey: private.config, TokenKey: private.token,
+		Metering: later{func() connect.Transport { return s.priceFeed("keys", "keys-1", s.reports.keys) }}, DataDir: filepath.Join(o.Dir, "keys-data"),
 		Environment: Environment, Log: s.logOf("keys", s.reports.keys), Telemetry: s.reports.keys, Now: time.Now,
 	})
 	if err != nil {

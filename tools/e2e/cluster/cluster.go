@@ -60,6 +60,7 @@ type Cluster struct {
 	client    *http.Client
 	environ   []string
 	providers []string // egress rules
+	prices    string   // the internal listener of metering, which keys is told of before there is one
 }
 
 // Start starts a cluster and returns when all services are ready. It ends with the test.
@@ -78,6 +79,7 @@ func Start(tb testing.TB, o Options) *Cluster {
 	c.providers = []string{c.Provider.URL[len("http://"):]}
 	c.makeSigningKeys()
 
+	c.prices = c.address()
 	c.Keys = c.keys(o.Keys)
 	c.Keys.Start()
 	c.Metering = c.metering(o.Metering)
@@ -138,7 +140,7 @@ func (c *Cluster) keys(change func(*settingsv1.Keys)) *Service {
 		HttpListen: c.address(), InternalListen: c.address(), OpsListen: c.address(),
 		Tls: c.identity("keys", "keys-1"), Database: &settingsv1.Database{Url: c.KeysDB.URL()}, Vault: c.vault(transittest.Keys),
 		ConfigSigningKeyFile: c.signing["config"], TokenSigningKeyFile: c.signing["token"],
-		OperatorEmail: c.Operator.Email, OperatorPassword: c.Operator.Password.Reveal(),
+		MeteringAddress: c.prices, OperatorEmail: c.Operator.Email, OperatorPassword: c.Operator.Password.Reveal(),
 		Egress: &settingsv1.Egress{Allow: c.providers}, LogFormat: "json",
 	}
 	if change != nil {
@@ -153,7 +155,7 @@ func (c *Cluster) metering(change func(*settingsv1.Metering)) *Service {
 	c.tb.Helper()
 	s := &settingsv1.Metering{
 		Environment: transittest.Environment, DataDir: c.data("metering"),
-		HttpListen: c.address(), InternalListen: c.address(), OpsListen: c.address(),
+		HttpListen: c.address(), InternalListen: c.prices, OpsListen: c.address(),
 		Tls: c.identity("metering", "metering-1"), KeysAddress: c.Keys.Internal, ConfigPublicKeyFile: c.signing["config.pub"],
 		Database: &settingsv1.Database{Url: c.MeteringDB.URL()}, Nats: &settingsv1.Nats{Url: c.NATS.URL()}, LogFormat: "json",
 	}
