@@ -69,6 +69,8 @@ type Request struct {
 	Tags    map[string]string
 	Session string
 	User    string
+	// CacheKey is what the caller says by which its prompts share what a provider caches of them; empty is nothing.
+	CacheKey string
 	// InputBytes is the size of the prompt, for estimates.
 	InputBytes int
 	// MaxOutput is the bound of the answer in tokens, for estimates; 0 is none.

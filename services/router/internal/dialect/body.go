@@ -179,6 +179,18 @@ func Text(param string, v []byte, limit int) (string, error) {
 	return s, nil
 }
 
+// MaxCacheKey is beyond what any provider takes.
+const MaxCacheKey = 1024
+
+// CacheKey reads by what prompts share a cache. What is wrong with it the provider says.
+func CacheKey(v []byte) string {
+	key, err := Text("", v, MaxCacheKey)
+	if err != nil {
+		return ""
+	}
+	return key
+}
+
 // Truth reads an optional boolean.
 func Truth(param string, v []byte) (bool, error) {
 	if !jsonscan.Given(v) {

@@ -106,30 +106,80 @@ func TestDrawsAreWithoutReplacement(t *testing.T) {
 	within2(t, "second of two alike", second, map[string]int{"groq/l": 1, "openai/m": 1})
 }
 
+// TestAConversationStaysWithOneAccount as far as the caller says which requests belong together; conversations are
+// spread over the accounts by their weights.
 func TestAConversationStaysWithOneAccount(t *testing.T) {
 	t.Parallel()
-	w := basic()
-	var accounts []*completion.Credential
-	for i := range 5 {
-		accounts = append(accounts, cred(fmt.Sprint(i), "openai"))
-	}
-	w.credentials["openai"] = accounts
-	seen := map[string]bool{}
-	for session := range 50 {
-		first := ""
-		for turn := range 10 {
-			req := &completion.Request{ID: fmt.Sprint("req", session, turn), Model: "openai/m", Session: fmt.Sprint("s", session)}
-			got := planned(t, w, app, req)
-			if first != "" && got != first {
-				t.Fatalf("turn %d of session %d: %s, before %s", turn, session, got, first)
+	for name, of := range map[string]func(key string, turn int) *completion.Request{
+		"by its session":            func(key string, _ int) *completion.Request { return &completion.Request{Session: key} },
+		"by what its prompts share": func(key string, _ int) *completion.Request { return &completion.Request{CacheKey: key} },
+		"by its session before its keys": func(key string, turn int) *completion.Request {
+			return &completion.Request{Session: key, CacheKey: fmt.Sprint(turn)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := basic()
+			var accounts []*completion.Credential
+			for i, weight := range []int{5, 1, 4} {
+				c := cred(fmt.Sprint("w", i), "openai")
+				c.Weight = weight
+				accounts = append(accounts, c)
 			}
-			first = got
+			w.credentials["openai"] = accounts
+			ask := func(key, turn int) *completion.Request {
+				req := of(fmt.Sprint("k", key), turn)
+				req.ID, req.Model = fmt.Sprint("req", key, "_", turn), "openai/m"
+				return req
+			}
+			for key := range 50 {
+				first := planned(t, w, app, ask(key, 0))
+				for turn := range 10 {
+					if got := planned(t, w, app, ask(key, turn)); got != first {
+						t.Fatalf("turn %d of conversation %d: %s, before %s", turn, key, got, first)
+					}
+				}
+			}
+			within2(t, "conversations", firsts(t, w, fewer, func(i int) *completion.Request { return ask(i, 0) }),
+				map[string]int{"openai/m@cred_w0": 5, "openai/m@cred_w1": 1, "openai/m@cred_w2": 4})
+		})
+	}
+}
+
+// TestTheSamePromptIsSpreadByWeights if nobody says that its requests belong together, the same keys of other
+// organizations are no conversation of theirs, and a key changes nothing where a policy's lines are drawn.
+func TestTheSamePromptIsSpreadByWeights(t *testing.T) {
+	t.Parallel()
+	w := basic()
+	w.policies = []*plan.Policy{policy("main", group(plan.Weighted, own("anthropic/c"), own("groq/l")))}
+	w.credentials["openai"] = []*completion.Credential{cred("1", "openai"), cred("2", "openai")}
+	same := func(model, key string) func(int) *completion.Request {
+		return func(i int) *completion.Request {
+			return &completion.Request{
+				ID: fmt.Sprint("req_", i), Model: model, Raw: []byte("{}"), User: "app", CacheKey: key, State: []completion.StateFormat{completion.OpenAIState},
+			}
 		}
-		seen[strings.Fields(first)[0]] = true
 	}
-	if len(seen) != 5 {
-		t.Errorf("50 sessions are with %d of 5 accounts", len(seen))
+	within2(t, "the same prompt", firsts(t, w, fewer, same("openai/m", "")), map[string]int{"openai/m@cred_1": 1, "openai/m@cred_2": 1})
+	within2(t, "lines", firsts(t, w, fewer, same("policy/main", "k")), map[string]int{"anthropic/c@cred_a": 1, "groq/l@cred_g": 1})
+	p, count := planner(w), map[string]int{}
+	for i := range fewer {
+		caller := app
+		caller.OrgID = fmt.Sprint("org_", i)
+		got, err := p.Make(everybody{w}, caller, same("openai/m", "default")(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count["openai/m@"+got.Targets[0].Credential.ID]++
 	}
+	within2(t, "the same key of others", count, map[string]int{"openai/m@cred_1": 1, "openai/m@cred_2": 1})
+}
+
+// everybody is a world in which each organization has the same credentials, as all have the platform's.
+type everybody struct{ *world }
+
+func (e everybody) Credentials(_, provider string) []*completion.Credential {
+	return e.world.Credentials(app.OrgID, provider)
 }
 
 // TestStickyMovesOnlyTheShareThatChanged: a line that comes takes its own share from the others, and when it

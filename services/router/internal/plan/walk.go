@@ -47,12 +47,7 @@ type walk struct {
 
 func (p *Planner) walk(c Config, caller completion.Caller, req *completion.Request) walk {
 	w := walk{p: p, c: c, caller: caller, req: req, line: -1, seed: hash("request", req.ID), prefs: c.Preferences(caller.OrgID)}
-	w.accounts = w.seed
-	if req.Session != "" {
-		// A conversation stays with one account of a provider: its prompt cache and its encrypted reasoning
-		// are there.
-		w.accounts = hash("session", req.Session)
-	}
+	w.accounts = conversation(&caller, req, w.seed)
 	if caller.GroupID != "" {
 		w.group = c.Group(caller.OrgID, caller.GroupID)
 	}
@@ -67,6 +62,24 @@ func (p *Planner) walk(c Config, caller completion.Caller, req *completion.Reque
 		w.prices = p.Prices()
 	}
 	return w
+}
+
+// conversation is what draws between the accounts of a provider hash, so that a conversation stays with one: its
+// prompt cache and its encrypted reasoning are there. That is the session, or by what the caller says that prompts
+// share a cache, or else nothing: then each request is drawn anew.
+//
+// The beginning of the conversation itself is not taken, although it would cost little: whoever sends the same prompt
+// again and again, as tests and scheduled tasks do, would use one account alone whatever the weights say, and a mark
+// for the cache, a date or a summary in it would move the conversation. Nor is the user: one who stands for a whole
+// application would do the same. A state cannot tell which account made it.
+func conversation(caller *completion.Caller, req *completion.Request, otherwise uint64) uint64 {
+	switch {
+	case req.Session != "":
+		return hash("session", req.Session)
+	case req.CacheKey != "": // others' keys may be the same, and platform accounts are for all
+		return hash("cache", caller.OrgID, req.CacheKey)
+	}
+	return otherwise
 }
 
 // run walks through everything that may be tried.

@@ -29,7 +29,7 @@ func fromProto(ctx context.Context, in *routerv1.CompletionInput, stream bool) (
 		ID: requestIDOf(ctx), Dialect: completion.Typed, Model: in.GetModel(), Stream: stream,
 		Routing: routing, MaxOutput: in.GetMaxOutputTokens(), State: statesOf(prompt),
 		Decode: func() (*completion.Prompt, error) { return prompt, nil },
-		Tags:   in.GetTags(), Session: in.GetSession(), User: in.GetUser(), InputBytes: proto.Size(in),
+		Tags:   in.GetTags(), Session: in.GetSession(), User: in.GetUser(), CacheKey: in.GetCacheKey(), InputBytes: proto.Size(in),
 	}, nil
 }
 

@@ -35,8 +35,8 @@ func TestTypedRoutingIsThatOfBodies(t *testing.T) {
 		t.Errorf("a conversation with %q asks for (-want +got):\n%s", w.planned.Model, diff)
 	}
 	states := []completion.StateFormat{completion.AnthropicState, completion.OpenAIState, completion.GoogleState}
-	if w.planned.MaxOutput != 5 || !cmp.Equal(w.planned.State, states) {
-		t.Errorf("of the prompt is known: at most %d tokens, states %v", w.planned.MaxOutput, w.planned.State)
+	if w.planned.CacheKey != "k" || w.planned.MaxOutput != 5 || !cmp.Equal(w.planned.State, states) {
+		t.Errorf("of the prompt is known: at most %d tokens, key %q, states %v", w.planned.MaxOutput, w.planned.CacheKey, w.planned.State)
 	}
 	if _, err := client.Embed(t.Context(), &routerv1.EmbedRequest{Texts: []string{"a"}, Routing: routing}); err != nil {
 		t.Fatal(err)

@@ -77,7 +77,7 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 			p.ServiceTier = ""
 		}
 	case "prompt_cache_key":
-		p.CacheKey, err = dialect.Text(name, v, 1024)
+		p.CacheKey, err = dialect.Text(name, v, dialect.MaxCacheKey)
 	case "cache_control":
 		d.cache, err = cacheTTL(name, v)
 	case "reasoning_effort":

@@ -23,7 +23,7 @@ func TestDecodeReadsWhatTheRouterNeeds(t *testing.T) {
 	t.Parallel()
 	body := []byte(` { "stream" : true, "model":"openai\/gpt-x", "stream_options":{"include_usage":true,"x":1},` +
 		`"metadata":{"team":"search","env":"prod"},"user":"u-1", "claviger":{"tags":{"env":"test"},"session":"s-1"},` +
-		`"unknown":[1,{"model":"not this"}], ` + messages + ` } `)
+		`"prompt_cache_key":"k-\u0031","unknown":[1,{"model":"not this"}], ` + messages + ` } `)
 	got, err := openai.Decode(body)
 	if err != nil {
 		t.Fatal(err)
@@ -33,14 +33,14 @@ func TestDecodeReadsWhatTheRouterNeeds(t *testing.T) {
 	}
 	got.Raw, got.Decode = nil, nil
 	want := completion.Request{
-		Dialect: completion.OpenAIChat, Model: "openai/gpt-x", Stream: true, IncludeUsage: true, Session: "s-1", User: "u-1",
+		Dialect: completion.OpenAIChat, Model: "openai/gpt-x", Stream: true, IncludeUsage: true, Session: "s-1", User: "u-1", CacheKey: "k-1",
 		Tags: map[string]string{"team": "search", "env": "test"}, InputBytes: 32,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("Decode (-want +got):\n%s", diff)
 	}
-	got, err = openai.Decode([]byte(`{"safety_identifier":"s","stream":null,"model":null,"metadata":null,"stream_options":null,"claviger":null,` + messages + `}`))
-	if err != nil || got.Model != "" || got.Stream || got.IncludeUsage || got.Tags != nil || got.User != "s" {
+	got, err = openai.Decode([]byte(`{"safety_identifier":"s","prompt_cache_key":7,"stream":null,"model":null,"metadata":null,"stream_options":null,"claviger":null,` + messages + `}`))
+	if err != nil || got.CacheKey != "" || got.Model != "" || got.Stream || got.IncludeUsage || got.Tags != nil || got.User != "s" {
 		t.Errorf("nulls: %+v, %v", got, err)
 	}
 }

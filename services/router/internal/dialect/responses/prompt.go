@@ -77,7 +77,7 @@ func (d *promptDecoder) field(name string, v []byte) (err error) {
 	case "safety_identifier":
 		d.safety, err = dialect.User(name, v)
 	case "prompt_cache_key":
-		p.CacheKey, err = dialect.Text(name, v, 1024)
+		p.CacheKey, err = dialect.Text(name, v, dialect.MaxCacheKey)
 	case "service_tier":
 		p.ServiceTier, err = dialect.OneOf(name, v, "auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
 		if p.ServiceTier == "auto" || p.ServiceTier == "default" {

@@ -79,6 +79,8 @@ func (s *scan) field(name, v []byte) (err error) {
 		if err = s.seen.Seen("user", seenUser); err == nil {
 			s.req.User, err = dialect.User("user", v)
 		}
+	case "prompt_cache_key":
+		s.req.CacheKey = dialect.CacheKey(v)
 	case "safety_identifier":
 		s.safety, err = dialect.User("safety_identifier", v)
 	case "instructions", "tools":

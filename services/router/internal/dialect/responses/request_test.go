@@ -17,12 +17,12 @@ import (
 
 func TestDecodeReadsWhatTheRouterNeeds(t *testing.T) {
 	t.Parallel()
-	body := []byte(`{"model":"openai/gpt-x","stream":true,"instructions":"0123456789","metadata":{"team":"a"},"claviger":{"tags":{"env":"b"},"session":"s1"},"safety_identifier":"u1","store":false,"background":null,"input":"hi"}`)
+	body := []byte(`{"model":"openai/gpt-x","stream":true,"instructions":"0123456789","metadata":{"team":"a"},"claviger":{"tags":{"env":"b"},"session":"s1"},"safety_identifier":"u1","prompt_cache_key":"k1","store":false,"background":null,"input":"hi"}`)
 	got, err := responses.Decode(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got.Raw, body) || got.Model != "openai/gpt-x" || !got.Stream || got.User != "u1" || got.Session != "s1" || got.Tags["team"] != "a" || got.Tags["env"] != "b" ||
+	if !bytes.Equal(got.Raw, body) || got.Model != "openai/gpt-x" || !got.Stream || got.User != "u1" || got.CacheKey != "k1" || got.Session != "s1" || got.Tags["team"] != "a" || got.Tags["env"] != "b" ||
 		got.Dialect != completion.OpenAIResponses || got.Asks() != completion.Chat || got.InputBytes != 16 {
 		t.Errorf("%+v", got)
 	}
