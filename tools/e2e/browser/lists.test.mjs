@@ -43,6 +43,19 @@ test("API keys", () =>
     assert.equal(names.length, 130);
   }));
 
+test("choosers find what no short list shows, and a preview names what would serve it", () =>
+  withPage({ as: "busy owner" }, async (page) => {
+    await page.goto("/o/busy/preview");
+    // A short list is a plain select; this one is long, and can be searched.
+    await page.getByRole("combobox", { name: "API key" }).and(page.locator("input")).fill("service 129");
+    await page.getByRole("option", { name: "service 129" }).click();
+    await page.getByRole("combobox", { name: "Model or policy" }).fill("policy/main");
+    await page.getByRole("button", { name: "What would serve?" }).click();
+    await page.waitForURL(/key=key_/);
+    await page.getByText("openai/gpt-4o-mini would serve").waitFor();
+    await page.getByRole("link", { name: "Team key" }).waitFor();
+  }));
+
 test("requests", () =>
   withPage({ as: "busy owner" }, async (page) => {
     const calls = listen(page, "ListRequests", "attempts");

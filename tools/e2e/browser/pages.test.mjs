@@ -11,6 +11,8 @@ const pages = {
   "policy-new": { path: "/policies/new" },
   policy: { path: "/policies", open: (page) => page.getByRole("link", { name: /main/ }).first().click(), url: "**/policies/pol_*" },
   credential: { path: "/credentials", open: (page) => page.getByRole("link", { name: "Team key" }).click(), url: "**/credentials/cred_*" },
+  "preview-new": { path: "/preview" },
+  preview: { path: "/preview", open: ask },
   routing: { path: "/routing" },
   groups: { path: "/groups" },
   "api-keys": { path: "/api-keys" },
@@ -22,6 +24,17 @@ const pages = {
   account: { path: "/account" },
   "not-found": { path: "/no-such-page" },
 };
+
+// Asks what would serve a request of the first API key.
+async function ask(page) {
+  await page.getByLabel("API key").selectOption({ index: 1 });
+  await page.getByRole("combobox", { name: "Model or policy" }).fill("policy/main");
+  await page.getByLabel("Size of the prompt").fill("2000");
+  await page.getByLabel("Size of the answer").fill("500");
+  await page.getByRole("button", { name: "What would serve?" }).click();
+  await page.getByText("Nobody was called.").waitFor();
+  assert.match(page.url(), /model=policy%2Fmain/);
+}
 
 async function visit(page, { path, at = `/o/acme${path}`, open, url }) {
   await page.goto(at);

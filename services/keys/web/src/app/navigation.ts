@@ -7,6 +7,7 @@ import {
   IconLayoutDashboard,
   IconLock,
   IconRoute,
+  IconRouteScan,
   IconUsers,
   IconUsersGroup,
 } from "@tabler/icons-react";
@@ -18,6 +19,7 @@ export type Destination = {
     | "overview"
     | "credentials"
     | "policies"
+    | "preview"
     | "routing"
     | "groups"
     | "apiKeys"
@@ -28,6 +30,7 @@ export type Destination = {
     | "/o/$org"
     | "/o/$org/credentials"
     | "/o/$org/policies"
+    | "/o/$org/preview"
     | "/o/$org/routing"
     | "/o/$org/groups"
     | "/o/$org/api-keys"
@@ -46,6 +49,7 @@ export const groups: { title?: "setUp" | "watch" | "people"; items: Destination[
     items: [
       { id: "credentials", to: "/o/$org/credentials", icon: IconLock, may: "seeCredentials" },
       { id: "policies", to: "/o/$org/policies", icon: IconRoute },
+      { id: "preview", to: "/o/$org/preview", icon: IconRouteScan },
       { id: "routing", to: "/o/$org/routing", icon: IconAdjustmentsHorizontal, may: "seeRouting" },
       { id: "groups", to: "/o/$org/groups", icon: IconUsersGroup, may: "seeRouting" },
       { id: "apiKeys", to: "/o/$org/api-keys", icon: IconKey },

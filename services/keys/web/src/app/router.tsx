@@ -7,6 +7,7 @@ import {
   redirect,
 } from "@tanstack/react-router";
 import { apiKeysSearch } from "@/features/apikeys/search";
+import { previewSearch } from "@/features/preview/search";
 import { requestsSearch } from "@/features/requests/search";
 import { usageSearch } from "@/features/usage/search";
 import { knownOrganizations, remember } from "@/session/known";
@@ -98,6 +99,12 @@ const pages = [
     getParentRoute: () => orgRoute,
     path: "/policies/$policyId",
     component: lazyRouteComponent(() => import("@/features/policies/PolicyPage"), "PolicyPage"),
+  }),
+  createRoute({
+    getParentRoute: () => orgRoute,
+    path: "/preview",
+    validateSearch: previewSearch,
+    component: lazyRouteComponent(() => import("@/features/preview/PreviewPage"), "PreviewPage"),
   }),
   createRoute({
     getParentRoute: () => orgRoute,

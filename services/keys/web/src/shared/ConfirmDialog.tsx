@@ -1,7 +1,7 @@
-import { Button, Group, Modal, Text, TextInput } from "@mantine/core";
+import { Modal, Stack, Text } from "@mantine/core";
 import { useState } from "react";
-import { useTranslation } from "react-i18next";
 import { ProblemPanel } from "./errors/ProblemPanel";
+import { FormFoot, isTyped, TypedName } from "./fields";
 import { useAction } from "./useAction";
 
 type Props = {
@@ -32,13 +32,12 @@ export function ConfirmDialog(props: Props) {
 
 // Mounted with the dialog, so that what was typed is gone with it.
 function Body({ children, confirm, name, nameOf, onConfirm, onClose }: Props) {
-  const { t } = useTranslation();
   const [typed, setTyped] = useState("");
   const action = useAction(async () => {
     await onConfirm();
     onClose();
   });
-  const ready = name === undefined || typed.trim() === name.trim();
+  const ready = isTyped(name, typed);
   return (
     <form
       onSubmit={(event) => {
@@ -46,30 +45,19 @@ function Body({ children, confirm, name, nameOf, onConfirm, onClose }: Props) {
         if (ready) void action.run();
       }}
     >
-      <Text size="sm" component="div">
-        {children}
-      </Text>
-      {name !== undefined && (
-        <TextInput
-          mt="md"
-          label={t("confirm.type", { what: nameOf ?? t("confirm.name") })}
-          description={<code>{name}</code>}
-          value={typed}
-          onChange={(event) => setTyped(event.currentTarget.value)}
-          autoComplete="off"
-          spellCheck={false}
-          data-autofocus
+      <Stack gap="md">
+        <Text size="sm" component="div">
+          {children}
+        </Text>
+        <TypedName name={name} nameOf={nameOf} value={typed} onChange={setTyped} />
+        {action.error !== null && <ProblemPanel error={action.error} />}
+        <FormFoot
+          onCancel={onClose}
+          submit={confirm}
+          busy={action.busy}
+          danger={{ ready, typing: name !== undefined }}
         />
-      )}
-      {action.error !== null && <ProblemPanel error={action.error} />}
-      <Group justify="flex-end" mt="lg">
-        <Button variant="default" onClick={onClose} data-autofocus={name === undefined || undefined}>
-          {t("common.cancel")}
-        </Button>
-        <Button type="submit" color="red" disabled={!ready} loading={action.busy}>
-          {confirm}
-        </Button>
-      </Group>
+      </Stack>
     </form>
   );
 }

@@ -1,9 +1,10 @@
 import "@/strings/late/receipt";
-import { Button, Checkbox, Group, Modal, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Checkbox, Group, Modal, Stack, Text } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import type { Receipt } from "@/gen/claviger/keys/v1/receipt_pb";
 import { ProblemPanel } from "./errors/ProblemPanel";
+import { FormFoot, isTyped, TypedName } from "./fields";
 import { ReceiptPanel } from "./ReceiptPanel";
 import { Status } from "./Status";
 import { useAction } from "./useAction";
@@ -39,7 +40,7 @@ export function CutDialog({ onClose, title, children, confirm, name, nameOf, ...
   const action = useAction(async () => {
     setEnded({ receipt: await props.onConfirm(cut) });
   });
-  const ready = name === undefined || typed.trim() === name.trim();
+  const ready = isTyped(name, typed);
   if (ended) {
     return (
       <Modal opened onClose={props.onSeen} title={title}>
@@ -74,27 +75,15 @@ export function CutDialog({ onClose, title, children, confirm, name, nameOf, ...
             checked={cut}
             onChange={(event) => setCut(event.currentTarget.checked)}
           />
-          {name !== undefined && (
-            <TextInput
-              label={t("confirm.type", { what: nameOf ?? t("confirm.name") })}
-              description={<code>{name}</code>}
-              value={typed}
-              onChange={(event) => setTyped(event.currentTarget.value)}
-              autoComplete="off"
-              spellCheck={false}
-              data-autofocus
-            />
-          )}
+          <TypedName name={name} nameOf={nameOf} value={typed} onChange={setTyped} />
           <div role="status">{action.busy && <Status tone="busy">{t("receipt.working")}</Status>}</div>
           {action.error !== null && <ProblemPanel error={action.error} />}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose} data-autofocus={name === undefined || undefined}>
-              {t("common.cancel")}
-            </Button>
-            <Button type="submit" color="red" disabled={!ready} loading={action.busy}>
-              {confirm}
-            </Button>
-          </Group>
+          <FormFoot
+            onCancel={onClose}
+            submit={confirm}
+            busy={action.busy}
+            danger={{ ready, typing: name !== undefined }}
+          />
         </Stack>
       </form>
     </Modal>

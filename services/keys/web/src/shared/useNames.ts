@@ -1,8 +1,7 @@
-import { useQuery } from "@connectrpc/connect-query";
 import { useCallback, useMemo } from "react";
 import { useTranslation } from "react-i18next";
-import { MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { useSession } from "@/session/context";
+import { useAllMembers } from "./whole";
 
 /**
  * useNames returns how to say who a member is: "you", their address, or that they have left. Roles that
@@ -11,19 +10,15 @@ import { useSession } from "@/session/context";
 export function useNames(): (id: string) => string {
   const { t } = useTranslation();
   const { member, may } = useSession();
-  const { data } = useQuery(
-    MemberService.method.listMembers,
-    { pageSize: 500 },
-    { enabled: may.seeMembers, staleTime: 60_000 },
-  );
-  const emails = useMemo(() => new Map(data?.members.map(({ id, email }) => [id, email])), [data]);
+  const { items, complete } = useAllMembers(may.seeMembers);
+  const emails = useMemo(() => new Map(items?.map(({ id, email }) => [id, email])), [items]);
   return useCallback(
     (id) => {
       if (id === member.id) return t("common.you");
       const email = emails.get(id);
       if (email) return email;
-      return data && !data.nextPageToken ? t("common.somebody") : id;
+      return complete ? t("common.somebody") : id;
     },
-    [t, member.id, emails, data],
+    [t, member.id, emails, complete],
   );
 }

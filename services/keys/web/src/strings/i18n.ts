@@ -6,6 +6,7 @@ import type { credential } from "./en/credential";
 import type { firstKey } from "./en/firstkey";
 import type { groups } from "./en/groups";
 import type { policies } from "./en/policies";
+import type { preview } from "./en/preview";
 import type { receipt } from "./en/receipt";
 import type { request } from "./en/request";
 import type { routing } from "./en/routing";
@@ -18,6 +19,7 @@ export type Late = {
   firstKey: typeof firstKey;
   groups: typeof groups;
   policies: typeof policies;
+  preview: typeof preview;
   receipt: typeof receipt;
   routing: typeof routing;
   secret: typeof secret;

@@ -5,6 +5,7 @@ import { credential } from "./en/credential";
 import { firstKey } from "./en/firstkey";
 import { groups } from "./en/groups";
 import { policies } from "./en/policies";
+import { preview } from "./en/preview";
 import { receipt } from "./en/receipt";
 import { request } from "./en/request";
 import { routing } from "./en/routing";
@@ -22,6 +23,7 @@ const late: Record<string, [section: string, words: object]> = {
   firstkey: ["firstKey", firstKey],
   groups: ["groups", groups],
   policies: ["policies", policies],
+  preview: ["preview", preview],
   receipt: ["receipt", receipt],
   request: ["requests", request],
   routing: ["routing", routing],

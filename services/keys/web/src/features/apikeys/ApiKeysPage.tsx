@@ -6,8 +6,6 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
-import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { Dimension, UsageService } from "@/gen/claviger/metering/v1/usage_pb";
 import { useSession } from "@/session/context";
 import { type Column, DataTable } from "@/shared/DataTable";
@@ -16,6 +14,7 @@ import { Status } from "@/shared/Status";
 import { Empty, Loaded, LoadMore } from "@/shared/states";
 import { Time } from "@/shared/Time";
 import { useNames } from "@/shared/useNames";
+import { useAllGroups, useAllPolicies } from "@/shared/whole";
 import { ApiKeyActions } from "./ApiKeyActions";
 import classes from "./ApiKeysPage.module.css";
 import { CreateApiKey } from "./CreateApiKey";
@@ -236,18 +235,14 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
 
 // The empty name is a policy that is gone.
 function usePolicyNames(): (id: string) => string | undefined {
-  const { data } = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }, { staleTime: 30_000 });
-  const names = useMemo(() => new Map(data?.policies.map(({ id, name }) => [id, name])), [data]);
-  return (id) => names.get(id) ?? (data && !data.nextPageToken ? "" : undefined);
+  const { items, complete } = useAllPolicies();
+  const names = useMemo(() => new Map(items?.map(({ id, name }) => [id, name])), [items]);
+  return (id) => names.get(id) ?? (complete ? "" : undefined);
 }
 
 function useGroupNames(enabled: boolean): (id: string) => string {
-  const { data } = useQuery(
-    GroupService.method.listGroups,
-    { pageSize: 500 },
-    { enabled, staleTime: 30_000, retry: false },
-  );
-  const names = useMemo(() => new Map(data?.groups.map(({ id, name }) => [id, name])), [data]);
+  const { items } = useAllGroups(enabled);
+  const names = useMemo(() => new Map(items?.map(({ id, name }) => [id, name])), [items]);
   return (id) => names.get(id) ?? id;
 }
 

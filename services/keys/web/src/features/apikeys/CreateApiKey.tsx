@@ -1,21 +1,23 @@
 import "@/strings/late/apikeys";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { Alert, Button, Group, Modal, NativeSelect, Stack, Switch, TextInput } from "@mantine/core";
+import { Alert, Button, Group, Modal, NativeSelect, Stack, TextInput } from "@mantine/core";
 import { IconAlertTriangle, IconCheck, IconCopy } from "@tabler/icons-react";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService, ProvenanceLevel } from "@/gen/claviger/keys/v1/api_key_pb";
-import { useClient, useSession } from "@/session/context";
+import { useClient } from "@/session/context";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
 import { problemWords } from "@/shared/errors/words";
 import { expiryAfter, expiryOn } from "@/shared/expiry";
+import { FormFoot, NameField } from "@/shared/fields";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
+import { useAllPolicies } from "@/shared/whole";
 import classes from "./CreateApiKey.module.css";
 import { HowToUse } from "./HowToUse";
 import { Provenance } from "./Provenance";
-import { useCallingChoices } from "./useCallingChoices";
+import { type Served, Serves, servedBy } from "./Serves";
 
 const expiries = ["days30", "days90", "year", "date", "never"] as const;
 const days = { days30: 30, days90: 90, year: 365 };
@@ -52,13 +54,10 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
   const client = useClient(ApiKeyService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const { may } = useSession();
-  const choices = useCallingChoices();
+  const policies = useAllPolicies().items;
   const [name, setName] = useState("");
   const [nameError, setNameError] = useState("");
-  const [policyId, setPolicyId] = useState("");
-  const [enforce, setEnforce] = useState(false);
-  const [groupId, setGroupId] = useState("");
+  const [serves, setServes] = useState<Served>({ policyId: "", enforce: false, groupId: "" });
   const [expiry, setExpiry] = useState<(typeof expiries)[number]>("days90");
   const [date, setDate] = useState("");
   const [dateError, setDateError] = useState("");
@@ -70,15 +69,14 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
       const { apiKey, secret } = await once((idempotencyKey) =>
         client.createApiKey({
           name: name.trim(),
-          policyId,
-          enforcePolicy: enforce && policyId !== "",
-          groupId,
+          ...servedBy(serves),
           provenance: level,
           expireTime: expires && timestampFromDate(expires),
           idempotencyKey,
         }),
       );
-      if (apiKey) onCreated({ apiKey, secret, policy: choices.policyName(policyId) });
+      if (apiKey)
+        onCreated({ apiKey, secret, policy: policies?.find(({ id }) => id === serves.policyId)?.name });
     } catch (error) {
       const problem = problemOf(error);
       if (problem.reason === "API_KEY_EXISTS") setNameError(problemWords(t, problem).what);
@@ -116,44 +114,15 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
       }}
     >
       <Stack gap="md">
-        <TextInput
+        <NameField
           label={t("apiKeys.form.name")}
           description={t("apiKeys.form.nameHint")}
           value={name}
           error={nameError}
-          onChange={(event) => {
-            setNameError("");
-            setName(event.currentTarget.value);
-          }}
-          maxLength={80}
-          autoComplete="off"
-          data-autofocus
+          onChange={setName}
+          onError={setNameError}
         />
-        <NativeSelect
-          label={t("apiKeys.form.policy")}
-          description={t("apiKeys.form.policyHint")}
-          value={policyId}
-          onChange={(event) => setPolicyId(event.currentTarget.value)}
-          data={choices.policies}
-        />
-        {policyId !== "" && (
-          <Switch
-            size="sm"
-            label={t("apiKeys.form.enforce")}
-            description={t("apiKeys.form.enforceHint")}
-            checked={enforce}
-            onChange={(event) => setEnforce(event.currentTarget.checked)}
-          />
-        )}
-        {may.manageApiKeys && choices.groups.length > 1 && (
-          <NativeSelect
-            label={t("apiKeys.form.group")}
-            description={t("apiKeys.form.groupHint")}
-            value={groupId}
-            onChange={(event) => setGroupId(event.currentTarget.value)}
-            data={choices.groups}
-          />
-        )}
+        <Serves value={serves} onChange={setServes} />
         <div>
           <NativeSelect
             label={t("apiKeys.form.expiry")}
@@ -195,16 +164,12 @@ function Form({ onCreated, onClose }: { onCreated: (created: Created) => void; o
         {action.error !== null && !lost && !nameError && (
           <ProblemPanel title={t("apiKeys.form.failed")} error={action.error} />
         )}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {t(lost ? "common.close" : "common.cancel")}
-          </Button>
-          {!lost && (
-            <Button type="submit" loading={action.busy}>
-              {t("apiKeys.form.submit")}
-            </Button>
-          )}
-        </Group>
+        <FormFoot
+          onCancel={onClose}
+          cancel={lost ? t("common.close") : undefined}
+          submit={lost ? undefined : t("apiKeys.form.submit")}
+          busy={action.busy}
+        />
       </Stack>
     </form>
   );

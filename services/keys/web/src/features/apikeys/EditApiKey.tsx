@@ -1,6 +1,6 @@
 import "@/strings/late/apikeys";
 import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
-import { Button, Group, Modal, NativeSelect, Stack, Switch, TextInput } from "@mantine/core";
+import { Modal, Stack, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type ApiKey, ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
@@ -10,10 +10,11 @@ import { problemOf } from "@/shared/errors/problem";
 import { done } from "@/shared/errors/toast";
 import { problemWords } from "@/shared/errors/words";
 import { expiryDay, expiryOn } from "@/shared/expiry";
+import { FormFoot, NameField } from "@/shared/fields";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
 import { Provenance } from "./Provenance";
-import { useCallingChoices } from "./useCallingChoices";
+import { type Served, Serves, servedBy } from "./Serves";
 
 type Props = { apiKey: ApiKey; onClose: () => void };
 
@@ -33,12 +34,13 @@ function Form({ apiKey, onClose }: Props) {
   const client = useClient(ApiKeyService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const choices = useCallingChoices(apiKey.policyId);
   const [name, setName] = useState(apiKey.name);
   const [nameError, setNameError] = useState("");
-  const [policyId, setPolicyId] = useState(apiKey.policyId);
-  const [enforce, setEnforce] = useState(apiKey.enforcePolicy);
-  const [groupId, setGroupId] = useState(apiKey.groupId);
+  const [serves, setServes] = useState<Served>({
+    policyId: apiKey.policyId,
+    enforce: apiKey.enforcePolicy,
+    groupId: apiKey.groupId,
+  });
   const [provenance, setProvenance] = useState(apiKey.provenance);
   const before = apiKey.expireTime ? expiryDay(timestampMs(apiKey.expireTime)) : "";
   const [day, setDay] = useState(before);
@@ -55,9 +57,7 @@ function Form({ apiKey, onClose }: Props) {
           name: name.trim(),
           provenance,
           ...(all && {
-            policyId,
-            enforcePolicy: enforce && policyId !== "",
-            groupId,
+            ...servedBy(serves),
             expireTime: expires && timestampFromDate(expires),
             clearExpireTime: before !== "" && day === "",
           }),
@@ -87,42 +87,16 @@ function Form({ apiKey, onClose }: Props) {
       }}
     >
       <Stack gap="md">
-        <TextInput
+        <NameField
           label={t("apiKeys.form.name")}
           value={name}
           error={nameError}
-          onChange={(event) => {
-            setNameError("");
-            setName(event.currentTarget.value);
-          }}
-          maxLength={80}
-          autoComplete="off"
-          data-autofocus
+          onChange={setName}
+          onError={setNameError}
         />
         {all && (
           <>
-            <NativeSelect
-              label={t("apiKeys.form.group")}
-              description={t("apiKeys.form.groupHint")}
-              value={groupId}
-              onChange={(event) => setGroupId(event.currentTarget.value)}
-              data={choices.groups}
-            />
-            <NativeSelect
-              label={t("apiKeys.form.policy")}
-              description={t("apiKeys.form.policyHint")}
-              value={policyId}
-              onChange={(event) => setPolicyId(event.currentTarget.value)}
-              data={choices.policies}
-            />
-            <Switch
-              size="sm"
-              label={t("apiKeys.form.enforce")}
-              description={t("apiKeys.form.enforceHint")}
-              checked={enforce && policyId !== ""}
-              disabled={policyId === ""}
-              onChange={(event) => setEnforce(event.currentTarget.checked)}
-            />
+            <Serves value={serves} onChange={setServes} />
             <TextInput
               type="date"
               label={t("apiKeys.form.date")}
@@ -140,14 +114,7 @@ function Form({ apiKey, onClose }: Props) {
         {action.error !== null && !nameError && (
           <ProblemPanel title={t("apiKeys.edit.failed")} error={action.error} />
         )}
-        <Group justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {t("common.cancel")}
-          </Button>
-          <Button type="submit" loading={action.busy}>
-            {t("common.save")}
-          </Button>
-        </Group>
+        <FormFoot onCancel={onClose} submit={t("common.save")} busy={action.busy} />
       </Stack>
     </form>
   );

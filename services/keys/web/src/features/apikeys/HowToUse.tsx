@@ -1,10 +1,9 @@
 import "@/strings/late/apikeys";
-import { useQuery } from "@connectrpc/connect-query";
 import { Tabs, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { CopyButton } from "@/shared/CopyText";
+import { useAllPolicies } from "@/shared/whole";
 import classes from "./HowToUse.module.css";
 import { placeOf, readKey, snippets } from "./snippets";
 
@@ -14,9 +13,9 @@ import { placeOf, readKey, snippets } from "./snippets";
  */
 export function HowToUse({ policy }: { policy: string | undefined }) {
   const { t } = useTranslation();
-  const { data } = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }, { staleTime: 30_000 });
+  const { items: policies } = useAllPolicies();
   const [baseUrl, setBaseUrl] = useState(() => placeOf(location.origin).baseUrl);
-  const name = policy ?? data?.policies[0]?.name;
+  const name = policy ?? policies?.find(({ version }) => version > 0n)?.name;
   const place = {
     baseUrl: baseUrl.trim().replace(/\/+$/, ""),
     grpc: grpcOf(baseUrl),

@@ -13,6 +13,7 @@ import {
   DrillService,
 } from "@/gen/claviger/keys/v1/drill_pb";
 import { useClient, useSession } from "@/session/context";
+import { Chooser } from "@/shared/Chooser";
 import { type Column, DataTable } from "@/shared/DataTable";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { done, failed } from "@/shared/errors/toast";
@@ -104,7 +105,7 @@ function Start({ credential }: { credential: Credential }) {
   const client = useClient(DrillService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const { apiKeys } = useObjectNames();
+  const { apiKeys, moreApiKeys } = useObjectNames();
   const [apiKeyId, setApiKeyId] = useState("");
   const [missing, setMissing] = useState(false);
   const [fault, setFault] = useState<DrillFault>(DrillFault.RATE_LIMITED);
@@ -132,16 +133,17 @@ function Start({ credential }: { credential: Credential }) {
     >
       <Stack gap="md">
         <div className={classes.choices}>
-          <NativeSelect
+          <Chooser
             label={t("credential.drill.apiKey")}
             description={t("credential.drill.apiKeyHint")}
             value={apiKeyId}
             error={missing && t("credential.drill.apiKeyMissing")}
-            onChange={(event) => {
+            onChange={(next) => {
               setMissing(false);
-              setApiKeyId(event.currentTarget.value);
+              setApiKeyId(next);
             }}
-            data={[
+            more={moreApiKeys}
+            options={[
               { value: "", label: t("credential.drill.choose") },
               ...apiKeys.map(({ id, name }) => ({ value: id, label: name })),
             ]}

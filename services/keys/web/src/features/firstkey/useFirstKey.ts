@@ -1,4 +1,3 @@
-import { useQuery } from "@connectrpc/connect-query";
 import { useCallback, useEffect, useRef, useState } from "react";
 import { type Provider, providers } from "@/features/credentials/providers";
 import type { Draft } from "@/features/credentials/secret/draft";
@@ -7,6 +6,7 @@ import { type Credential, CredentialService, type SecretWarning } from "@/gen/cl
 import { useClient } from "@/session/context";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
+import { useAllCredentials } from "@/shared/whole";
 
 const [openai] = providers;
 
@@ -40,8 +40,8 @@ export function useFirstKey() {
     };
   }, []);
 
-  const { data: others } = useQuery(CredentialService.method.listCredentials, { pageSize: 500 });
-  const taken = (name: string) => others?.credentials.some((other) => other.label === name) ?? false;
+  const { items: others } = useAllCredentials(true);
+  const taken = (name: string) => others?.some((other) => other.label === name) ?? false;
 
   const test = useAction(async (id: string) => {
     const answer = await client.testCredential({ id });

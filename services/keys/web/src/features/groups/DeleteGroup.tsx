@@ -1,14 +1,12 @@
 import "@/strings/late/groups";
-import { useQuery } from "@connectrpc/connect-query";
 import { useTranslation } from "react-i18next";
-import { CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
 import { type Group, GroupService } from "@/gen/claviger/keys/v1/group_pb";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { useClient, useSession } from "@/session/context";
 import { ConfirmDialog } from "@/shared/ConfirmDialog";
 import { done } from "@/shared/errors/toast";
 import { useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
+import { useAllCredentials, useAllPolicies } from "@/shared/whole";
 import classes from "./GroupsPage.module.css";
 
 type Props = { group: Group; apiKeys: string[]; onClose: () => void };
@@ -21,11 +19,8 @@ export function DeleteGroup({ group, apiKeys, onClose }: Props) {
   const refresh = useRefresh();
   const once = useIdempotencyKey();
   const { id, name } = group;
-  const page = { pageSize: 500 };
-  const policies = useQuery(PolicyService.method.listPolicies, page).data?.policies ?? [];
-  const credentials =
-    useQuery(CredentialService.method.listCredentials, page, { enabled: may.seeCredentials }).data
-      ?.credentials ?? [];
+  const policies = useAllPolicies().items ?? [];
+  const credentials = useAllCredentials(may.seeCredentials).items ?? [];
   const uses = [
     ["keys", apiKeys],
     [

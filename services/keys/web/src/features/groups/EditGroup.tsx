@@ -1,15 +1,15 @@
 import "@/strings/late/groups";
-import { useQuery } from "@connectrpc/connect-query";
-import { Button, Modal, NativeSelect, Group as Row, Stack, Switch, TextInput } from "@mantine/core";
+import { Modal, Stack } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type Group, GroupService } from "@/gen/claviger/keys/v1/group_pb";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import { useClient } from "@/session/context";
+import { DefaultPolicyFields } from "@/shared/DefaultPolicyFields";
 import { ProblemPanel } from "@/shared/errors/ProblemPanel";
 import { problemOf } from "@/shared/errors/problem";
 import { done } from "@/shared/errors/toast";
 import { problemWords } from "@/shared/errors/words";
+import { FormFoot, NameField } from "@/shared/fields";
 import { Patterns } from "@/shared/Patterns";
 import { useAction, useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
@@ -30,17 +30,18 @@ function Form({ group, onClose }: { group: Group | undefined; onClose: () => voi
   const client = useClient(GroupService);
   const refresh = useRefresh();
   const once = useIdempotencyKey();
-  const policies = useQuery(PolicyService.method.listPolicies, { pageSize: 500 }).data?.policies ?? [];
   const [name, setName] = useState(group?.name ?? "");
   const [nameError, setNameError] = useState("");
-  const [policyId, setPolicyId] = useState(group?.policyId ?? "");
-  const [enforce, setEnforce] = useState(group?.enforcePolicy ?? false);
+  const [serves, setServes] = useState({
+    policyId: group?.policyId ?? "",
+    enforce: group?.enforcePolicy ?? false,
+  });
   const [models, setModels] = useState(group?.approvedModels ?? []);
   const action = useAction(async () => {
     const said = {
       name: name.trim(),
-      policyId,
-      enforcePolicy: enforce && policyId !== "",
+      policyId: serves.policyId,
+      enforcePolicy: serves.enforce && serves.policyId !== "",
       approvedModels: models,
     };
     try {
@@ -68,37 +69,21 @@ function Form({ group, onClose }: { group: Group | undefined; onClose: () => voi
       }}
     >
       <Stack gap="md">
-        <TextInput
+        <NameField
           label={t("groups.form.name")}
           value={name}
           error={nameError}
-          onChange={(event) => {
-            setNameError("");
-            setName(event.currentTarget.value);
-          }}
-          maxLength={80}
-          autoComplete="off"
-          data-autofocus
+          onChange={setName}
+          onError={setNameError}
         />
-        <NativeSelect
+        <DefaultPolicyFields
           label={t("groups.form.policy")}
           description={t("groups.form.policyHint")}
-          value={policyId}
-          onChange={(event) => setPolicyId(event.currentTarget.value)}
-          data={[
-            { value: "", label: t("groups.form.noPolicy") },
-            ...policies
-              .filter((policy) => policy.version > 0n || policy.id === policyId)
-              .map((policy) => ({ value: policy.id, label: policy.name })),
-          ]}
-        />
-        <Switch
-          size="sm"
-          label={t("groups.form.enforce")}
-          description={t("groups.form.enforceHint")}
-          checked={enforce && policyId !== ""}
-          disabled={policyId === ""}
-          onChange={(event) => setEnforce(event.currentTarget.checked)}
+          none={t("groups.form.noPolicy")}
+          enforceLabel={t("groups.form.enforce")}
+          enforceHint={t("groups.form.enforceHint")}
+          value={serves}
+          onChange={(part) => setServes({ ...serves, ...part })}
         />
         <Patterns
           size="sm"
@@ -112,14 +97,11 @@ function Form({ group, onClose }: { group: Group | undefined; onClose: () => voi
         {action.error !== null && !nameError && (
           <ProblemPanel title={t("groups.form.saveFailed")} error={action.error} />
         )}
-        <Row justify="flex-end">
-          <Button variant="default" onClick={onClose}>
-            {t("common.cancel")}
-          </Button>
-          <Button type="submit" loading={action.busy}>
-            {t(group ? "common.save" : "groups.form.create")}
-          </Button>
-        </Row>
+        <FormFoot
+          onCancel={onClose}
+          submit={t(group ? "common.save" : "groups.form.create")}
+          busy={action.busy}
+        />
       </Stack>
     </form>
   );

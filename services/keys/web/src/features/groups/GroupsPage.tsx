@@ -1,17 +1,17 @@
 import "@/strings/late/groups";
-import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
+import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Anchor, Button } from "@mantine/core";
 import { IconPencil, IconPlus, IconTrash, IconUsersGroup } from "@tabler/icons-react";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
-import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { type Group, GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { useSession } from "@/session/context";
 import { type Column, DataTable } from "@/shared/DataTable";
 import { Page, Panel } from "@/shared/Page";
 import { Empty, Loaded, LoadMore } from "@/shared/states";
 import { useObjectNames } from "@/shared/useObjectNames";
+import { useAllApiKeys } from "@/shared/whole";
 import { DeleteGroup } from "./DeleteGroup";
 import { EditGroup } from "./EditGroup";
 import classes from "./GroupsPage.module.css";
@@ -174,10 +174,10 @@ function List({ groups }: { groups: Group[] }) {
 
 // The API keys in use that are in a group. Members see their own keys only.
 function useKeysIn(): ((id: string) => string[]) | undefined {
-  const { data } = useQuery(ApiKeyService.method.listApiKeys, { pageSize: 500 }, { staleTime: 30_000 });
+  const { items: data } = useAllApiKeys();
   return useMemo(() => {
     if (!data) return undefined;
-    const live = data.apiKeys.filter(({ revokeTime }) => !revokeTime);
+    const live = data.filter(({ revokeTime }) => !revokeTime);
     return (id) => live.filter(({ groupId }) => groupId === id).map(({ name }) => name);
   }, [data]);
 }

@@ -1,7 +1,7 @@
 import "@/strings/late/policies";
 import { Checkbox, TextInput } from "@mantine/core";
 import { useTranslation } from "react-i18next";
-import { NumberField } from "./NumberField";
+import { NumberField } from "@/shared/NumberField";
 import classes from "./RuleEditor.module.css";
 import type { Details } from "./rule";
 import { errorClasses } from "./words";

@@ -1,11 +1,12 @@
 import "@/strings/late/policies";
-import { ActionIcon, Autocomplete, NativeSelect } from "@mantine/core";
+import { ActionIcon, Autocomplete } from "@mantine/core";
 import { IconArrowDown, IconArrowUp, IconGripVertical, IconTrash } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { providerName } from "@/features/credentials/names";
+import { Chooser } from "@/shared/Chooser";
+import { NumberField } from "@/shared/NumberField";
 import { Fold } from "./Fold";
 import { LineDetails } from "./LineDetails";
-import { NumberField } from "./NumberField";
 import { check, type Problem } from "./problems";
 import classes from "./RuleEditor.module.css";
 import { isPolicy, type Line, own, platform, providerOf } from "./rule";
@@ -196,12 +197,13 @@ function Use({ line, number, choices, onChange, error }: UseProps) {
     keys.push({ id: line.use, name: t("policies.edit.goneCredential"), provider: "" });
   }
   return (
-    <NativeSelect
+    <Chooser
       aria-label={t("policies.edit.use", { line: number })}
       value={line.use}
-      onChange={(event) => onChange({ use: event.currentTarget.value })}
+      onChange={(use) => onChange({ use })}
       error={error}
-      data={[
+      more={choices.moreCredentials}
+      options={[
         { value: own, label: t("policies.edit.own") },
         { value: platform, label: t("policies.edit.platform") },
         ...(keys.length > 0

@@ -1,7 +1,7 @@
 import "@/strings/late/policies";
 import { useQuery } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
-import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { type Policy, PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
@@ -60,11 +60,23 @@ function Known({ policy }: { policy: Policy }) {
       title={name}
       description={<CopyText value={`policy/${name}`} label={t("policies.modelId", { name })} />}
       actions={
-        may.managePolicies && (
-          <Button variant="default" onClick={() => setRemoving(true)}>
-            {t("policies.remove.confirm")}
-          </Button>
-        )
+        <>
+          {policy.version > 0n && (
+            <Button
+              variant="default"
+              renderRoot={(props) => (
+                <Link to="/o/$org/preview" params={{ org }} search={{ model: `policy/${name}` }} {...props} />
+              )}
+            >
+              {t("policies.edit.preview")}
+            </Button>
+          )}
+          {may.managePolicies && (
+            <Button variant="default" onClick={() => setRemoving(true)}>
+              {t("policies.remove.confirm")}
+            </Button>
+          )}
+        </>
       }
     >
       <dl className={classes.facts}>

@@ -3,10 +3,10 @@ import { Button, Switch } from "@mantine/core";
 import { IconPlus } from "@tabler/icons-react";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { NumberField } from "@/shared/NumberField";
 import { Fold } from "./Fold";
 import { GroupCard } from "./GroupCard";
 import { LineRow } from "./LineRow";
-import { NumberField } from "./NumberField";
 import type { Problem } from "./problems";
 import classes from "./RuleEditor.module.css";
 import {

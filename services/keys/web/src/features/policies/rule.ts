@@ -9,9 +9,7 @@ import {
   type Target,
   type TargetGroup,
 } from "@/gen/claviger/keys/v1/policy_pb";
-
-/** Num is a number as it is being typed; the empty text is none. */
-export type Num = number | string;
+import type { Num } from "@/shared/NumberField";
 
 /** Line is a line of a rule that is being edited. Its key stays with it when it moves. */
 export type Line = {

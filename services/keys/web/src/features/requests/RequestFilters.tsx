@@ -2,9 +2,11 @@ import { Switch, TextInput } from "@mantine/core";
 import { useEffect, useId, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useDimensionNames } from "@/features/usage/useDimensionNames";
+import { Chooser } from "@/shared/Chooser";
 import { FilterChips } from "@/shared/FilterChips";
 import { filtersOf } from "@/shared/filters";
 import { InlineSelect } from "@/shared/InlineSelect";
+import inline from "@/shared/InlineSelect.module.css";
 import { useModelNames } from "@/shared/useModelNames";
 import { useObjectNames } from "@/shared/useObjectNames";
 import classes from "./RequestFilters.module.css";
@@ -14,7 +16,7 @@ import type { SearchProps } from "./RequestsPage";
 export function RequestFilters({ search, onSearch }: SearchProps) {
   const { t } = useTranslation();
   const nameOf = useDimensionNames();
-  const { apiKeys } = useObjectNames();
+  const { apiKeys, moreApiKeys } = useObjectNames();
   // Those with a field of their own are not shown again as chips.
   const { class: _class, key: _key, model: _model, ...others } = filtersOf(search);
   const key = search.key ?? "";
@@ -38,10 +40,13 @@ export function RequestFilters({ search, onSearch }: SearchProps) {
           { value: "platform" as const, label: t("common.platform") },
         ]}
       />
-      <InlineSelect
+      <Chooser
+        size="xs"
         label={t("requests.filters.key")}
         value={key}
         onChange={(value) => onSearch({ key: value || undefined })}
+        classNames={{ root: inline.select, label: inline.label }}
+        more={moreApiKeys}
         options={[
           { value: "", label: t("requests.filters.anyKey") },
           ...(key && !known ? [{ value: key, label: nameOf("key", key) }] : []),

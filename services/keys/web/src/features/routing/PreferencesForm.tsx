@@ -1,23 +1,23 @@
 import "@/strings/late/routing";
-import { useQuery } from "@connectrpc/connect-query";
-import { ActionIcon, NativeSelect, Radio, Stack, Switch } from "@mantine/core";
+import { ActionIcon, NativeSelect, Radio, Stack } from "@mantine/core";
 import { IconArrowDown, IconArrowUp, IconTrash } from "@tabler/icons-react";
 import { useBlocker } from "@tanstack/react-router";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { providerName, providerSlugs } from "@/features/credentials/names";
-import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import {
   type GetRoutingPreferencesResponse,
   PlatformRule,
   RoutingService,
 } from "@/gen/claviger/keys/v1/routing_pb";
 import { useClient, useSession } from "@/session/context";
+import { DefaultPolicyFields } from "@/shared/DefaultPolicyFields";
 import { done } from "@/shared/errors/toast";
 import { Panel, Section } from "@/shared/Page";
 import { Several } from "@/shared/Several";
 import { useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
+import { useAllPolicies } from "@/shared/whole";
 import {
   messageOf,
   moved,
@@ -292,34 +292,20 @@ function Providers({ value, set, may }: PartProps) {
 
 function DefaultPolicy({ value, set, may }: PartProps) {
   const { t } = useTranslation();
-  const policies =
-    useQuery(PolicyService.method.listPolicies, { pageSize: 500 }, { staleTime: 30_000 }).data?.policies ??
-    [];
-  const chosen = policies.find(({ id }) => id === value.policyId)?.name ?? value.policyId;
+  const chosen =
+    (useAllPolicies().items ?? []).find(({ id }) => id === value.policyId)?.name ?? value.policyId;
   return (
     <Section title={t("routing.policy.title")} description={t("routing.policy.description")}>
       <Panel>
         {may ? (
-          <Stack gap="md">
-            <NativeSelect
+          <Stack gap="md" maw="24rem">
+            <DefaultPolicyFields
               label={t("routing.policy.label")}
-              value={value.policyId}
-              onChange={(event) => set({ policyId: event.currentTarget.value })}
-              maw="24rem"
-              data={[
-                { value: "", label: t("routing.policy.none") },
-                ...policies
-                  .filter(({ id, version }) => version > 0n || id === value.policyId)
-                  .map(({ id, name }) => ({ value: id, label: name })),
-              ]}
-            />
-            <Switch
-              size="sm"
-              label={t("routing.policy.enforce")}
-              description={t("routing.policy.enforceHint")}
-              checked={value.enforce && value.policyId !== ""}
-              disabled={value.policyId === ""}
-              onChange={(event) => set({ enforce: event.currentTarget.checked })}
+              none={t("routing.policy.none")}
+              enforceLabel={t("routing.policy.enforce")}
+              enforceHint={t("routing.policy.enforceHint")}
+              value={value}
+              onChange={set}
             />
           </Stack>
         ) : (

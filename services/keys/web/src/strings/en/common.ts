@@ -18,6 +18,8 @@ export const common = {
   showSecret: "Show what was typed",
   you: "you",
   more: "More actions for {{what}}",
+  noneFound: "Nothing found",
+  noneFoundYet: "Nothing found so far. The list is long and still being read",
   platform: "Platform",
   own: "Own",
   units: {
@@ -96,6 +98,7 @@ export const shell = {
     firstKey: "Bring a key",
     credentials: "Credentials",
     policies: "Policies",
+    preview: "What would serve?",
     routing: "Routing",
     groups: "Groups",
     apiKeys: "API keys",

@@ -69,6 +69,7 @@ export const policies = {
     too_large: "Request too large",
   },
   edit: {
+    preview: "What would serve?",
     newTitle: "Create a policy",
     newDescription: "Published, it can be used at once as a model.",
     name: "Name",

@@ -1,5 +1,6 @@
 import { NumberInput } from "@mantine/core";
-import type { Num } from "./rule";
+/** Num is a number as it is being typed; the empty text is none. */
+export type Num = number | string;
 
 type Props = {
   label: string;

@@ -1,0 +1,4 @@
+import { preview } from "../en/preview";
+import { addWords } from "../i18n";
+
+addWords({ preview });
