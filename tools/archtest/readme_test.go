@@ -75,7 +75,7 @@ func TestAReadmeNamesTheServicesOfItsContracts(t *testing.T) {
 
 func read(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(name) //nolint:gosec // a file of the tree
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
