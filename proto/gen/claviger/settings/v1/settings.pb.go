@@ -238,7 +238,8 @@ type Router struct {
 	Egress *Egress `protobuf:"bytes,12,opt,name=egress,proto3" json:"egress,omitempty"`
 	// journal_max_bytes bounds the journal; a full one refuses new requests. Default 8 GiB.
 	JournalMaxBytes int64 `protobuf:"varint,13,opt,name=journal_max_bytes,json=journalMaxBytes,proto3" json:"journal_max_bytes,omitempty"`
-	// max_streams bounds the requests that are served at once. Default 10000.
+	// max_streams bounds the requests that are served at once. Of them an organization may have nine times as many as
+	// are free, alone nine tenths. Default 10000.
 	MaxStreams int32 `protobuf:"varint,14,opt,name=max_streams,json=maxStreams,proto3" json:"max_streams,omitempty"`
 	// max_body_bytes bounds a request. Default 20 MiB.
 	MaxBodyBytes int64 `protobuf:"varint,15,opt,name=max_body_bytes,json=maxBodyBytes,proto3" json:"max_body_bytes,omitempty"`
