@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -104,7 +105,7 @@ func New(ctx context.Context, d Deps) (*App, error) {
 	}
 	a.completions = completion.New(completion.Options{
 		Planner: planner{a}, Keyring: a.used, Recorder: a.journal, Evidence: a.reporter, Jobs: a.media, Providers: adapters, BaseURLs: urls,
-		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Drills: a.reporter.Drills(), Allowed: a.allowed,
+		Log: d.Log, Now: d.Now, Limits: d.Limits, Health: a.learned, Drills: a.reporter.Drills(), Rehearsed: a.rehearsed, Allowed: a.allowed,
 		Observer: observe.New(observe.Options{Telemetry: d.Telemetry, Models: pricing.Models(), Named: pricing.Book().Named, Hosts: knownHosts(), Now: d.Now}),
 	})
 	if err := errors.Join(a.measure(d.Telemetry), a.measurePrices(d.Telemetry)); err != nil {
@@ -158,6 +159,12 @@ func (a *App) allowed(caller *completion.Caller, t *completion.Target) (ok bool,
 		return false, 0
 	}
 	return plan.Allowed(state, now, t), state.Version()
+}
+
+// rehearsed reports whether the newest configuration has a rehearsal that was planned.
+func (a *App) rehearsed(d *completion.Drill) bool {
+	state, err := a.follower.State()
+	return err == nil && slices.ContainsFunc(state.Drills(d.OrgID), func(now completion.Drill) bool { return now.ID == d.ID })
 }
 
 func (a *App) credential(orgID, credentialID string) (*completion.Credential, bool) {

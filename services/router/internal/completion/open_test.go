@@ -204,6 +204,21 @@ func TestALyingPlannerIsFoundOut(t *testing.T) {
 	h.accounted(t)
 }
 
+// TestWhoeverADrillHoldsGoesOnWhenItIsStopped, within a second.
+func TestWhoeverADrillHoldsGoesOnWhenItIsStopped(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := perform(func(int, completion.Call) scene { return says(0, "hi") }, "a", "b")
+		h.plan.Targets[0].Drill = &completion.Drill{ID: "drill_1", Class: completion.TimedOut, Until: h.begun.Add(5 * time.Minute)}
+		time.AfterFunc(3500*time.Millisecond, func() { h.stopped.Store(true) })
+		_, err := h.complete(t.Context())
+		if took := time.Since(h.begun); err != nil || took != 4*time.Second || h.models() != "b" {
+			t.Errorf("%v after %v, called %s; want the next one after four seconds", err, took, h.models())
+		}
+		h.accounted(t)
+	})
+}
+
 func TestADrillFailsWithoutAnyoneBeingCalled(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

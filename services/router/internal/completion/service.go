@@ -119,6 +119,8 @@ type Options struct {
 	Health Health
 	// Drills hears of rehearsals; nil is nobody.
 	Drills Drills
+	// Rehearsed says whether a rehearsal goes on by the newest configuration. Nil lets it go on until its time.
+	Rehearsed func(d *Drill) bool
 	// Allowed says whether a target may serve a caller at all, by which version of the configuration. It is asked
 	// before a credential is opened, and must not trust who planned. Nil allows everything.
 	Allowed func(caller *Caller, t *Target) (ok bool, version int64)
@@ -173,6 +175,9 @@ func New(o Options) *Service {
 	}
 	if o.Drills == nil {
 		o.Drills = unrehearsed{}
+	}
+	if o.Rehearsed == nil {
+		o.Rehearsed = func(*Drill) bool { return true }
 	}
 	return &Service{o: o, admission: newAdmission(o.Limits.Streams)}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,7 +172,8 @@ type theatre struct {
 	moves    moves
 	log      strings.Builder
 	allowed  func(*completion.Caller, *completion.Target) (bool, int64)
-	planning func() // while a plan is made
+	stopped  atomic.Bool // somebody has ended all drills
+	planning func()      // while a plan is made
 }
 
 func (h *theatre) Plan(completion.Caller, *completion.Request) (completion.Plan, error) {
@@ -200,7 +202,7 @@ func perform(play func(n int, call completion.Call) scene, targets ...string) *t
 	h.Service = completion.New(completion.Options{
 		Planner: h, Keyring: keyring{}, Recorder: h.recorder, Evidence: h.evidence, Health: h.health, Drills: &h.drills, Observer: &h.moves,
 		Providers: map[string]completion.Provider{"openai": h.stage}, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: time.Now,
-		Limits: completion.Limits{Streams: 20_000},
+		Limits: completion.Limits{Streams: 20_000}, Rehearsed: func(*completion.Drill) bool { return !h.stopped.Load() },
 		Allowed: func(caller *completion.Caller, target *completion.Target) (bool, int64) {
 			if h.allowed == nil {
 				return true, 7
