@@ -85,13 +85,13 @@ func (p *pair) start(t *testing.T, router *cluster.Service, key func(n int) secr
 	t.Helper()
 	for name, d := range dialects {
 		res := p.begin(t, router, d.path, key(len(out)), `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(d.body, endless)+`}`)
-		if res.StatusCode != 200 { // which comes with the first content
-			text, _ := io.ReadAll(res.Body)
+		if res.status != 200 { // which comes with the first content
+			text, _ := io.ReadAll(res.body)
 			t.Fatalf("%s at %s: %s", name, router.Name, text)
 		}
 		out = append(out, running{
-			what: name + " at " + router.Name, requestID: res.Header.Get("x-request-id"),
-			rest: func() (string, error) { text, err := io.ReadAll(res.Body); return string(text), err },
+			what: name + " at " + router.Name, requestID: res.header.Get("x-request-id"),
+			rest: func() (string, error) { text, err := io.ReadAll(res.body); return string(text), err },
 			broken: func(text string, err error) bool {
 				last := text[strings.LastIndex(strings.TrimSuffix(text, "\n\n"), "\n\n")+2:]
 				return err == nil && strings.HasPrefix(last, d.fails) && !strings.Contains(text, d.whole)
@@ -130,7 +130,7 @@ func whoIsDisabledIsRefused(t *testing.T, p *pair, org *cluster.Organization) {
 	for _, router := range p.Routers {
 		cut = append(cut, p.start(t, router, func(n int) secret.Text { return suspect.keys[n%2] })...)
 		res := p.begin(t, router, "/v1/chat/completions", colleague.keys[0], `{"model":"openai/gpt-4o-mini","stream":true,`+fmt.Sprintf(dialects["chat"].body, endless)+`}`)
-		others = append(others, listen(res.Body))
+		others = append(others, listen(res.body))
 	}
 	set := func(disabled bool) *keysv1.Receipt {
 		t.Helper()

@@ -120,7 +120,44 @@ func slownessIsRehearsed(t *testing.T, p *pair, org *cluster.Organization) {
 		}
 	}
 
-	drill := start(time.Minute)
+	// hold asks each router through a line without a timeout of its own, and returns once the drill holds them: it has
+	// been met so many times then.
+	type answer struct {
+		*routerv1.CompleteResponse
+		err error
+	}
+	hold := func(d *keysv1.Drill, requests int64) <-chan answer {
+		t.Helper()
+		answers := make(chan answer, len(p.Routers))
+		for _, router := range p.Routers {
+			ctx, client := dial(t, router, org.APIKey)
+			go func() {
+				got, err := client.Complete(ctx, &routerv1.CompleteRequest{Input: saying("policy/patient", "Hello")})
+				answers <- answer{got, err}
+			}()
+		}
+		cluster.Eventually(t, 30*time.Second, "the drill holds requests", func() error {
+			now, err := drills.GetDrill(t.Context(), &keysv1.GetDrillRequest{Id: d.GetId()})
+			if n := now.GetDrill().GetReport().GetRequests(); err == nil && n != requests {
+				err = fmt.Errorf("it was met by %d, want %d", n, requests)
+			}
+			return err
+		})
+		return answers
+	}
+	goOn := func(d *keysv1.Drill, answers <-chan answer) {
+		t.Helper()
+		for range p.Routers {
+			got := <-answers
+			must(t, got.err)
+			if served := got.GetProvenance(); served.GetModel() != nextModel || len(served.GetAttempts()) != 2 || served.GetAttempts()[0].GetDrillId() != d.GetId() {
+				t.Errorf("a request that the drill held was served by %v, want by line 2 after the drill", served)
+			}
+			attempts(t, org, got.GetRequestId(), 1)
+		}
+	}
+
+	drill := start(5 * time.Minute)
 	servedBy("the drill is met", nextModel)
 	called := len(p.calls(rehearsed))
 	unserved := []string{}
@@ -151,8 +188,13 @@ func slownessIsRehearsed(t *testing.T, p *pair, org *cluster.Organization) {
 	report(drill, &keysv1.DrillReport{Requests: met + 2, FailedCalls: met + 2, Unserved: 2, Served: []*keysv1.DrillServed{
 		{Model: nextModel, CredentialId: next, PolicyId: policies["hurried"], Line: 2, Requests: met},
 	}})
+	held := hold(drill, met+4)
 	_, err = drills.StopDrill(t.Context(), &keysv1.StopDrillRequest{Id: drill.GetId(), IdempotencyKey: rand.Text()})
 	must(t, err)
+	goOn(drill, held)
+	if !time.Now().Before(drill.GetEndTime().AsTime()) {
+		t.Error("requests that it held have waited for its own end")
+	}
 	servedBy("it was stopped", slowModel)
 	for _, id := range unserved { // what came after them is in the accounts by now, or soon is
 		if answer, err := usage.GetRequest(t.Context(), &meteringv1.GetRequestRequest{RequestId: id}); connect.CodeOf(err) != connect.CodeNotFound {
@@ -163,26 +205,7 @@ func slownessIsRehearsed(t *testing.T, p *pair, org *cluster.Organization) {
 	// Nobody stops the second one. A line without a timeout of its own waits for its end and not for five minutes.
 	drill = start(8 * time.Second)
 	servedBy("the second drill is met", nextModel)
-	type answer struct {
-		*routerv1.CompleteResponse
-		err error
-	}
-	answers := make(chan answer, len(p.Routers))
-	for _, router := range p.Routers {
-		ctx, client := dial(t, router, org.APIKey)
-		go func() {
-			got, err := client.Complete(ctx, &routerv1.CompleteRequest{Input: saying("policy/patient", "Hello")})
-			answers <- answer{got, err}
-		}()
-	}
-	for range p.Routers {
-		got := <-answers
-		must(t, got.err)
-		if served := got.GetProvenance(); served.GetModel() != nextModel || len(served.GetAttempts()) != 2 || served.GetAttempts()[0].GetDrillId() != drill.GetId() {
-			t.Errorf("a request that the drill held was served by %v, want by line 2 after the drill", served)
-		}
-		attempts(t, org, got.GetRequestId(), 1)
-	}
+	goOn(drill, hold(drill, met+2))
 	for _, router := range p.Routers {
 		if got := p.chat(t, router, org.APIKey, "policy/patient"); got.header.Get("x-claviger-model") != slowModel {
 			t.Errorf("after its end %s answers %d %s, want what the first line serves", router.Name, got.status, got.body)

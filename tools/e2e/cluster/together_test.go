@@ -74,8 +74,15 @@ func (r reply) failure() (code, message string) {
 	return body.Error.Code, body.Error.Message
 }
 
+// begun is an answer whose head has come. Its body is closed at the test's end.
+type begun struct {
+	status int
+	header http.Header
+	body   io.Reader
+}
+
 // begin sends a body to a path of a router and returns the answer's head.
-func (p *pair) begin(t *testing.T, router *cluster.Service, path string, key secret.Text, body string) *http.Response {
+func (p *pair) begin(t *testing.T, router *cluster.Service, path string, key secret.Text, body string) begun {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, router.URL()+path, strings.NewReader(body))
 	must(t, err)
@@ -84,7 +91,7 @@ func (p *pair) begin(t *testing.T, router *cluster.Service, path string, key sec
 	res, err := p.client.Do(req)
 	must(t, err)
 	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	return begun{res.StatusCode, res.Header, res.Body}
 }
 
 // chat asks for a chat completion; without a model the API key's defaults decide.
@@ -95,9 +102,9 @@ func (p *pair) chat(t *testing.T, router *cluster.Service, key secret.Text, mode
 		named = fmt.Sprintf(`"model":%q,`, model)
 	}
 	res := p.begin(t, router, "/v1/chat/completions", key, `{`+named+`"messages":[{"role":"user","content":"Hello"}]}`)
-	text, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(res.body)
 	must(t, err)
-	return reply{res.StatusCode, res.Header, string(text)}
+	return reply{res.status, res.header, string(text)}
 }
 
 // calls are the models that a provider's key was asked for, in order.
