@@ -46,6 +46,7 @@ type Error struct {
 	blame      Blame
 	reason     string
 	message    string
+	declared   string
 	hint       string
 	facts      map[string]string
 	violations []Violation
@@ -67,7 +68,7 @@ func New(kind Kind, reason, message string) *Error {
 		blame = Limit
 	case Internal, Unavailable, Timeout:
 	}
-	return &Error{kind: kind, blame: blame, reason: reason, message: message}
+	return &Error{kind: kind, blame: blame, reason: reason, message: message, declared: message}
 }
 
 // Error returns the message and, for logs, the causes.
@@ -112,6 +113,16 @@ func (e *Error) With(name, value string) *Error {
 	return &c
 }
 
+// Without returns a copy that does not name some facts.
+func (e *Error) Without(names ...string) *Error {
+	c := *e
+	c.facts = maps.Clone(e.facts)
+	for _, name := range names {
+		delete(c.facts, name)
+	}
+	return &c
+}
+
 // Hinting returns a copy that says what to do next.
 func (e *Error) Hinting(hint string) *Error {
 	c := *e
@@ -148,6 +159,9 @@ func (e *Error) Reason() string { return e.reason }
 
 // Message returns what may be shown, without causes.
 func (e *Error) Message() string { return e.message }
+
+// Declared returns the message as New was given it, without the names that Saying brought in.
+func (e *Error) Declared() string { return e.declared }
 
 // Hint returns what to do next, or nothing.
 func (e *Error) Hint() string { return e.hint }

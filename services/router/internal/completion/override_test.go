@@ -102,7 +102,7 @@ func TestAnOverrideThatCannotBeCarriedIsTheLines(t *testing.T) {
 			Keyring: r.keys, Recorder: r.recorder, Evidence: r.evidence, Providers: map[string]completion.Provider{"p": refusing{param: param}},
 			Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		}
-		err := completion.New(o).Complete(t.Context(), completion.Caller{}, request(), &sink{})
+		err := completion.New(o).Complete(t.Context(), told, request(), &sink{})
 		f, ok := fault.Of(err)
 		if !ok || strings.Contains(f.Message(), `policy "main", line 3, overrides what cannot be`) != lines || f.Facts()["param"] != param {
 			t.Errorf("%s: %v", param, err)

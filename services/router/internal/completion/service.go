@@ -186,6 +186,10 @@ func New(o Options) *Service {
 // Every attempt that is begun leaves exactly one usage event, whatever happens to it, to the caller or to this
 // process; from the first content byte there is no second target.
 func (s *Service) Complete(ctx context.Context, caller Caller, req *Request, out Sink) error {
+	return Discreet(s.complete(ctx, caller, req, out), caller.Provenance)
+}
+
+func (s *Service) complete(ctx context.Context, caller Caller, req *Request, out Sink) error {
 	r, err := s.enter(ctx, caller, req)
 	if err != nil {
 		return err

@@ -192,7 +192,7 @@ func TestEachClassMovesOnOrStops(t *testing.T) {
 	} {
 		r := newRig(map[string]script{"a": {start: failure(class)}, "b": {chunks: []completion.Chunk{text("hi")}}}, "a", "b")
 		out := &sink{}
-		err := r.Complete(t.Context(), completion.Caller{}, request(), out)
+		err := r.Complete(t.Context(), told, request(), out)
 		if moves != (err == nil) || moves != out.ended {
 			t.Errorf("%s: err = %v, ended = %v, want moving on: %v", class, err, out.ended, moves)
 		}
@@ -341,7 +341,7 @@ func TestACredentialThatDoesNotOpenIsNamedAndNotSwitchedSilently(t *testing.T) {
 		t.Fatalf("Complete = %v, want the next line of the policy", err)
 	}
 	r.keys["cred_b"] = transit.ErrSealed
-	err := r.Complete(t.Context(), completion.Caller{}, request(), &sink{})
+	err := r.Complete(t.Context(), told, request(), &sink{})
 	if f, ok := fault.Of(err); !ok || !errors.Is(err, completion.ErrCredential) || f.Facts()["credential"] != "label-b" || f.Kind() != fault.Unavailable {
 		t.Fatalf("Complete = %v, want the credential's name", err)
 	}

@@ -216,7 +216,7 @@ func perform(play func(n int, call completion.Call) scene, targets ...string) *t
 // complete is one streamed request.
 func (h *theatre) complete(ctx context.Context) (*sink, error) {
 	out := &sink{}
-	return out, h.Complete(ctx, completion.Caller{OrgID: "org_1", APIKeyID: "key_1"}, request(), out)
+	return out, h.Complete(ctx, completion.Caller{OrgID: "org_1", APIKeyID: "key_1", Provenance: completion.ProvenanceBasic}, request(), out)
 }
 
 // models are the calls without their times.

@@ -383,6 +383,12 @@ func (r *rig) settled(t *testing.T, n int) {
 // typed is a client of the typed API over a service.
 func typed(t *testing.T, service *completion.Service) routerv1connect.CompletionServiceClient {
 	t.Helper()
+	return typedAt(t, service, completion.ProvenanceFull)
+}
+
+// typedAt serves callers that are told so much.
+func typedAt(t *testing.T, service *completion.Service, level completion.Provenance) routerv1connect.CompletionServiceClient {
+	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	quiet, err := telemetry.Start(t.Context(), telemetry.Options{Service: "router"})
 	if err != nil {
@@ -394,7 +400,7 @@ func typed(t *testing.T, service *completion.Service) routerv1connect.Completion
 	routerv1connect.RegisterCompletionServiceHandler(server, &rpc.CompletionServer{
 		Completions: service,
 		Caller: func(context.Context) completion.Caller {
-			return completion.Caller{OrgID: "org_1", Provenance: completion.ProvenanceFull}
+			return completion.Caller{OrgID: "org_1", Provenance: level}
 		},
 	})
 	edge := httptest.NewServer(serve.Mux(1<<20, nil, server))

@@ -65,7 +65,7 @@ func (a *api) mountVideos(mux *http.ServeMux) {
 				err = serve(ctx, x, caller)
 			}
 			if err != nil {
-				a.fail(ctx, x, err)
+				a.fail(ctx, x, completion.Discreet(err, caller.Provenance))
 			}
 		}))
 	}

@@ -26,7 +26,7 @@ func (s *CompletionServer) ExplainRoute(ctx context.Context, in *routerv1.Explai
 	}
 	e, err := s.Explain(caller, req)
 	if err != nil {
-		return nil, err
+		return nil, completion.Discreet(err, caller.Provenance)
 	}
 	return explanationOf(&e, caller.Provenance), nil
 }
@@ -87,6 +87,8 @@ func candidateOf(c *plan.Candidate, level completion.Provenance) *routerv1.Route
 	}
 	if level != completion.ProvenanceNone {
 		out.CredentialClass = eventsv1.CredentialClass(t.Class)
+	} else if t.PolicyID == "" && c.Reason != "" { // without a policy it is a class that puts a candidate where it is
+		out.Reason = "as the organization's rules order it"
 	}
 	if told(t.Credential, t.Class, level) {
 		out.CredentialId, out.Credential, out.Revision = t.Credential.ID, t.Credential.Label, int32(t.Credential.Revision)
@@ -100,11 +102,25 @@ func exclusionOf(x *plan.Exclusion, level completion.Provenance) *routerv1.Route
 	}
 	if level != completion.ProvenanceNone {
 		out.CredentialClass = eventsv1.CredentialClass(x.Class)
+	} else {
+		out.Reason, out.Description = classless(x.Reason, out.GetDescription())
 	}
 	if told(x.Credential, x.Class, level) {
 		out.CredentialId, out.Credential = x.Credential.ID, x.Credential.Label
 	}
 	return out
+}
+
+// classless is a reason that does not tell whose credentials it is about.
+func classless(reason plan.Reason, description string) (string, string) {
+	switch reason {
+	case plan.PlatformNever, plan.PlatformPolicy:
+		return string(plan.NoCredential), "there is no credential that the organization's rules let serve"
+	case plan.NoCredential:
+		return string(reason), "there is no credential that the organization's rules let serve"
+	default:
+		return string(reason), description
+	}
 }
 
 // told reports whether a caller may know which credential it is: never one of the operator's.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,6 +192,31 @@ func TestWhatCannotBeExplainedIsNamed(t *testing.T) {
 		}
 		if _, err := client.ExplainRoute(t.Context(), &routerv1.ExplainRouteRequest{Model: "openai/m", Operation: "songs"}); connect.CodeOf(err) != connect.CodeInvalidArgument {
 			t.Errorf("%s: ExplainRoute(songs) = %v", protocol, err)
+		}
+	}
+}
+
+// TestAnExplanationTellsNoClassToWhoIsToldNothing, neither in words nor in reasons: without a policy it is a class that
+// puts a candidate where it is, and the organization's rule for the platform's that leaves others out.
+func TestAnExplanationTellsNoClassToWhoIsToldNothing(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[completion.Provenance]bool{completion.ProvenanceNone: false, completion.ProvenanceBasic: true} {
+		for protocol, client := range clients(t, explains(t, level)) {
+			got, err := client.ExplainRoute(t.Context(), &routerv1.ExplainRouteRequest{Model: "openai/m"})
+			if err != nil || len(got.GetCandidates()) == 0 || len(got.GetExclusions()) == 0 {
+				t.Fatalf("%s: ExplainRoute = %v, %v; want candidates and exclusions", protocol, got, err)
+			}
+			var words []string
+			for _, c := range got.GetCandidates() {
+				words = append(words, c.GetCredentialClass().String(), c.GetReason())
+			}
+			for _, x := range got.GetExclusions() {
+				words = append(words, x.GetCredentialClass().String(), x.GetReason(), x.GetDescription())
+			}
+			told := strings.ToLower(strings.Join(words, "; "))
+			if tells := strings.Contains(told, "platform") || strings.Contains(told, "own "); tells != want {
+				t.Errorf("%s, level %d: that it tells classes is %v: %s", protocol, level, tells, told)
+			}
 		}
 	}
 }

@@ -85,9 +85,10 @@ func (s *MediaServer) SubmitVideo(ctx context.Context, in *routerv1.SubmitVideoR
 
 // GetJob says how far a job is.
 func (s *MediaServer) GetJob(ctx context.Context, in *routerv1.GetJobRequest) (*routerv1.GetJobResponse, error) {
-	view, err := s.Jobs.Get(ctx, s.Caller(ctx), in.GetId())
+	caller := s.Caller(ctx)
+	view, err := s.Jobs.Get(ctx, caller, in.GetId())
 	if err != nil {
-		return nil, err
+		return nil, completion.Discreet(err, caller.Provenance)
 	}
 	return &routerv1.GetJobResponse{Job: jobOf(&view)}, nil
 }
@@ -104,7 +105,7 @@ func (s *MediaServer) WatchJob(ctx context.Context, in *routerv1.WatchJobRequest
 	for {
 		view, err := s.Jobs.Get(ctx, caller, in.GetId())
 		if err != nil {
-			return err
+			return completion.Discreet(err, caller.Provenance)
 		}
 		if job := jobOf(&view); !proto.Equal(job, last) {
 			if err := stream.Send(&routerv1.WatchJobResponse{Job: job}); err != nil {
@@ -125,9 +126,10 @@ func (s *MediaServer) WatchJob(ctx context.Context, in *routerv1.WatchJobRequest
 
 // CancelJob asks for a job's end.
 func (s *MediaServer) CancelJob(ctx context.Context, in *routerv1.CancelJobRequest) (*routerv1.CancelJobResponse, error) {
-	view, err := s.Jobs.Cancel(ctx, s.Caller(ctx), in.GetId())
+	caller := s.Caller(ctx)
+	view, err := s.Jobs.Cancel(ctx, caller, in.GetId())
 	if err != nil {
-		return nil, err
+		return nil, completion.Discreet(err, caller.Provenance)
 	}
 	return &routerv1.CancelJobResponse{Job: jobOf(&view)}, nil
 }

@@ -49,13 +49,13 @@ func preview(q *keysv1.RouteQuestion, caller func(orgID, keyID string) (completi
 	if err != nil {
 		return nil, err
 	}
-	e, err := explain(who, req)
-	if err != nil {
-		return nil, err
-	}
 	level := who.Provenance
 	if q.GetDetail() == keysv1.ProvenanceLevel_PROVENANCE_LEVEL_FULL {
 		level = completion.ProvenanceFull
+	}
+	e, err := explain(who, req)
+	if err != nil {
+		return nil, completion.Discreet(err, level)
 	}
 	out := &keysv1.PreviewRouteResponse{Route: explanationOf(&e, level)}
 	out.Route.Candidates, out.MoreCandidates = beginning(out.GetRoute().GetCandidates())
