@@ -39,7 +39,7 @@ export const preview = {
     tagBad: "“{{tag}}” is no key=value",
     session: "Session",
     sessionHint: "For lines that stick to it",
-    streaming: "Streamed or not alike",
+    streaming: "Streamed or not: one plan",
   },
   answer: {
     title: "What would happen",
