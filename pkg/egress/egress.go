@@ -8,6 +8,7 @@
 package egress
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -64,6 +65,9 @@ type Guard struct {
 	deny     []netip.AddrPort
 	resolver *net.Resolver
 	port     uint16 // publicPort; tests cannot bind it
+	// connect opens a connection for TLS to an address that is judged on the way; tests have no network that
+	// is silent for five seconds of no time.
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // opening is one entry of Options.Allow.
@@ -75,6 +79,9 @@ type opening struct {
 // New checks the options and tells all that is wrong with them.
 func New(opts Options) (*Guard, error) {
 	g := &Guard{resolver: opts.Resolver, port: publicPort}
+	g.connect = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return g.dialer(true).DialContext(ctx, network, address)
+	}
 	var problems []error
 	for _, text := range opts.Allow {
 		o, err := parseOpening(text)

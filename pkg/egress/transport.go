@@ -121,7 +121,7 @@ func (g *Guard) dialTLS(ctx context.Context, network, address string, config *tl
 	if err != nil {
 		return nil, err
 	}
-	raw, err := g.dialer(true).DialContext(ctx, network, address)
+	raw, err := g.connect(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,8 @@ func (g *Guard) dialTLS(ctx context.Context, network, address string, config *tl
 	bounded, cancel := context.WithTimeout(ctx, tlsTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(bounded); err != nil {
-		return nil, errors.Join(err, raw.Close())
+		_ = raw.Close()
+		return nil, err // bare, so that a timeout is seen to be one
 	}
 	return conn, nil
 }

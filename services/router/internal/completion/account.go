@@ -136,6 +136,9 @@ func (a *attempt) conclude(err error) error {
 			a.tookNothing()
 		}()
 	}
+	if provider != nil && !provider.Sent && provider.Status == 0 { // nobody has read it
+		a.tookNothing()
+	}
 	switch {
 	case errors.Is(err, errPanicked):
 		e.Outcome, e.ErrorClass = usage.Failed, internalClass
@@ -208,15 +211,16 @@ func (a *attempt) tookNothing() {
 
 // providerError finds the provider's failure in err; a call that we ended is one too.
 func (a *attempt) providerError(err, cause error) *ProviderError {
+	e, told := errors.AsType[*ProviderError](err)
+	sent := !told || e.Sent || e.Status != 0 // it may have been, unless the adapter knows better
 	switch {
 	case errors.Is(cause, errFirstByte), errors.Is(cause, errIdle), errors.Is(cause, errTotal):
-		return &ProviderError{Class: TimedOut, Message: cause.Error(), Sent: true, Ours: true}
+		return &ProviderError{Class: TimedOut, Message: cause.Error(), Sent: sent, Ours: true}
 	case errors.Is(cause, ErrDraining):
-		return &ProviderError{Class: Network, Message: "the router is shutting down", Sent: true, Ours: true}
+		return &ProviderError{Class: Network, Message: "the router is shutting down", Sent: sent, Ours: true}
 	case errors.Is(cause, ErrRevoked): // errSwitchedOff is one too
-		return &ProviderError{Class: CredentialError, Message: "it was switched off", Sent: true, Ours: true}
+		return &ProviderError{Class: CredentialError, Message: "it was switched off", Sent: sent, Ours: true}
 	}
-	e, _ := errors.AsType[*ProviderError](err)
 	return e
 }
 

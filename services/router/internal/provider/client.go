@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -252,12 +253,15 @@ func (r *Response) Finish() error {
 // Unresolved is what is said of a host without an address.
 const Unresolved = "the provider's name could not be resolved"
 
-// problem says for people why no answer came. Addresses are left out: the caller need not know what
-// lies behind a provider's name.
+// problem says for people why no answer came, and so whose fault it is. Addresses are left out: the caller need
+// not know what lies behind a provider's name.
 func problem(err error, key secret.Text) string {
 	var dns *net.DNSError
 	var certificate *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
+	var expired x509.CertificateInvalidError
+	var host x509.HostnameError
+	var plain tls.RecordHeaderError
+	var op *net.OpError
 	var timeout net.Error
 	switch f, isFault := fault.Of(err); {
 	case isFault:
@@ -266,12 +270,24 @@ func problem(err error, key secret.Text) string {
 		return Unresolved
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the provider refused the connection"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the provider closed the connection without an answer"
-	case errors.As(err, &certificate), errors.As(err, &authority):
+	case errors.As(err, &host):
+		return "the provider's certificate is for another host"
+	case errors.As(err, &expired) && expired.Reason == x509.Expired:
+		return "the provider's certificate has expired, or is not valid yet"
+	case errors.As(err, &certificate):
 		return "the provider's certificate is not trusted"
+	case errors.As(err, &plain):
+		return "the provider's address does not speak TLS"
+	case errors.As(err, &op) && op.Op == "remote error": // as crypto/tls calls an alert
+		return "the provider refused the TLS handshake"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "the provider did not answer in time"
+	case strings.Contains(err.Error(), "server response headers exceeded"): // net/http has no names for these
+		return "the provider's answer has larger headers than the router takes"
+	case strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "malformed MIME"):
+		return "the provider's address does not speak HTTP"
 	}
 	return "the connection to the provider failed"
 }
