@@ -75,7 +75,7 @@ var Rules = []Rule{
 
 // domainPackages are what a domain package may import of pkg. transit is there for the typed context
 // that a sealed text is bound to, pricing, catalog and keyform because they are pure.
-var domainPackages = []string{"pkg/fault", "pkg/id", "pkg/keyform", "pkg/secret", "pkg/transit", "pkg/pricing", "pkg/catalog"}
+var domainPackages = []string{"pkg/fault", "pkg/id", "pkg/keyform", "pkg/secret", "pkg/transit", "pkg/pricing", "pkg/catalog", "pkg/spelling"}
 
 // domainModules are modules outside the standard library that a domain package may import: pure
 // computation, waiting for goroutines, and a breaker, which is arithmetic over a clock.

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/claviger/claviger/pkg/keyform"
+	"github.com/claviger/claviger/pkg/spelling"
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
 	meteringv1 "github.com/claviger/claviger/proto/gen/claviger/metering/v1"
-	"github.com/claviger/claviger/tools/spelling"
 )
 
 type credentialCommands struct {

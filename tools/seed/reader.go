@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/claviger/claviger/tools/spelling"
+	"github.com/claviger/claviger/pkg/spelling"
 )
 
 // reader walks the syntax tree of a file and gathers every mistake, where a decoder stops at the first.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/claviger/claviger/pkg/spelling"
 	"github.com/claviger/claviger/services/keys/internal/credential"
 	"github.com/claviger/claviger/services/keys/internal/provider"
 )
@@ -170,37 +171,9 @@ func (c *checking) meant(model string, serving []credential.Credential) string {
 	if offers := c.s.Prices.Offers(model); len(offers) > 0 && !slices.Contains(offers, model) {
 		return ": it is served as " + strings.Join(offers[:min(len(offers), named)], " or ")
 	}
-	best, near := "", 3 // mistakes
-	for _, m := range all {
-		if d := distance(model, m, near); d < near {
-			best, near = m, d
-		}
-	}
+	best := spelling.Nearest(model, all)
 	if best == "" {
 		return ""
 	}
 	return ": did you mean " + best + "?"
-}
-
-// distance counts the single characters in which two texts differ, up to limit.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return min(row[len(b)], limit)
 }

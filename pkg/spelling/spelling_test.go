@@ -3,7 +3,7 @@ package spelling_test
 import (
 	"testing"
 
-	"github.com/claviger/claviger/tools/spelling"
+	"github.com/claviger/claviger/pkg/spelling"
 )
 
 func TestNearestIsWhatWasProbablyMeant(t *testing.T) {
