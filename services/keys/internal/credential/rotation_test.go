@@ -120,3 +120,17 @@ func TestTheAuditSaysThatStreamsAreCut(t *testing.T) {
 		t.Errorf("audited %v", d)
 	}
 }
+
+// TestAnOldSecretIsSafeADayAfterItWasReplacedAtTheEarliest, and after its last use if that was later.
+func TestAnOldSecretIsSafeADayAfterItWasReplacedAtTheEarliest(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ used, want time.Time }{
+		"never used":           {time.Time{}, start.Add(24 * time.Hour)},
+		"not used for long":    {start.Add(-time.Hour), start.Add(24 * time.Hour)},
+		"used after it served": {start.Add(time.Hour), start.Add(25*time.Hour + time.Minute)},
+	} {
+		if got := (credential.Previous{ReplacedAt: start, LastUseAt: c.used}).SafeAt(); !got.Equal(c.want) {
+			t.Errorf("%s: safe at %v, want %v", name, got, c.want)
+		}
+	}
+}
