@@ -1,11 +1,13 @@
-import { NativeSelect, Select } from "@mantine/core";
-import { useTranslation } from "react-i18next";
-import classes from "./Several.module.css";
+import { NativeSelect } from "@mantine/core";
+import { lazy, Suspense } from "react";
+
+const LongChooser = lazy(() => import("./LongChooser"));
 
 /** Choice is one thing to choose. */
 export type Choice = { value: string; label: string };
 
-type Props = {
+/** ChooserProps are what a Chooser asks, and of what. */
+export type ChooserProps = {
   label?: string;
   "aria-label"?: string;
   description?: React.ReactNode;
@@ -16,8 +18,6 @@ type Props = {
   options: readonly (Choice | { group: string; items: Choice[] })[];
   /** There are more than these, such as while a long list is still being read. */
   more?: boolean;
-  maw?: string;
-  className?: string;
   classNames?: { root?: string; label?: string };
 };
 
@@ -28,38 +28,22 @@ const short = 30;
  * Chooser chooses one of some objects by name. A long list can be searched. What is chosen and not among them,
  * since it cannot be seen or is gone, keeps its place.
  */
-export function Chooser({ options, more = false, value, onChange, classNames, ...props }: Props) {
-  const { t } = useTranslation();
+export function Chooser({ options, more = false, value, onChange, ...props }: ChooserProps) {
   const all = options.flatMap((option) => ("group" in option ? option.items : [option]));
-  const data = [
-    ...options,
-    ...(all.some((option) => option.value === value) ? [] : [{ value, label: value }]),
-  ];
-  if (!more && all.length <= short) {
-    return (
-      <NativeSelect
-        value={value}
-        onChange={(event) => onChange(event.currentTarget.value)}
-        data={data}
-        classNames={classNames}
-        {...props}
-      />
-    );
-  }
-  return (
-    <Select
+  const known = all.some((option) => option.value === value);
+  const data = known ? [...options] : [...options, { value, label: value }];
+  const plain = (
+    <NativeSelect
       value={value}
-      onChange={(next) => next !== null && onChange(next)}
+      onChange={(event) => onChange(event.currentTarget.value)}
       data={data}
-      allowDeselect={false}
-      searchable
-      selectFirstOptionOnChange
-      limit={50}
-      nothingFoundMessage={t(more ? "common.noneFoundYet" : "common.noneFound")}
-      withScrollArea={false}
-      classNames={{ ...classNames, options: classes.options }}
-      comboboxProps={{ transitionProps: { duration: 80 } }}
       {...props}
     />
+  );
+  if (!more && all.length <= short) return plain;
+  return (
+    <Suspense fallback={plain}>
+      <LongChooser options={data} more={more} value={value} onChange={onChange} {...props} />
+    </Suspense>
   );
 }

@@ -1,5 +1,5 @@
 import { useMemo } from "react";
-import { useAllPrices } from "./whole";
+import { useAllPrices } from "./wholePrices";
 
 /** useModelNames are models to choose from: those with a price. Any other can be written by hand. */
 export function useModelNames(): string[] {

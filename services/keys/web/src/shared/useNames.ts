@@ -1,7 +1,9 @@
+import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { useCallback, useMemo } from "react";
 import { useTranslation } from "react-i18next";
+import { MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { useSession } from "@/session/context";
-import { useAllMembers } from "./whole";
+import { first, paged, useWhole } from "./whole";
 
 /**
  * useNames returns how to say who a member is: "you", their address, or that they have left. Roles that
@@ -10,7 +12,10 @@ import { useAllMembers } from "./whole";
 export function useNames(): (id: string) => string {
   const { t } = useTranslation();
   const { member, may } = useSession();
-  const { items, complete } = useAllMembers(may.seeMembers);
+  const { items, complete } = useWhole(
+    useInfiniteQuery(MemberService.method.listMembers, first, { ...paged, enabled: may.seeMembers }),
+    (page) => page.members,
+  );
   const emails = useMemo(() => new Map(items?.map(({ id, email }) => [id, email])), [items]);
   return useCallback(
     (id) => {

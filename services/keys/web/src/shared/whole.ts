@@ -3,16 +3,16 @@ import { useEffect, useMemo } from "react";
 import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
 import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
-import { MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
-import { PriceService } from "@/gen/claviger/metering/v1/price_pb";
 
 // What there is to choose from has to be all there is, and lists come in pages: these read on by themselves,
 // page after page, to the end. Pages of objects are 500; policies may come in smaller ones. An organization
 // with more than most objects finds the beginning, and is told so.
 const most = 20_000;
-const first = { pageSize: 500, pageToken: "" };
-const paged = {
+/** first asks for the first page of a list. */
+export const first = { pageSize: 500, pageToken: "" };
+/** paged says how to ask for the others. */
+export const paged = {
   pageParamKey: "pageToken",
   getNextPageParam: (page: { nextPageToken: string }) => page.nextPageToken || undefined,
   staleTime: 60_000,
@@ -36,8 +36,11 @@ type Pages<Page> = {
   fetchNextPage: (options: { cancelRefetch: boolean }) => Promise<unknown>;
 };
 
-// A page that fails stops the reading, and what is there stays: the next look at the list begins anew.
-function useWhole<Page, T>(query: Pages<Page>, of: (page: Page) => T[]): Whole<T> {
+/**
+ * useWhole reads a list to its end. A page that fails stops the reading, and what is there stays: the next look at
+ * the list begins anew.
+ */
+export function useWhole<Page, T>(query: Pages<Page>, of: (page: Page) => T[]): Whole<T> {
   const { data, hasNextPage, isFetchingNextPage, isError, fetchNextPage } = query;
   // biome-ignore lint/correctness/useExhaustiveDependencies: how a page is read never changes
   const items = useMemo(() => data?.pages.flatMap(of), [data]);
@@ -75,25 +78,5 @@ export function useAllCredentials(enabled: boolean) {
   return useWhole(
     useInfiniteQuery(CredentialService.method.listCredentials, first, { ...paged, enabled }),
     (page) => page.credentials,
-  );
-}
-
-/** useAllMembers reads every member, if the role may see them. */
-export function useAllMembers(enabled: boolean) {
-  return useWhole(
-    useInfiniteQuery(MemberService.method.listMembers, first, { ...paged, enabled }),
-    (page) => page.members,
-  );
-}
-
-/** useAllPrices reads the whole price book. */
-export function useAllPrices() {
-  return useWhole(
-    useInfiniteQuery(PriceService.method.listPrices, first, {
-      ...paged,
-      staleTime: 10 * 60_000,
-      retry: false,
-    }),
-    (page) => page.prices,
   );
 }

@@ -3,7 +3,8 @@ import { providerSlugs } from "@/features/credentials/names";
 import { useSession } from "@/session/context";
 import type { Named } from "@/shared/Several";
 import { useCallers } from "@/shared/useCallers";
-import { useAllCredentials, useAllPolicies, useAllPrices } from "@/shared/whole";
+import { useAllCredentials, useAllPolicies } from "@/shared/whole";
+import { useAllPrices } from "@/shared/wholePrices";
 import { own } from "./rule";
 
 /** Choices are what there is to choose from while a policy is written. */
