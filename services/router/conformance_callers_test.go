@@ -497,7 +497,9 @@ func typedServer(t *testing.T, service *completion.Service, told *telemetry.Tele
 		},
 	})...)
 	routerv1connect.RegisterCompletionServiceHandler(server, &rpc.CompletionServer{
-		Completions: service, Caller: func(context.Context) completion.Caller { return completion.Caller{OrgID: "org_1", APIKeyID: "key_1"} },
+		Completions: service, Caller: func(context.Context) completion.Caller {
+			return completion.Caller{OrgID: "org_1", APIKeyID: "key_1", Provenance: completion.ProvenanceFull}
+		},
 	})
 	mux := http.NewServeMux()
 	connecthttp.Mount(mux, server, connecthttp.WithCompressMinBytes(1<<10)) // tens of thousands of small answers

@@ -335,7 +335,7 @@ func newStandBy(t *testing.T, slug string, v vendor, s *llmtest.Server, adapters
 	out := &stand{log: log, model: slug + "/" + v.model, serves: adapters[slug], credential: credential}
 	out.http = httptest.NewServer(httpapi.New(httpapi.Options{
 		Completions: service, Caller: func(string) (completion.Caller, error) {
-			return completion.Caller{OrgID: "org_1", APIKeyID: "key_1"}, nil
+			return completion.Caller{OrgID: "org_1", APIKeyID: "key_1", Provenance: completion.ProvenanceFull}, nil
 		},
 		Models: func(completion.Caller) ([]string, error) { return nil, nil }, MaxBodyBytes: 1 << 20,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Telemetry: told,

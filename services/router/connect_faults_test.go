@@ -3,6 +3,7 @@ package router
 import (
 	"bufio"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -31,7 +32,7 @@ import (
 type authority struct {
 	*testing.T
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.PrivateKey
 	pool *x509.CertPool
 }
 
@@ -39,7 +40,7 @@ func newAuthority(t *testing.T) *authority {
 	t.Helper()
 	a := &authority{T: t, pool: x509.NewCertPool()}
 	made := a.make(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	a.cert, a.key = made.Leaf, made.PrivateKey.(*ecdsa.PrivateKey)
+	a.cert, a.key = made.Leaf, made.PrivateKey
 	a.pool.AddCert(a.cert)
 	return a
 }
@@ -122,7 +123,11 @@ func endless(begin, again string) func(net.Conn) {
 	}
 }
 
-func reset(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }
+func reset(c net.Conn) {
+	if over, ok := c.(*net.TCPConn); ok {
+		_ = over.SetLinger(0)
+	}
+}
 
 // unreachable is what is wrong with a provider's address, and what is told of it.
 type unreachable struct {
@@ -270,11 +275,11 @@ func TestHeadersThatNeverEndAreTakenForNoAnswer(t *testing.T) {
 		req.ID = "req_1"
 		began := time.Now()
 		f, _ := fault.Of(service.Complete(context.WithoutCancel(t.Context()), completion.Caller{OrgID: "org_1"}, &req, nothing{}))
-		if f == nil || f.Facts()["provider"] != "openai" || f.Facts()["error_class"] != string(completion.TimedOut) || len(log.events) != 2 {
+		if f == nil || f.Reason() != "PROVIDER_TIMED_OUT" || len(log.events) != 2 {
 			t.Fatalf("%v, %d events", f, len(log.events))
 		}
 		for i, e := range log.events {
-			if e.Outcome != usage.Failed || e.ErrorClass != string(completion.TimedOut) || e.Source != usage.Estimated || e.Tokens.InputTotal == 0 || e.Duration != 20*time.Second {
+			if e.Provider != "openai" || e.Outcome != usage.Failed || e.ErrorClass != string(completion.TimedOut) || e.Source != usage.Estimated || e.Tokens.InputTotal == 0 || e.Duration != 20*time.Second {
 				t.Errorf("event %d says %v, %s, %+v by %v after %s", i, e.Outcome, e.ErrorClass, e.Tokens, e.Source, e.Duration)
 			}
 		}
