@@ -151,6 +151,9 @@ func explain(err error) problem {
 	}
 	if e, ok := errors.AsType[*failure](err); ok {
 		p := problem{Code: e.code, Message: e.message, Hint: e.hint, exit: 1}
+		if of, ok := errors.AsType[*seed.LineError](err); ok {
+			p.Message = of.Error()
+		}
 		if inner, ok := errors.AsType[*callError](e.cause); ok {
 			p.RequestID = inner.requestID
 		}

@@ -77,7 +77,7 @@ groups:
 	}
 	p.run("", "policy", "list").ok().says("openai/gpt-4o=own or openai/gpt-4o-mini=main, then policy/spare")
 
-	p.run(strings.Replace(text, "credential: main", "credential: nobody", 1), "policy", "create", "--file", "-").exits(1).complains(`no credential "nobody"`)
+	p.run(strings.Replace(text, "credential: main", "credential: nobody", 1), "policy", "create", "--file", "-").exits(1).complains(`line 2: there is no credential "nobody"`)
 	p.run(strings.Replace(text, "strategy: weighted", "strategy: random", 1), "policy", "create", "--file", "-").exits(2).complains("-:5:15: strategy must be")
 	problem := p.run(strings.Replace(text, "retries: 0", "retries: lots", 1), "policy", "check", "--file", "-", "-o", "json").exits(2).problem()
 	if len(problem.Fields) != 1 || problem.Fields[0].Field != "-:8:90" || problem.Code != "USAGE" {

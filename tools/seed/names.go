@@ -1,6 +1,8 @@
 package seed
 
 import (
+	"fmt"
+
 	"google.golang.org/protobuf/proto"
 
 	keysv1 "github.com/claviger/claviger/proto/gen/claviger/keys/v1"
@@ -15,6 +17,7 @@ type Naming struct {
 // Resolve returns a copy of a rule in which every object is called as naming says.
 func Resolve(spec *keysv1.PolicySpec, naming Naming) (*keysv1.PolicySpec, error) {
 	out := proto.CloneOf(spec)
+	line := 0
 	for _, group := range out.GetGroups() {
 		if when := group.GetWhen(); when != nil {
 			if err := rename(when.ApiKeyIds, naming.APIKey); err != nil {
@@ -25,18 +28,31 @@ func Resolve(spec *keysv1.PolicySpec, naming Naming) (*keysv1.PolicySpec, error)
 			}
 		}
 		for _, target := range group.GetTargets() {
+			line++
 			if target.GetCredentialId() == "" || naming.Credential == nil {
 				continue
 			}
 			id, err := naming.Credential(target.GetCredentialId())
 			if err != nil {
-				return nil, err
+				return nil, &LineError{line, err}
 			}
 			target.CredentialId = id
 		}
 	}
 	return out, nil
 }
+
+// LineError is what is wrong with a line of a policy. Lines count from 1 through all groups.
+type LineError struct {
+	Line int
+	Err  error
+}
+
+// Error says which line it is.
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+
+// Unwrap returns what is wrong with it.
+func (e *LineError) Unwrap() error { return e.Err }
 
 func rename(list []string, name func(string) (string, error)) error {
 	if name == nil {
