@@ -21,6 +21,7 @@ import { ErrorInfoSchema } from "@/gen/google/rpc/error_details_pb";
 import { renderPage } from "@/test/render";
 import { ApiKeysView } from "./ApiKeysPage";
 import type { ApiKeysSearch } from "./search";
+import { stateOf } from "./state";
 
 const secret = "clv_live_AbCdEfGhIj_kLmNoPqRsTuVwXyZ0123456789";
 const day = 86_400_000;
@@ -28,7 +29,7 @@ const day = 86_400_000;
 function key(
   id: string,
   name: string,
-  more: Partial<Pick<ApiKey, "memberId" | "policyId" | "expireTime" | "revokeTime">> = {},
+  more: Partial<Pick<ApiKey, "memberId" | "policyId" | "expireTime" | "revokeTime" | "suspended">> = {},
 ) {
   return create(ApiKeySchema, {
     id,
@@ -52,6 +53,11 @@ function server({ lost = false, metering = true } = {}) {
     key("key_soon", "nightly", { expireTime: timestampFromMs(Date.now() + 2 * day) }),
     key("key_old", "old laptop", { revokeTime: timestampFromMs(Date.now() - 1000) }),
     key("key_theirs", "theirs", { memberId: "mem_2" }),
+    key("key_away", "on leave", {
+      memberId: "mem_3",
+      suspended: true,
+      expireTime: timestampFromMs(Date.now() + 2 * day),
+    }),
   ];
   const transport = createRouterTransport(({ service }) => {
     service(ApiKeyService, {
@@ -113,6 +119,18 @@ describe("API keys", () => {
     const nightly = await rowOf("nightly");
     expect(within(nightly).getByText("Expires soon")).toBeDefined();
     await within(nightly).findByText("Never");
+  });
+
+  test("of a disabled member are suspended, with the reason, and stay in the list", async () => {
+    const { transport } = server();
+    await renderPage(<Harness />, { transport });
+    const away = await rowOf("on leave");
+    expect(within(away).getByText("Suspended")).toBeDefined();
+    expect(within(away).getByText("Its owner is disabled")).toBeDefined();
+    // What cannot be given back comes first.
+    const over = timestampFromMs(Date.now() - 1000);
+    expect(stateOf(key("a", "a", { suspended: true, expireTime: over }), Date.now())).toBe("expired");
+    expect(stateOf(key("a", "a", { suspended: true, revokeTime: over }), Date.now())).toBe("revoked");
   });
 
   test("work without metering: the last use is not known, everything else is", async () => {

@@ -22,7 +22,13 @@ import type { ApiKeysSearch } from "./search";
 import { provenanceKey, stateOf } from "./state";
 
 const route = getRouteApi("/o/$org/api-keys");
-const tones = { active: "good", soon: "warn", expired: "quiet", revoked: "quiet" } as const;
+const tones = {
+  active: "good",
+  soon: "warn",
+  suspended: "warn",
+  expired: "quiet",
+  revoked: "quiet",
+} as const;
 
 /** ApiKeysPage lists the API keys. */
 export function ApiKeysPage() {
@@ -118,7 +124,12 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
       header: t("apiKeys.columns.state"),
       cell: (row) => {
         const state = stateOf(row, now);
-        return <Status tone={tones[state]}>{t(`apiKeys.states.${state}`)}</Status>;
+        return (
+          <>
+            <Status tone={tones[state]}>{t(`apiKeys.states.${state}`)}</Status>
+            {state === "suspended" && <div className={classes.quiet}>{t("apiKeys.suspendedWhy")}</div>}
+          </>
+        );
       },
     },
     {

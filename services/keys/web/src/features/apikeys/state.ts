@@ -3,12 +3,15 @@ import { type ApiKey, ProvenanceLevel } from "@/gen/claviger/keys/v1/api_key_pb"
 
 const soon = 7 * 86_400_000;
 
+/** KeyState is whether a key works. Suspended may work again; what is expired or revoked does not. */
+type KeyState = "active" | "soon" | "suspended" | "expired" | "revoked";
+
 /** stateOf says whether a key works. */
-export function stateOf(key: ApiKey, now: number): "active" | "soon" | "expired" | "revoked" {
+export function stateOf(key: ApiKey, now: number): KeyState {
+  const left = key.expireTime ? timestampMs(key.expireTime) - now : Number.POSITIVE_INFINITY;
   if (key.revokeTime) return "revoked";
-  if (!key.expireTime) return "active";
-  const left = timestampMs(key.expireTime) - now;
   if (left <= 0) return "expired";
+  if (key.suspended) return "suspended";
   return left < soon ? "soon" : "active";
 }
 

@@ -1,6 +1,7 @@
 import { Button, Group, Modal, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { type Member, MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { useClient, useSession } from "@/session/context";
@@ -16,9 +17,9 @@ import { newPassword } from "./password";
 import { RoleChoice } from "./RoleChoice";
 
 /** MembersDialog is what is open over the list. */
-export type MembersDialog = { kind: "add" } | { kind: "role" | "remove"; member: Member };
+export type MembersDialog = { kind: "add" } | { kind: "role" | "disable" | "remove"; member: Member };
 
-/** MemberDialogs add, change and remove members. */
+/** MemberDialogs add, change, disable and remove members. */
 export default function MemberDialogs({ dialog, onClose }: { dialog: MembersDialog; onClose: () => void }) {
   const { t } = useTranslation();
   const client = useClient(MemberService);
@@ -37,28 +38,32 @@ export default function MemberDialogs({ dialog, onClose }: { dialog: MembersDial
           <ChangeRole member={dialog.member} onClose={onClose} />
         </Modal>
       );
+    case "disable":
     case "remove": {
-      const { id, email } = dialog.member;
+      const { id, email, etag } = dialog.member;
+      const removes = dialog.kind === "remove";
       return (
         <CutDialog
           onClose={onClose}
           onSeen={() => {
             onClose();
             void refresh(MemberService);
+            void refresh(ApiKeyService);
           }}
-          title={t("members.remove.title", { email })}
-          confirm={t("members.remove.confirm")}
-          name={email}
-          nameOf={t("members.remove.nameOf")}
-          done={t("members.done.removed", { email })}
+          title={t(removes ? "members.remove.title" : "members.disable.title", { email })}
+          confirm={t(removes ? "members.remove.confirm" : "members.disable.confirm")}
+          {...(removes && { name: email, nameOf: t("members.remove.nameOf") })}
+          done={t(removes ? "members.done.removed" : "members.disable.done", { email })}
           onConfirm={async (cutStreams) => {
-            const { receipt } = await once((idempotencyKey) =>
-              client.deleteMember({ id, cutStreams, idempotencyKey }),
+            const { receipt } = await once(async (idempotencyKey) =>
+              removes
+                ? await client.deleteMember({ id, cutStreams, idempotencyKey })
+                : await client.updateMember({ id, etag, disabled: true, cutStreams, idempotencyKey }),
             );
             return receipt;
           }}
         >
-          {t("members.remove.body")}
+          {t(removes ? "members.remove.body" : "members.disable.body")}
         </CutDialog>
       );
     }

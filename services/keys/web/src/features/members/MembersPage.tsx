@@ -1,16 +1,29 @@
 import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Menu } from "@mantine/core";
-import { IconDots, IconPlus, IconTrash, IconUserCog, IconUsers } from "@tabler/icons-react";
+import {
+  IconDots,
+  IconPlayerPause,
+  IconPlayerPlay,
+  IconPlus,
+  IconTrash,
+  IconUserCog,
+  IconUsers,
+} from "@tabler/icons-react";
 import { lazy, Suspense, useState } from "react";
 import { useTranslation } from "react-i18next";
+import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { type Member, MemberService } from "@/gen/claviger/keys/v1/member_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
-import { useSession } from "@/session/context";
+import { useClient, useSession } from "@/session/context";
 import { type Column, DataTable } from "@/shared/DataTable";
+import { done, failed } from "@/shared/errors/toast";
 import { Page, Panel } from "@/shared/Page";
 import { roleKey } from "@/shared/roles";
+import { Status } from "@/shared/Status";
 import { Empty, Loaded, LoadMore } from "@/shared/states";
 import { Time } from "@/shared/Time";
+import { newIdempotencyKey, useAction } from "@/shared/useAction";
+import { useRefresh } from "@/shared/useRefresh";
 import type { MembersDialog } from "./MemberDialogs";
 import classes from "./MembersPage.module.css";
 
@@ -73,10 +86,17 @@ function List({ members, onDialog }: { members: Member[]; onDialog: (dialog: Mem
       id: "email",
       header: t("members.columns.email"),
       main: true,
-      cell: ({ id, email }) => (
+      cell: ({ id, email, disableTime }) => (
         <>
           {email}
           {id === self.id && <span className={classes.you}>{t("members.you")}</span>}
+          {disableTime && (
+            <div className={classes.state}>
+              <Status tone="quiet">
+                {t("members.disabled")} <Time value={disableTime} />
+              </Status>
+            </div>
+          )}
         </>
       ),
     },
@@ -108,40 +128,71 @@ function List({ members, onDialog }: { members: Member[]; onDialog: (dialog: Mem
       header: t("members.columns.actions"),
       bare: true,
       align: "end",
-      cell: (member) => {
-        const untouchable = member.role === Role.OWNER && !may.manageOwners;
-        return (
-          <Menu position="bottom-end" width={190}>
-            <Menu.Target>
-              <ActionIcon
-                variant="subtle"
-                color="gray"
-                disabled={untouchable}
-                title={untouchable ? t("members.ownerOnly") : undefined}
-                aria-label={t("members.actions.more", { email: member.email })}
-              >
-                <IconDots size={17} />
-              </ActionIcon>
-            </Menu.Target>
-            <Menu.Dropdown>
-              <Menu.Item
-                leftSection={<IconUserCog size={15} aria-hidden />}
-                onClick={() => onDialog({ kind: "role", member })}
-              >
-                {t("members.actions.role")}
-              </Menu.Item>
-              <Menu.Item
-                c="var(--bad)"
-                leftSection={<IconTrash size={15} aria-hidden />}
-                onClick={() => onDialog({ kind: "remove", member })}
-              >
-                {t("members.actions.remove")}
-              </Menu.Item>
-            </Menu.Dropdown>
-          </Menu>
-        );
-      },
+      cell: (member) => <Actions member={member} onDialog={onDialog} />,
     });
   }
   return <DataTable caption={t("members.title")} columns={columns} rows={members} rowKey={({ id }) => id} />;
+}
+
+function Actions({ member, onDialog }: { member: Member; onDialog: (dialog: MembersDialog) => void }) {
+  const { t } = useTranslation();
+  const { may, member: self } = useSession();
+  const client = useClient(MemberService);
+  const refresh = useRefresh();
+  const { id, email, etag, disableTime } = member;
+  const untouchable = member.role === Role.OWNER && !may.manageOwners;
+  const enable = useAction(async () => {
+    try {
+      await client.updateMember({ id, etag, disabled: false, idempotencyKey: newIdempotencyKey() });
+      done(t("members.done.enabled", { email }));
+    } catch (error) {
+      failed(t("members.enableFailed", { email }), error);
+    }
+    await Promise.all([refresh(MemberService), refresh(ApiKeyService)]);
+  });
+  return (
+    <Menu position="bottom-end" width={190}>
+      <Menu.Target>
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          disabled={untouchable}
+          loading={enable.busy}
+          title={untouchable ? t("members.ownerOnly") : undefined}
+          aria-label={t("members.actions.more", { email })}
+        >
+          <IconDots size={17} />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item
+          leftSection={<IconUserCog size={15} aria-hidden />}
+          onClick={() => onDialog({ kind: "role", member })}
+        >
+          {t("members.actions.role")}
+        </Menu.Item>
+        {disableTime && (
+          <Menu.Item leftSection={<IconPlayerPlay size={15} aria-hidden />} onClick={() => void enable.run()}>
+            {t("members.actions.enable")}
+          </Menu.Item>
+        )}
+        {/* Nobody can take back that they have disabled themselves. */}
+        {!disableTime && id !== self.id && (
+          <Menu.Item
+            leftSection={<IconPlayerPause size={15} aria-hidden />}
+            onClick={() => onDialog({ kind: "disable", member })}
+          >
+            {t("members.actions.disable")}
+          </Menu.Item>
+        )}
+        <Menu.Item
+          c="var(--bad)"
+          leftSection={<IconTrash size={15} aria-hidden />}
+          onClick={() => onDialog({ kind: "remove", member })}
+        >
+          {t("members.actions.remove")}
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  );
 }

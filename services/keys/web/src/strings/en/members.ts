@@ -18,7 +18,14 @@ export const members = {
     viewer: "Sees all usage, credentials and members, and changes nothing.",
     unknown: "May do nothing.",
   },
-  actions: { more: "Change {{email}}", role: "Change the role", remove: "Remove" },
+  actions: {
+    more: "Change {{email}}",
+    role: "Change the role",
+    disable: "Disable",
+    enable: "Enable",
+    remove: "Remove",
+  },
+  disabled: "Disabled",
   ownerOnly: "Only an owner can change an owner.",
   addDialog: {
     title: "Add a member",
@@ -36,6 +43,13 @@ export const members = {
     submit: "Change the role",
     failed: "The role could not be changed",
   },
+  disable: {
+    title: "Disable {{email}}",
+    body: "They are signed out at once and cannot sign in, and the API keys that they own are refused. Nothing is lost: you can enable them again.",
+    confirm: "Disable member",
+    done: "{{email}} is disabled, and their API keys are suspended.",
+  },
+  enableFailed: "{{email}} was not enabled",
   remove: {
     title: "Remove {{email}}",
     body: "They are signed out at once, and the API keys that they own stop working. Applications that use those keys will fail.",
@@ -45,6 +59,7 @@ export const members = {
   done: {
     added: "{{email}} can sign in now",
     role: "{{email}} is {{role}} now",
+    enabled: "{{email}} can sign in again, and their API keys work",
     removed: "{{email}} is removed",
   },
 } as const;
