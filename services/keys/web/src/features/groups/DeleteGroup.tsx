@@ -1,6 +1,8 @@
 import "@/strings/late/groups";
+import { useQuery } from "@connectrpc/connect-query";
 import { useTranslation } from "react-i18next";
 import { type Group, GroupService } from "@/gen/claviger/keys/v1/group_pb";
+import { RoutingService } from "@/gen/claviger/keys/v1/routing_pb";
 import { useClient, useSession } from "@/session/context";
 import { ConfirmDialog } from "@/shared/ConfirmDialog";
 import { done } from "@/shared/errors/toast";
@@ -21,6 +23,7 @@ export function DeleteGroup({ group, apiKeys, onClose }: Props) {
   const { id, name } = group;
   const policies = useAllPolicies().items ?? [];
   const credentials = useAllCredentials(may.seeCredentials).items ?? [];
+  const preferences = useQuery(RoutingService.method.getRoutingPreferences, {}).data?.preferences;
   const uses = [
     ["keys", apiKeys],
     [
@@ -33,6 +36,7 @@ export function DeleteGroup({ group, apiKeys, onClose }: Props) {
       "credentials",
       credentials.filter(({ scope }) => scope?.groupIds.includes(id)).map(({ label }) => label),
     ],
+    ["preferences", preferences?.memberGroupId === id ? [name] : []],
   ] as const;
   const used = uses.filter(([, names]) => names.length > 0);
   return (

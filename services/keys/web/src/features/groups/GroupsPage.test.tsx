@@ -6,6 +6,7 @@ import { ApiKeyService } from "@/gen/claviger/keys/v1/api_key_pb";
 import { CredentialService } from "@/gen/claviger/keys/v1/credential_pb";
 import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
+import { RoutingService } from "@/gen/claviger/keys/v1/routing_pb";
 import { Role } from "@/gen/claviger/options/v1/options_pb";
 import { renderPage } from "@/test/render";
 import { GroupsPage } from "./GroupsPage";
@@ -41,6 +42,9 @@ function server() {
     });
     service(ApiKeyService, {
       listApiKeys: () => ({ apiKeys: [{ id: "key_1", name: "shop", groupId: "grp_1" }] }),
+    });
+    service(RoutingService, {
+      getRoutingPreferences: () => ({ preferences: { memberGroupId: "grp_1" }, etag: "1" }),
     });
     service(PolicyService, {
       listPolicies: () => ({
@@ -118,6 +122,7 @@ describe("groups", () => {
     await dialog.findByText("API keys: shop");
     await dialog.findByText("Conditions of policies: main");
     await dialog.findByText("Scopes of credentials: Team key");
+    await dialog.findByText("Routing: API keys that members create are in it");
     await userEvent.click(dialog.getByRole("button", { name: "Delete group" }));
     await waitFor(() => expect(calls).toEqual([["delete", "grp_1"]]));
   });

@@ -11,13 +11,14 @@ import {
   RoutingService,
 } from "@/gen/claviger/keys/v1/routing_pb";
 import { useClient, useSession } from "@/session/context";
+import { Chooser } from "@/shared/Chooser";
 import { DefaultPolicyFields } from "@/shared/DefaultPolicyFields";
 import { done } from "@/shared/errors/toast";
 import { Panel, Section } from "@/shared/Page";
 import { Several } from "@/shared/Several";
 import { useIdempotencyKey } from "@/shared/useAction";
 import { useRefresh } from "@/shared/useRefresh";
-import { useAllPolicies } from "@/shared/whole";
+import { useAllGroups, useAllPolicies } from "@/shared/whole";
 import {
   messageOf,
   moved,
@@ -79,6 +80,7 @@ export function PreferencesForm({ read }: { read: Answer }) {
       <Platform {...part} />
       <Providers {...part} />
       <DefaultPolicy {...part} />
+      <MemberGroup {...part} />
       {may.manageRouting && (
         <SaveFoot saving={saving} label={t("routing.save")} failed={t("routing.saveFailed")} />
       )}
@@ -317,6 +319,36 @@ function DefaultPolicy({ value, set, may }: PartProps) {
               </p>
             )}
           </>
+        )}
+      </Panel>
+    </Section>
+  );
+}
+
+function MemberGroup({ value, set, may }: PartProps) {
+  const { t } = useTranslation();
+  const { memberGroupId } = value;
+  const { items = [], complete, more } = useAllGroups();
+  const chosen = items.find(({ id }) => id === memberGroupId)?.name ?? memberGroupId;
+  return (
+    <Section title={t("routing.memberGroup.title")} description={t("routing.memberGroup.description")}>
+      <Panel>
+        {may ? (
+          <Stack maw="24rem">
+            <Chooser
+              label={t("routing.memberGroup.label")}
+              description={complete && items.length === 0 && t("routing.memberGroup.empty")}
+              value={memberGroupId}
+              onChange={(next) => set({ memberGroupId: next })}
+              options={[
+                { value: "", label: t("routing.memberGroup.none") },
+                ...items.map(({ id, name }) => ({ value: id, label: name })),
+              ]}
+              more={more}
+            />
+          </Stack>
+        ) : (
+          chosen || t("routing.memberGroup.none")
         )}
       </Panel>
     </Section>

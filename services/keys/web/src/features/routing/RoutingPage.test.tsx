@@ -3,6 +3,7 @@ import { Code, ConnectError, createRouterTransport } from "@connectrpc/connect";
 import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { describe, expect, test } from "vitest";
+import { GroupService } from "@/gen/claviger/keys/v1/group_pb";
 import { PolicyService } from "@/gen/claviger/keys/v1/policy_pb";
 import {
   ModelService,
@@ -23,13 +24,15 @@ function stale() {
   ]);
 }
 
-function server() {
+function server({ groups = ["support", "research"] } = {}) {
   const calls: string[] = [];
+  const memberGroups: string[] = [];
   let etag = 1;
   let preferences: RoutingPreferences = create(RoutingPreferencesSchema, {
     order: ["anthropic", "openai"],
     providers: [{ provider: "groq", platform: PlatformRule.NEVER }],
     policyId: "pol_1",
+    memberGroupId: groups.length > 0 ? "grp_1" : "",
   });
   let approved = { approvedModels: ["openai/*"], etag: "1" };
   const transport = createRouterTransport(({ service }) => {
@@ -43,6 +46,7 @@ function server() {
         calls.push(
           `${etag}: order ${order}; ignore ${ignore}; ${rules}; rest ${PlatformRule[platform]}; ${policyId} ${enforcePolicy}`,
         );
+        memberGroups.push(request.preferences?.memberGroupId ?? "");
         etag += 1;
         preferences = request.preferences ?? preferences;
         return { preferences, etag: String(etag) };
@@ -55,6 +59,9 @@ function server() {
         approved = { approvedModels, etag: "2" };
         return approved;
       },
+    });
+    service(GroupService, {
+      listGroups: () => ({ groups: groups.map((name, at) => ({ id: `grp_${at + 1}`, name })) }),
     });
     service(PolicyService, {
       listPolicies: () => ({
@@ -69,6 +76,7 @@ function server() {
   return {
     transport,
     calls,
+    memberGroups,
     /** Somebody else forbids the platform's keys. */
     overtake: () => {
       etag = 70;
@@ -148,12 +156,34 @@ describe("the preferences", () => {
     await waitFor(() => expect(calls).toEqual(["70: order ; ignore ; ; rest AFTER_OWN;  false"]));
   });
 
+  test("say which group API keys of members are in, or none", async () => {
+    const { transport, memberGroups } = server();
+    await renderPage(<RoutingPage />, { transport });
+    const group = await screen.findByRole("combobox", { name: "Group" });
+    await within(group).findByRole("option", { name: "research" });
+    expect(group).toHaveProperty("value", "grp_1");
+    await userEvent.selectOptions(group, "research");
+    await userEvent.click(save());
+    await waitFor(() => expect(memberGroups).toEqual(["grp_2"]));
+    await waitFor(() => expect(save()).toHaveProperty("disabled", true));
+    await userEvent.selectOptions(group, "None: approved models alone bind them");
+    await userEvent.click(save());
+    await waitFor(() => expect(memberGroups).toEqual(["grp_2", ""]));
+  });
+
+  test("say where groups are made while there is none to choose", async () => {
+    const { transport } = server({ groups: [] });
+    await renderPage(<RoutingPage />, { transport });
+    await screen.findByText("There are no groups yet. Create one on the page Groups first.");
+  });
+
   test("are for admins to read, who approve models", async () => {
     const { transport, calls } = server();
     await renderPage(<RoutingPage />, { transport, role: Role.ADMIN });
     await screen.findByText(/Only an owner can change whose keys are used/);
     expect(screen.queryByRole("button", { name: "Save preferences" })).toBeNull();
-    expect(screen.queryByRole("combobox", { name: /Rule for|Add a rule/ })).toBeNull();
+    expect(screen.queryByRole("combobox", { name: /Rule for|Add a rule|Group/ })).toBeNull();
+    await screen.findByText("support");
     await userEvent.type(
       await screen.findByLabelText("Patterns", { selector: "input" }),
       "anthropic/claude*{Enter}",

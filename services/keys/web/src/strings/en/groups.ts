@@ -48,6 +48,7 @@ export const groups = {
     keys: "API keys: {{names}}",
     policies: "Conditions of policies: {{names}}",
     credentials: "Scopes of credentials: {{names}}",
+    preferences: "Routing: API keys that members create are in it",
     confirm: "Delete group",
     done: "{{name}} is deleted",
   },

@@ -63,6 +63,14 @@ export const routing = {
     enforceHint: "Whatever model a request names. Conditions of the policy can still look at that name.",
     unenforced: "Used when a request names no model.",
   },
+  memberGroup: {
+    title: "API keys that members create",
+    description:
+      "Members choose no group themselves. In this one, their new API keys get its default policy and approved models; those that exist stay where they are.",
+    label: "Group",
+    none: "None: approved models alone bind them",
+    empty: "There are no groups yet. Create one on the page Groups first.",
+  },
   approved: {
     title: "Approved models",
     description: "What the organization may use, in policies too. Groups can narrow it further.",
