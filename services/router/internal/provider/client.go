@@ -88,13 +88,12 @@ type Response struct {
 // Send sends the call. Its error is a *completion.ProviderError; if the context has ended, the error
 // is the context's error too.
 func (c Client) Send(ctx context.Context, out Outgoing) (*Response, error) {
+	// What has a connection may have been sent, even if the call is ended before anybody says so: money that nobody
+	// sees is the worse mistake. Only what could not be written whole certainly was not.
 	var sent atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil {
-				sent.Store(true)
-			}
-		},
+		GotConn:      func(httptrace.GotConnInfo) { sent.Store(true) },
+		WroteRequest: func(info httptrace.WroteRequestInfo) { sent.Store(info.Err == nil) },
 	})
 	var body io.Reader
 	if out.Body != nil {

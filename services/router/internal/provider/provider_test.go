@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +170,42 @@ func TestDialErrorsAreNotSent(t *testing.T) {
 		var failed *completion.ProviderError
 		if !errors.As(err, &failed) || failed.Sent || failed.Class != completion.Network || failed.Message != want || failed.Unbilled {
 			t.Errorf("%s: %+v (%v)", url, failed, err)
+		}
+	}
+}
+
+// TestWhatMayHaveBeenSentIsSent: a call that is ended between its connection and the word that it was written may have
+// reached its provider, who takes money for it.
+func TestWhatMayHaveBeenSentIsSent(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken pipe")
+	for name, test := range map[string]struct {
+		play func(*httptrace.ClientTrace)
+		want bool
+	}{
+		"no connection":          {func(*httptrace.ClientTrace) {}, false},
+		"ended while it is sent": {func(c *httptrace.ClientTrace) { c.GotConn(httptrace.GotConnInfo{}) }, true},
+		"written, and then ended": {func(c *httptrace.ClientTrace) {
+			c.GotConn(httptrace.GotConnInfo{})
+			c.WroteRequest(httptrace.WroteRequestInfo{})
+		}, true},
+		"could not be written": {func(c *httptrace.ClientTrace) {
+			c.GotConn(httptrace.GotConnInfo{})
+			c.WroteRequest(httptrace.WroteRequestInfo{Err: broken})
+		}, false},
+		"another one is being sent": {func(c *httptrace.ClientTrace) {
+			c.GotConn(httptrace.GotConnInfo{})
+			c.WroteRequest(httptrace.WroteRequestInfo{Err: broken})
+			c.GotConn(httptrace.GotConnInfo{})
+		}, true},
+	} {
+		client := provider.NewClient(transport(func(r *http.Request) (*http.Response, error) {
+			test.play(httptrace.ContextClientTrace(r.Context()))
+			return nil, context.Canceled
+		}))
+		_, err := client.Send(t.Context(), provider.Outgoing{Method: http.MethodPost, URL: "https://x.example/", Body: []byte("{}")})
+		if e, ok := errors.AsType[*completion.ProviderError](err); !ok || e.Sent != test.want {
+			t.Errorf("%s: %+v, want sent: %v", name, err, test.want)
 		}
 	}
 }
