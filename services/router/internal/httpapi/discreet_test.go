@@ -34,7 +34,7 @@ func TestErrorsNameCredentialsAsFarAsTheAPIKeyMaySee(t *testing.T) {
 		tg.Credential = &completion.Credential{ID: "cred_" + name, Label: "label-" + name, Provider: "openai"}
 		return tg
 	}
-	r.Planner = configured{7, []completion.Target{of("first", 0), of("second", 1)}}
+	r.Planner = configured{7, nil, []completion.Target{of("first", 0), of("second", 1)}}
 	service := completion.New(completion.Options{
 		Planner: r, Keyring: r, Recorder: r, Evidence: r, Providers: map[string]completion.Provider{"openai": openai.New(transport)},
 		BaseURLs: map[string]string{"openai": upstream.OpenAIURL()}, Log: slog.New(slog.DiscardHandler), Now: time.Now,

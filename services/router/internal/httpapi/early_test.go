@@ -1,6 +1,8 @@
 package httpapi_test
 
 import (
+	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -60,5 +62,28 @@ func TestCallersDoNotWaitForWhatComesBehindTheirAnswer(t *testing.T) {
 			learning.read <- struct{}{}
 			<-learning.learned
 		}
+	}
+}
+
+// TestAPieceOfAStreamDoesNotWaitForTheNext, which comes an hour later.
+func TestAPieceOfAStreamDoesNotWaitForTheNext(t *testing.T) {
+	t.Parallel()
+	r := &rig{}
+	server := httptest.NewServer(r.handler(t, map[string]completion.Provider{
+		"slow": slow{plays: map[string][]step{"x": {{0, said("words"), nil}, {time.Hour, said("more"), nil}}}},
+	}, nil))
+	t.Cleanup(server.Close)
+	for _, d := range dialects {
+		ctx, leave := context.WithCancel(t.Context())
+		res := begin(ctx, t, server, http.MethodPost, d.path, body(d.body, "slow/x", "true", llmtest.Script{}), nil)
+		var got []byte
+		for piece := make([]byte, 4096); !bytes.Contains(got, []byte("words")); {
+			n, err := res.Body.Read(piece)
+			if got = append(got, piece[:n]...); err != nil {
+				t.Fatalf("%s: %v after %q", d.path, err, got)
+			}
+		}
+		leave()
+		_ = res.Body.Close()
 	}
 }
