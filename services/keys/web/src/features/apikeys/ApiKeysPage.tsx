@@ -125,10 +125,10 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
       cell: (row) => {
         const state = stateOf(row, now);
         return (
-          <>
+          <div className={classes.state}>
             <Status tone={tones[state]}>{t(`apiKeys.states.${state}`)}</Status>
             {state === "suspended" && <div className={classes.quiet}>{t("apiKeys.suspendedWhy")}</div>}
-          </>
+          </div>
         );
       },
     },
@@ -162,7 +162,7 @@ function List({ keys, search, onSearch }: Props & { keys: ApiKey[] }) {
             header: t("apiKeys.columns.group"),
             cell: (row: ApiKey) =>
               row.groupId ? (
-                groupOf(row.groupId)
+                <div className={classes.group}>{groupOf(row.groupId)}</div>
               ) : (
                 <span className={classes.quiet}>{t("apiKeys.noGroup")}</span>
               ),

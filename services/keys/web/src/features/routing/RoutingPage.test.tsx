@@ -166,7 +166,7 @@ describe("the preferences", () => {
     await userEvent.click(save());
     await waitFor(() => expect(memberGroups).toEqual(["grp_2"]));
     await waitFor(() => expect(save()).toHaveProperty("disabled", true));
-    await userEvent.selectOptions(group, "None: approved models alone bind them");
+    await userEvent.selectOptions(group, "None: approved models bind them");
     await userEvent.click(save());
     await waitFor(() => expect(memberGroups).toEqual(["grp_2", ""]));
   });

@@ -68,7 +68,7 @@ export const routing = {
     description:
       "Members choose no group themselves. In this one, their new API keys get its default policy and approved models; those that exist stay where they are.",
     label: "Group",
-    none: "None: approved models alone bind them",
+    none: "None: approved models bind them",
     empty: "There are no groups yet. Create one on the page Groups first.",
   },
   approved: {
