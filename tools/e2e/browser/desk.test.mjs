@@ -10,9 +10,9 @@ const refused = [/status of 400/];
 const key = () => world.apiKeys.desk;
 
 // Routers hear of a change a moment after it.
-async function served(model) {
+async function served(model, apiKey = key()) {
   for (let n = 0; ; n++) {
-    const answer = await complete(key(), { model });
+    const answer = await complete(apiKey, { model });
     if (answer.status === 200 || n === 50) return answer;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
@@ -218,7 +218,70 @@ test("routing and groups: a rule, an order, a group that an API key is in", () =
     await page.goto("/o/desk/groups");
     await button(page, "Delete support").click();
     await page.getByRole("dialog").getByText("API keys: desk app").waitFor();
+
+    await page.goto("/o/desk/routing");
+    await settled(page);
+    await page.getByLabel("Group", { exact: true }).selectOption({ label: "support" });
+    await button(page, "Save preferences").click();
+    await page.getByText("The preferences are saved.").waitFor();
+    await page.goto("/o/desk/groups");
+    await button(page, "Delete support").click();
+    await page.getByRole("dialog").getByText("Routing: API keys that members create are in it").waitFor();
   }));
+
+test("a member who is disabled: their API key is refused until they are enabled again", () =>
+  withPage({ as }, async (page) => {
+    const apiKey = await keyOf("desk member", "notebook");
+    assert.equal((await served("policy/main", apiKey)).status, 200);
+    await page.goto("/o/desk/api-keys");
+    const row = page.getByRole("row", { name: /notebook/ });
+    await row.getByText("support").waitFor(); // whatever group its member would have liked
+    await page.goto("/o/desk/members");
+    await settled(page);
+    await button(page, "Change member@desk.example").click();
+    await page.getByRole("menuitem", { name: "Disable" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Cut answers that are being given").check();
+    await looksRight(page, "member-disable");
+    await button(dialog, "Disable member").click();
+    await dialog.getByText(/1 of 1 router confirmed/).waitFor();
+    const { status, text } = await complete(apiKey);
+    assert.equal(status, 401, text);
+    assert.match(text, /disabled/);
+    await looksRight(page, "member-receipt");
+    await button(dialog, "Done").click();
+    const person = page.getByRole("row", { name: /member@desk/ });
+    await person.getByText(/^Disabled/).waitFor();
+    await looksRight(page, "members-disabled");
+
+    await page.goto("/o/desk/api-keys");
+    await row.getByText("Suspended").waitFor();
+    await settled(page);
+    await looksRight(page, "api-keys-suspended");
+
+    await page.goto("/o/desk/members");
+    await button(page, "Change member@desk.example").click();
+    await page.getByRole("menuitem", { name: "Enable" }).click();
+    await page.getByText("member@desk.example can sign in again").waitFor();
+    await person.getByText(/^Disabled/).waitFor({ state: "detached" });
+    assert.equal((await served("policy/main", apiKey)).status, 200);
+  }));
+
+// The secret of a new API key of somebody's own.
+async function keyOf(who, name) {
+  const call = async (method, body, token) => {
+    const response = await fetch(`${world.baseURL}/claviger.keys.v1.${method}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", "Connect-Protocol-Version": "1", ...(token && { Authorization: `Bearer ${token}` }) },
+      body: JSON.stringify(body),
+    });
+    const answer = await response.json();
+    assert.equal(response.status, 200, JSON.stringify(answer));
+    return answer;
+  };
+  const { accessToken } = await call("SessionService/SignIn", world.people[who]);
+  return (await call("ApiKeyService/CreateApiKey", { name, idempotencyKey: name }, accessToken)).secret;
+}
 
 // What each role finds where rules and keys are kept.
 for (const [role, changes] of [
