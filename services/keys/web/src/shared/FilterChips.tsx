@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { Button } from "@mantine/core";
 import { IconX } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";

@@ -2,14 +2,17 @@ import i18next from "i18next";
 import { describe, expect, test } from "vitest";
 import { apiKeys } from "./en/apikeys";
 import { credential } from "./en/credential";
+import { credentials } from "./en/credentials";
 import { firstKey } from "./en/firstkey";
 import { groups } from "./en/groups";
+import { members } from "./en/members";
 import { policies } from "./en/policies";
 import { preview } from "./en/preview";
 import { receipt } from "./en/receipt";
 import { request } from "./en/request";
 import { routing } from "./en/routing";
 import { secret } from "./en/secret";
+import { usage } from "./en/usage";
 
 const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.{ts,tsx}", {
   query: "?raw",
@@ -20,14 +23,17 @@ const sources = import.meta.glob<string>("../{app,features,session,shared}/**/*.
 const late: Record<string, [section: string, words: object]> = {
   apikeys: ["apiKeys", apiKeys],
   credential: ["credential", credential],
+  credentials: ["credentials", credentials],
   firstkey: ["firstKey", firstKey],
   groups: ["groups", groups],
+  members: ["members", members],
   policies: ["policies", policies],
   preview: ["preview", preview],
   receipt: ["receipt", receipt],
   request: ["requests", request],
   routing: ["routing", routing],
   secret: ["secret", secret],
+  usage: ["usage", usage],
 };
 
 describe.each(Object.entries(late))("words of late/%s", (name, [section, words]) => {

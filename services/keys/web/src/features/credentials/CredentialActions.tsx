@@ -1,3 +1,4 @@
+import "@/strings/late/credentials";
 import "@/strings/late/secret";
 import { ActionIcon, Button, Menu } from "@mantine/core";
 import {

@@ -1,3 +1,4 @@
+import "@/strings/late/credentials";
 import "@/strings/late/secret";
 import { useInfiniteQuery, useQuery } from "@connectrpc/connect-query";
 import { Anchor, Button } from "@mantine/core";

@@ -1,3 +1,4 @@
+import "@/strings/late/credentials";
 import "@/strings/late/credential";
 import "@/strings/late/secret";
 import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";

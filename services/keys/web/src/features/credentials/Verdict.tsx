@@ -1,3 +1,4 @@
+import "@/strings/late/credentials";
 import "@/strings/late/secret";
 import { Button } from "@mantine/core";
 import { useTranslation } from "react-i18next";

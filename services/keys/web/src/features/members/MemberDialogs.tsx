@@ -1,3 +1,4 @@
+import "@/strings/late/members";
 import { Button, Group, Modal, PasswordInput, Stack, TextInput } from "@mantine/core";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,3 +1,4 @@
+import "@/strings/late/members";
 import { useInfiniteQuery } from "@connectrpc/connect-query";
 import { ActionIcon, Button, Menu } from "@mantine/core";
 import {

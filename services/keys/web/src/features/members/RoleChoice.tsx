@@ -1,3 +1,4 @@
+import "@/strings/late/members";
 import { useId } from "react";
 import { useTranslation } from "react-i18next";
 import { Role } from "@/gen/claviger/options/v1/options_pb";

@@ -1,3 +1,4 @@
+import "@/strings/late/credentials";
 import { useQuery } from "@connectrpc/connect-query";
 import { Button } from "@mantine/core";
 import { IconArrowRight, IconCheck } from "@tabler/icons-react";

@@ -1,3 +1,4 @@
+import "@/strings/late/members";
 import { Button, PasswordInput } from "@mantine/core";
 import { useRef, useState } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { useTranslation } from "react-i18next";
 import { formatCost } from "@/shared/format";
 import { unitOrder, unitWords } from "@/shared/units";

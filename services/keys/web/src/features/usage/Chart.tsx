@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import "@mantine/charts/styles.layer.css";
 import { BarChart } from "@mantine/charts";
 import { useMemo } from "react";

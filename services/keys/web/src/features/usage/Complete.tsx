@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { useTranslation } from "react-i18next";
 import type { QueryUsageResponse } from "@/gen/claviger/metering/v1/usage_pb";

@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { Button, TextInput, UnstyledButton } from "@mantine/core";
 import { IconDownload } from "@tabler/icons-react";
 import type { TFunction } from "i18next";

@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { Button, SegmentedControl, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";

@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { useTranslation } from "react-i18next";
 import { SumOfCosts } from "@/shared/Cost";
 import { compactCount, formatCost, formatCount } from "@/shared/format";

@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { Button, Skeleton } from "@mantine/core";
 import { IconAlertTriangle, IconChartBar } from "@tabler/icons-react";
 import { getRouteApi, Link } from "@tanstack/react-router";

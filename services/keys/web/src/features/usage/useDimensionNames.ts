@@ -1,3 +1,4 @@
+import "@/strings/late/usage";
 import { useCallback } from "react";
 import { useTranslation } from "react-i18next";
 import { providerName } from "@/features/credentials/names";

@@ -1,0 +1,4 @@
+import { usage } from "../en/usage";
+import { addWords } from "../i18n";
+
+addWords({ usage });
