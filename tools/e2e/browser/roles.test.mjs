@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { settled, signInByForm, withPage } from "./rig.mjs";
 
-const everywhere = ["Overview", "Policies", "API keys", "Usage", "Requests"];
+const everywhere = ["Overview", "Policies", "What would serve?", "API keys", "Usage", "Requests"];
 const seeing = [...everywhere, "Credentials", "Routing", "Groups", "Members"];
 const roles = {
   owner: { pages: seeing, changes: { "/credentials": "Bring a key", "/policies": "Create a policy", "/api-keys": "Create an API key", "/members": "Add a member" } },

@@ -49,7 +49,7 @@ test("an owner brings the first key, and sees the first request arrive", async (
       await page.getByRole("link", { name: "API keys", exact: true }).click();
       await page.getByRole("button", { name: "Create an API key" }).first().click();
       const dialog = page.getByRole("dialog");
-      await dialog.getByLabel("Name").fill("first app");
+      await dialog.getByLabel("Name", { exact: true }).fill("first app");
       await dialog.getByLabel("Default policy").selectOption({ label: "main" });
       await dialog.getByRole("radio", { name: "Full" }).check();
       await dialog.getByRole("button", { name: "Create API key" }).click();
