@@ -273,6 +273,16 @@ func (w *watching) cut() (ids []string) {
 	return ids
 }
 
+// stored reports whether there is a credential.
+func (r *rig) stored(credentialID string) (there bool) {
+	r.t.Helper()
+	r.must(r.db.InReadTx(r.t.Context(), func(ctx context.Context, tx bun.Tx) (err error) {
+		there, err = tx.NewSelect().Table("credential").Where("id = ?", credentialID).Exists(ctx)
+		return err
+	}))
+	return there
+}
+
 // leases are the ends of routers' leases.
 func (r *rig) leases() map[string]int64 {
 	r.t.Helper()
