@@ -2,6 +2,7 @@ import "@/strings/late/preview";
 import { Link } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { providerName } from "@/features/credentials/names";
+import { durationOf } from "@/features/requests/outcome";
 import { CredentialClass } from "@/gen/claviger/events/v1/usage_event_pb";
 import type { PreviewRouteResponse } from "@/gen/claviger/keys/v1/route_pb";
 import type { RouteCandidate, RouteExclusion } from "@/gen/claviger/router/v1/route_pb";
@@ -148,9 +149,7 @@ function Candidates({ rows, sized }: { rows: RouteCandidate[]; sized: boolean })
       align: "end",
       cell: ({ row }) =>
         row.latencyMicros > 0n ? (
-          <span className="num">
-            {t("preview.answer.seconds", { seconds: (Number(row.latencyMicros) / 1e6).toFixed(2) })}
-          </span>
+          <span className="num">{durationOf(row.latencyMicros)}</span>
         ) : (
           <span className={classes.quiet} title={t("preview.answer.unmeasuredHint")}>
             {t("preview.answer.unmeasured")}

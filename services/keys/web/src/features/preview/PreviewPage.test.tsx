@@ -126,7 +126,7 @@ describe("what would serve", () => {
     expect(one.getByRole("link", { name: "Team key" })).toBeDefined();
     expect(one.getByText("secret 2")).toBeDefined();
     expect(one.getByText("$0.00045")).toBeDefined();
-    expect(one.getByText("0.23 s")).toBeDefined();
+    expect(one.getByText("230 ms")).toBeDefined();
     expect(one.getByText("In the order of the lines")).toBeDefined();
     const two = within(second as HTMLElement);
     expect(two.getByText("Platform")).toBeDefined();

@@ -81,6 +81,5 @@ export const preview = {
     noSizesHint: "Give sizes to see what it would cost",
     unmeasured: "–",
     unmeasuredHint: "Not measured by this router yet",
-    seconds: "{{seconds}} s",
   },
 } as const;
