@@ -89,13 +89,13 @@ test("the command palette finds a page and an action, and closes with Escape", (
     await page.keyboard.press("Escape");
     await search.waitFor({ state: "detached" });
     await page.keyboard.press("Control+k");
-    await search.waitFor();
+    await taking(page);
     await page.keyboard.type("polic");
     await chosen(page, "Policies");
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { level: 1, name: "Policies" }).waitFor();
     await page.keyboard.press("Control+k");
-    await search.waitFor();
+    await taking(page);
     await page.keyboard.type("create");
     await chosen(page, "Create a policy");
     await page.keyboard.press("ArrowDown");
@@ -103,6 +103,9 @@ test("the command palette finds a page and an action, and closes with Escape", (
     await page.keyboard.press("Enter");
     await page.getByRole("dialog", { name: "Create an API key" }).waitFor();
   }));
+
+// The palette takes the focus a moment after it is there: what is typed before goes to the page.
+const taking = (page) => page.waitForFunction(() => document.activeElement?.placeholder === "Search pages and actions");
 
 // The palette marks what Enter would do.
 const chosen = (page, name) => page.locator("[data-selected]").getByText(name, { exact: true }).waitFor();
